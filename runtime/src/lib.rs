@@ -5,7 +5,15 @@
 //! The same code runs on boards, in the host tools and in the trainer's evaluation, bit for bit.
 //!
 //! * [`wafer`]: die maps, rendering, masks, classes.
+//! * [`model`]: the model image, parsed without copying.
+//! * [`serial`]: frames, messages and the board's side of the protocol.
+//! * [`Engine`]: what classifies a wafer; [`Answer`]: what comes out.
 #![cfg_attr(not(any(test, feature = "npz", feature = "synth")), no_std)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod answer;
+pub mod model;
+pub mod serial;
 pub mod wafer;
+
+pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};

@@ -99,6 +99,9 @@ const TABLE: [(u8, &str); CLASS_COUNT] = [
 ];
 
 impl Class {
+    /// Class 0: no pattern.
+    pub const NORMAL: Self = Self(0);
+
     /// The class of this number, or `None` above 37.
     pub const fn new(index: u8) -> Option<Self> {
         if (index as usize) < CLASS_COUNT {
