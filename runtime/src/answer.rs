@@ -67,7 +67,7 @@ pub const LOGIT_UNIT: f32 = 1.0 / (1u32 << 16) as f32;
 /// Softmax in integers, the same bits on every machine: logits in units of 2⁻¹⁶ to probabilities
 /// in units of 2⁻²⁴, within 4 units of the real softmax.
 ///
-/// exp(−d) = 2^(−d·log₂e); the fraction's power comes from a degree-7 polynomial in Q30.
+/// exp(−d) = 2^(−d·log₂e); the fraction's power comes from a degree-9 polynomial in Q30.
 pub fn softmax(logits: &[i32; CLASS_COUNT]) -> [u32; CLASS_COUNT] {
     let max = logits.iter().copied().max().unwrap_or(0);
     let powers = logits.map(|logit| exp_neg(i64::from(max).abs_diff(i64::from(logit))));
@@ -88,7 +88,7 @@ fn exp_neg(d: u64) -> u32 {
     let whole = (t >> 46) as u32;
     let f = (t >> 16) & ((1 << 30) - 1); // Q30
     // 2^(−f) = Σ (−ln 2)^k f^k / k!, Horner in Q30; coefficients alternate in sign.
-    const C: [u64; 8] = [
+    const C: [u64; 10] = [
         1_073_741_824, // 1
         744_261_118,   // ln 2
         257_941_248,   // ln²2 / 2!
@@ -97,6 +97,8 @@ fn exp_neg(d: u64) -> u32 {
         1_431_680,     // ln⁵2 / 5!
         165_394,       // ln⁶2 / 6!
         16_377,        // ln⁷2 / 7!
+        1_419,         // ln⁸2 / 8!
+        109,           // ln⁹2 / 9!
     ];
     let mut acc = 0;
     for c in C.iter().rev() {
