@@ -8,12 +8,21 @@
 //! * [`model`]: the model image, parsed without copying.
 //! * [`serial`]: frames, messages and the board's side of the protocol.
 //! * [`Engine`]: what classifies a wafer; [`Answer`]: what comes out.
-#![cfg_attr(not(any(test, feature = "npz", feature = "synth")), no_std)]
+#![cfg_attr(not(any(test, feature = "npz", feature = "synth", feature = "writer")), no_std)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod answer;
+pub mod exec;
+pub mod kernels;
 pub mod model;
 pub mod serial;
 pub mod wafer;
+
+/// CRC-32 as every part of the project means it: ISO-HDLC, as in Ethernet, zip and PNG.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    static CRC: crc::Crc<u32, crc::Table<1>> =
+        crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+    CRC.checksum(bytes)
+}
 
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};

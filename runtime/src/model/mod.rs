@@ -2,7 +2,302 @@
 //!
 //! [`Model::new_checked`] takes untrusted bytes and copies none of the weights; a value of type
 //! [`Model`] upholds everything the executor relies on, so that inference cannot fail.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 8 | magic `LWMODEL\0` |
+//! | 2 | format version, 1 |
+//! | 2 | `h`: length of the header |
+//! | 4 | length of the whole image |
+//! | 4 | `d`: length of the data section |
+//! | 4 | `g`: length of the golden wafer |
+//! | h | header: postcard of [`Header`], then of each [`Layer`] |
+//! | d | data: weights and channel records |
+//! | g | golden wafer: postcard of [`Golden`] |
+//! | 4 | CRC-32 (ISO-HDLC) of all bytes before |
+//!
+//! Numbers are little endian.
 
+mod check;
 mod facts;
+mod layer;
+#[cfg(feature = "writer")]
+pub mod writer;
+
+use core::fmt;
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use facts::{ModelFacts, Rounding};
+pub use layer::{IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES};
+
+use crate::crc32;
+use crate::wafer::{CLASS_COUNT, DieMap};
+
+/// First bytes of every image.
+pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
+/// Version of the format.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Byte positions of the fixed part.
+mod field {
+    use core::ops::Range;
+    pub const MAGIC: Range<usize> = 0..8;
+    pub const VERSION: Range<usize> = 8..10;
+    pub const HEADER_LEN: Range<usize> = 10..12;
+    pub const TOTAL_LEN: Range<usize> = 12..16;
+    pub const DATA_LEN: Range<usize> = 16..20;
+    pub const GOLDEN_LEN: Range<usize> = 20..24;
+    pub const END: usize = 24;
+    pub const CRC_LEN: usize = 4;
+}
+
+/// The header of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header<'a> {
+    /// The model's name.
+    pub name: &'a str,
+    /// When it was exported, RFC 3339 in UTC.
+    pub created: &'a str,
+    /// How activations are requantized.
+    pub rounding: Rounding,
+    /// Trainable parameters of the network before quantization.
+    pub parameters: u32,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+    /// Bytes of arena an inference needs.
+    pub arena_bytes: u32,
+    /// How many layers follow.
+    pub layers: u8,
+}
+
+/// A wafer whose answer is known: proof that an image and the code that runs it agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Golden<'a> {
+    /// Rows of the die grid.
+    pub rows: u16,
+    /// Columns of the die grid.
+    pub cols: u16,
+    /// The packed dies.
+    pub packed: &'a [u8],
+    /// The expected logits in units of 2⁻¹⁶.
+    pub logits: Vec<i32, CLASS_COUNT>,
+    /// CRC-32 of the expected mask's bytes.
+    pub mask_crc: u32,
+}
+
+/// A checked model image.
+#[derive(Debug, Clone)]
+pub struct Model<'a> {
+    image: &'a [u8],
+    header: Header<'a>,
+    layers: Vec<Layer, MAX_LAYERS>,
+    data: &'a [u8],
+    golden: Golden<'a>,
+}
+
+/// Why bytes are not a model image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelError {
+    /// The first bytes are not [`MAGIC`].
+    Magic,
+    /// Another version of the format.
+    Version(u16),
+    /// The image is shorter or longer than it says.
+    Length {
+        /// What it says, or the least an image has.
+        expected: usize,
+        /// What there is.
+        found: usize,
+    },
+    /// The CRC-32 is wrong: the image is damaged.
+    Crc,
+    /// The header cannot be decoded.
+    Header,
+    /// The golden wafer cannot be decoded or is no die map.
+    Golden,
+    /// No layers, or more than [`MAX_LAYERS`].
+    LayerCount(usize),
+    /// A layer's inputs are not earlier layers of the right kind.
+    Inputs(usize),
+    /// A layer's shape does not follow from its inputs, or is not supported.
+    Shape(usize),
+    /// A layer's weights or records lie outside the data section.
+    Data(usize),
+    /// A layer's quantization is contradictory (zero points, multipliers, shift).
+    Quantization(usize),
+    /// A layer's accumulator could overflow 32 bits.
+    Overflow(usize),
+    /// There is not exactly one mask head and one class head.
+    Heads,
+    /// A layer keeps fewer rows than its readers need.
+    Ring(usize),
+    /// The header's arena size is not what the rings need.
+    Arena {
+        /// What the rings need.
+        expected: usize,
+        /// What the header says.
+        found: usize,
+    },
+    /// The header's multiply-accumulates are not what the layers cost.
+    Macs,
+}
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Magic => write!(f, "not a LightWafer model image (wrong first bytes)"),
+            Self::Version(v) => {
+                write!(f, "model format {v}; this build reads {FORMAT_VERSION}: export it again")
+            }
+            Self::Length { expected, found } => {
+                write!(f, "the image has {found} bytes, {expected} expected: is it cut short?")
+            }
+            Self::Crc => write!(f, "the CRC-32 is wrong: the image is damaged"),
+            Self::Header => write!(f, "the header cannot be decoded"),
+            Self::Golden => write!(f, "the golden wafer cannot be decoded"),
+            Self::LayerCount(n) => write!(f, "{n} layers; 1 to {MAX_LAYERS} are supported"),
+            Self::Inputs(l) => write!(f, "layer {l}: its inputs are not earlier layers"),
+            Self::Shape(l) => write!(f, "layer {l}: its shape does not follow from its inputs"),
+            Self::Data(l) => write!(f, "layer {l}: its weights lie outside the image"),
+            Self::Quantization(l) => write!(f, "layer {l}: its quantization is contradictory"),
+            Self::Overflow(l) => write!(f, "layer {l}: its accumulator could overflow 32 bits"),
+            Self::Heads => write!(f, "the model needs exactly one mask head and one class head"),
+            Self::Ring(l) => write!(f, "layer {l}: it keeps fewer rows than its readers need"),
+            Self::Arena { expected, found } => {
+                write!(f, "the header says {found} bytes of arena, the rings need {expected}")
+            }
+            Self::Macs => write!(f, "the header's multiply-accumulates are not the layers'"),
+        }
+    }
+}
+
+impl core::error::Error for ModelError {}
+
+fn u16_at(bytes: &[u8], at: core::ops::Range<usize>) -> Option<usize> {
+    Some(u16::from_le_bytes(bytes.get(at)?.try_into().ok()?).into())
+}
+
+fn u32_at(bytes: &[u8], at: core::ops::Range<usize>) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(bytes.get(at)?.try_into().ok()?)).ok()
+}
+
+impl<'a> Model<'a> {
+    /// Checks an untrusted image: lengths, CRC-32, every layer's shape and data, that no accumulator
+    /// can overflow, and that every ring holds the rows its readers need.
+    ///
+    /// # Errors
+    /// Every variant of [`ModelError`]; layers are named by position.
+    pub fn new_checked(image: &'a [u8]) -> Result<Self, ModelError> {
+        let found = image.len();
+        let short = ModelError::Length { expected: field::END + field::CRC_LEN, found };
+        if image.get(field::MAGIC).ok_or(short)? != MAGIC {
+            return Err(ModelError::Magic);
+        }
+        let version = u16_at(image, field::VERSION).ok_or(short)?;
+        if version != usize::from(FORMAT_VERSION) {
+            return Err(ModelError::Version(version as u16));
+        }
+        let header_len = u16_at(image, field::HEADER_LEN).ok_or(short)?;
+        let total = u32_at(image, field::TOTAL_LEN).ok_or(short)?;
+        let data_len = u32_at(image, field::DATA_LEN).ok_or(short)?;
+        let golden_len = u32_at(image, field::GOLDEN_LEN).ok_or(short)?;
+        let expected = (field::END + field::CRC_LEN + header_len)
+            .saturating_add(data_len)
+            .saturating_add(golden_len);
+        if total != found || expected != found {
+            return Err(ModelError::Length { expected: total.max(expected), found });
+        }
+        let (body, crc) = image.split_at_checked(found - field::CRC_LEN).ok_or(short)?;
+        if crc != crc32(body).to_le_bytes() {
+            return Err(ModelError::Crc);
+        }
+        let rest = body.get(field::END..).ok_or(short)?;
+        let (head, rest) = rest.split_at_checked(header_len).ok_or(short)?;
+        let (data, golden) = rest.split_at_checked(data_len).ok_or(short)?;
+
+        let (header, mut records) =
+            postcard::take_from_bytes::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
+        let count = usize::from(header.layers);
+        if count == 0 || count > MAX_LAYERS {
+            return Err(ModelError::LayerCount(count));
+        }
+        let mut layers = Vec::new();
+        for _ in 0..count {
+            let (layer, rest) =
+                postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
+            layers.push(layer).map_err(|_| ModelError::LayerCount(count))?;
+            records = rest;
+        }
+        let golden: Golden<'a> = match postcard::take_from_bytes(golden) {
+            Ok((golden, [])) => golden,
+            _ => return Err(ModelError::Golden),
+        };
+        let model = Self { image, header, layers, data, golden };
+        check::check(&model)?;
+        model.golden_map().ok_or(ModelError::Golden)?;
+        Ok(model)
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header<'a> {
+        &self.header
+    }
+
+    /// The layers, each after those it reads.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The golden wafer's map.
+    pub fn golden_map(&self) -> Option<DieMap<'a>> {
+        DieMap::new_checked(self.golden.rows, self.golden.cols, self.golden.packed).ok()
+    }
+
+    /// The golden wafer and its expected answer.
+    pub fn golden(&self) -> &Golden<'a> {
+        &self.golden
+    }
+
+    /// The image's bytes.
+    pub fn image(&self) -> &'a [u8] {
+        self.image
+    }
+
+    /// Facts for people and hosts; hashes the whole image.
+    pub fn facts(&self) -> ModelFacts<'a> {
+        ModelFacts {
+            name: self.header.name,
+            created: self.header.created,
+            parameters: self.header.parameters,
+            macs: self.header.macs,
+            arena_bytes: self.header.arena_bytes,
+            model_bytes: self.image.len() as u32,
+            rounding: self.header.rounding,
+            sha256: Sha256::digest(self.image).into(),
+        }
+    }
+
+    /// Channels that layer `at` reads, of all its inputs together; 3 for the image.
+    pub(crate) fn channels_in(&self, layer: &Layer) -> usize {
+        let channels = |input: u8| match input {
+            IMAGE => 3,
+            NONE => 0,
+            at => self.layers.get(usize::from(at)).map_or(0, |l| usize::from(l.channels)),
+        };
+        channels(layer.inputs[0]) + channels(layer.inputs[1])
+    }
+
+    /// The weights and channel records of a layer; empty when they lie outside the data section,
+    /// which a checked model rules out.
+    pub(crate) fn parameters(&self, layer: &Layer) -> (&'a [u8], &'a [u8]) {
+        let (weights, records, _) = layer.costs(self.channels_in(layer));
+        let part = |at: u32, len: usize| {
+            let at = at as usize;
+            self.data.get(at..at.saturating_add(len)).unwrap_or(&[])
+        };
+        (part(layer.weights, weights), part(layer.records, records * RECORD_BYTES))
+    }
+}

@@ -1,0 +1,208 @@
+//! The fixed-point engine: rows stream through the network in one caller-given arena.
+//!
+//! Each layer keeps a ring of its last rows, sized by the exporter and proved at load (see [`plan`]).
+//! The input is random access, since the die map is at hand. Nothing is allocated, nothing recurses,
+//! and after [`FixedEngine::new`] nothing can fail.
+
+pub mod plan;
+mod row;
+
+#[cfg(all(test, feature = "writer"))]
+mod tests;
+
+use core::fmt;
+
+use heapless::Vec;
+
+use crate::answer::{Answer, Engine, EngineFailure};
+use crate::kernels::image_conv::{OUTSIDE, StateRow, fill_table};
+use crate::kernels::{Quantization, heads};
+use crate::model::{Layer, MAX_CHANNELS, MAX_LAYERS, Model, ModelFacts, Op};
+use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask};
+use plan::Region;
+
+/// Why an engine cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineError {
+    /// The arena is too small.
+    Arena {
+        /// Bytes the model needs.
+        needed: usize,
+        /// Bytes that were given.
+        given: usize,
+    },
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Arena { needed, given } => {
+                write!(f, "the model needs {needed} bytes of arena, {given} were given")
+            }
+        }
+    }
+}
+
+impl core::error::Error for EngineError {}
+
+/// The golden wafer's answer is not the expected one: image and code do not agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelfTestFailed;
+
+impl fmt::Display for SelfTestFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the golden wafer's answer is not the one in the model image")
+    }
+}
+
+impl core::error::Error for SelfTestFailed {}
+
+/// Runs a checked model in an arena.
+#[derive(Debug)]
+pub struct FixedEngine<'m, 'a> {
+    model: Model<'m>,
+    facts: ModelFacts<'m>,
+    memory: Memory<'a>,
+}
+
+/// Everything an inference writes to.
+#[derive(Debug)]
+struct Memory<'a> {
+    arena: &'a mut [i8],
+    table: Region,
+    padding: Region,
+    rings: [Region; MAX_LAYERS],
+    /// Die states of the last three image rows, row y at y % 3, and which rows those are.
+    states: [StateRow; 3],
+    state_rows: [usize; 3],
+    /// Sums of the class head's input.
+    sums: [i32; MAX_CHANNELS],
+    embedding: Vec<i8, MAX_CHANNELS>,
+    logits: [i32; CLASS_COUNT],
+}
+
+impl<'m, 'a> FixedEngine<'m, 'a> {
+    /// Prepares `arena` (its content does not matter) for `model`.
+    ///
+    /// # Errors
+    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`.
+    pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
+        let needed = model.header().arena_bytes as usize;
+        let given = arena.len();
+        let arena = arena.get_mut(..needed).ok_or(EngineError::Arena { needed, given })?;
+        let layers = model.layers();
+        let table = plan::table_region(layers);
+        let mut rings = [Region { start: 0, len: 0 }; MAX_LAYERS];
+        for (at, (layer, ring)) in layers.iter().zip(&mut rings).enumerate() {
+            *ring = plan::ring_region(layers, at);
+            // Rows are written without their borders: those stay at the zero point from here on.
+            if let Some(bytes) = arena.get_mut(ring.start..ring.start + ring.len) {
+                bytes.fill(layer.zero_point);
+            }
+            if layer.op == Op::ImageConv3x3 {
+                let (weights, _) = model.parameters(layer);
+                if let Some(bytes) = arena.get_mut(table.start..table.start + table.len) {
+                    fill_table(weights, usize::from(layer.channels), bytes);
+                }
+            }
+        }
+        let memory = Memory {
+            table,
+            padding: plan::padding_region(layers),
+            rings,
+            arena,
+            states: [[OUTSIDE; IMAGE_SIZE + 2]; 3],
+            state_rows: [usize::MAX; 3],
+            sums: [0; MAX_CHANNELS],
+            embedding: Vec::new(),
+            logits: [0; CLASS_COUNT],
+        };
+        Ok(Self { facts: model.facts(), model, memory })
+    }
+
+    /// The model it runs.
+    pub fn model(&self) -> &Model<'m> {
+        &self.model
+    }
+
+    /// Classifies one wafer and writes its mask.
+    pub fn infer(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Answer {
+        let (model, memory) = (&self.model, &mut self.memory);
+        memory.state_rows = [usize::MAX; 3];
+        memory.sums = [0; MAX_CHANNELS];
+        memory.embedding.clear();
+        plan::walk(model.layers(), |at, row, _| memory.produce(model, at, row, map, mask));
+        Answer::from_logits(memory.logits, memory.embedding.clone())
+    }
+
+    /// Runs the image's golden wafer; `mask` is overwritten.
+    ///
+    /// # Errors
+    /// [`SelfTestFailed`] when a logit or a mask bit differs.
+    pub fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
+        let map = self.model.golden_map().ok_or(SelfTestFailed)?;
+        let answer = self.infer(&map, mask);
+        let golden = self.model.golden();
+        let same = answer.logits[..] == golden.logits[..] && crate::crc32(&mask.0) == golden.mask_crc;
+        same.then_some(()).ok_or(SelfTestFailed)
+    }
+}
+
+impl Engine for FixedEngine<'_, '_> {
+    fn facts(&self) -> ModelFacts<'_> {
+        self.facts.clone()
+    }
+
+    fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
+        Ok(self.infer(map, mask))
+    }
+}
+
+impl Layer {
+    fn quantization(&self) -> Quantization {
+        Quantization {
+            shift: u32::from(self.shift),
+            zero_point: i32::from(self.zero_point),
+            act_min: i32::from(self.act_min),
+        }
+    }
+}
+
+impl Memory<'_> {
+    /// Takes the class head's input row into the sums; after the last, completes the logits.
+    fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
+        let (weights, records) = model.parameters(layer);
+        let channels = model.channels_in(layer);
+        let Some(from) = model.layers().get(usize::from(layer.inputs[0])) else { return };
+        let Some(ring) = self.rings.get(usize::from(layer.inputs[0])) else { return };
+        let bytes = self.arena.get(ring.start..ring.start + ring.len).unwrap_or(&[]);
+        heads::add_row(row::interior(bytes, from, row), channels, &mut self.sums);
+        if row + 1 == layer.height {
+            let mut embedding = [0; MAX_CHANNELS];
+            let used = embedding.get_mut(..channels).unwrap_or(&mut []);
+            let quantization = Quantization { shift: 0, ..layer.quantization() };
+            heads::embed(&self.sums, records, quantization, used);
+            self.embedding.clear();
+            // Checked models have at most MAX_CHANNELS channels.
+            let _ = self.embedding.extend_from_slice(used);
+            self.logits = heads::logits(used, weights, records, u32::from(layer.shift));
+        }
+    }
+
+    /// The states of image row `y`, rendered once.
+    fn render(&mut self, map: &DieMap<'_>, y: usize) {
+        let at = y % 3;
+        if self.state_rows.get(at) != Some(&y) {
+            let mut pixels = [0; IMAGE_SIZE];
+            map.render_row(y, &mut pixels);
+            if let Some(states) = self.states.get_mut(at)
+                && let Some(inner) = states.get_mut(1..=IMAGE_SIZE)
+            {
+                inner.copy_from_slice(&pixels);
+            }
+            if let Some(row) = self.state_rows.get_mut(at) {
+                *row = y;
+            }
+        }
+    }
+}

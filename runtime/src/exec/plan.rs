@@ -1,0 +1,155 @@
+//! The order in which rows are produced, and what it asks of memory.
+//!
+//! The mask head asks for its next row; a layer asked for a row first asks its inputs for the rows
+//! they still lack. The exporter replays this order to size the rings, the check at load replays it
+//! to prove them, and the executor follows it: one definition for all three.
+
+use crate::kernels::image_conv::table_bytes;
+use crate::model::{Layer, MAX_LAYERS, ModelError, NONE, Op};
+use crate::wafer::IMAGE_SIZE;
+
+/// Rows produced so far, by layer.
+pub type Produced = [u16; MAX_LAYERS];
+
+/// Walks through one inference; `visit(layer, row, produced)` is called for every row of every layer,
+/// when all its inputs are there. The mask head's last row comes last.
+///
+/// `layers` must read earlier layers only. A class head takes in each row as it is produced.
+pub fn walk(layers: &[Layer], mut visit: impl FnMut(usize, u16, &Produced)) {
+    let mut produced: Produced = [0; MAX_LAYERS];
+    let Some(mask_head) = layers.iter().position(|l| l.op == Op::MaskHead) else { return };
+    let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
+    // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
+    // positions than their readers, so it cannot outgrow the number of layers.
+    let mut waiting = [(0u8, 0u16); MAX_LAYERS];
+    for mask_row in 0..IMAGE_SIZE as u16 {
+        let mut depth = 1usize;
+        waiting[0] = (mask_head as u8, mask_row);
+        while let Some(&(at, until)) = depth.checked_sub(1).and_then(|top| waiting.get(top)) {
+            let at = usize::from(at);
+            let (Some(layer), Some(&row)) = (layers.get(at), produced.get(at)) else { return };
+            if row > until {
+                depth -= 1;
+                continue;
+            }
+            if let Some(missing) = missing_input(layers, layer, row, &produced) {
+                let Some(slot) = waiting.get_mut(depth) else { return };
+                *slot = missing;
+                depth += 1;
+                continue;
+            }
+            visit(at, row, &produced);
+            count(&mut produced, at);
+            if let Some(head) = class_head.filter(|&head| reads(layers, head, at)) {
+                visit(head, row, &produced);
+                count(&mut produced, head);
+            }
+        }
+    }
+}
+
+fn count(produced: &mut Produced, at: usize) {
+    if let Some(rows) = produced.get_mut(at) {
+        *rows += 1;
+    }
+}
+
+fn reads(layers: &[Layer], reader: usize, at: usize) -> bool {
+    layers.get(reader).is_some_and(|l| usize::from(l.inputs[0]) == at)
+}
+
+/// The inputs of a layer that are layers, with the first and last row that `row` needs.
+pub fn input_rows(
+    layers: &[Layer],
+    layer: &Layer,
+    row: u16,
+) -> impl Iterator<Item = (usize, u16, u16)> {
+    let (first, last) = layer.needs(i32::from(row));
+    let inputs = layer.inputs.map(|input| {
+        // IMAGE and NONE are beyond every layer.
+        let from = layers.get(usize::from(input))?;
+        let last = last.min(i32::from(from.height) - 1);
+        Some((usize::from(input), first.max(0) as u16, last.max(0) as u16))
+    });
+    inputs.into_iter().flatten()
+}
+
+fn missing_input(
+    layers: &[Layer],
+    layer: &Layer,
+    row: u16,
+    produced: &Produced,
+) -> Option<(u8, u16)> {
+    input_rows(layers, layer, row)
+        .find(|&(input, _, last)| produced.get(input).is_some_and(|&rows| rows <= last))
+        .map(|(input, _, last)| (input as u8, last))
+}
+
+/// The fewest rows each layer must keep.
+pub fn minimum_rings(layers: &[Layer]) -> [u16; MAX_LAYERS] {
+    let mut rings = [1; MAX_LAYERS];
+    walk(layers, |at, row, produced| {
+        let Some(layer) = layers.get(at) else { return };
+        for (input, first, _) in input_rows(layers, layer, row) {
+            if let (Some(ring), Some(&rows)) = (rings.get_mut(input), produced.get(input)) {
+                *ring = (*ring).max(rows.saturating_sub(first));
+            }
+        }
+    });
+    rings
+}
+
+/// Proves that every ring holds the rows its readers need.
+pub fn check_rings(layers: &[Layer]) -> Result<(), ModelError> {
+    let needed = minimum_rings(layers);
+    for (at, (layer, needed)) in layers.iter().zip(needed).enumerate() {
+        if layer.has_ring() && (layer.ring_rows < needed || layer.ring_rows > layer.height) {
+            return Err(ModelError::Ring(at));
+        }
+    }
+    Ok(())
+}
+
+/// Where things lie in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// First byte.
+    pub start: usize,
+    /// Bytes.
+    pub len: usize,
+}
+
+/// The first convolution's table: at the start of the arena.
+pub fn table_region(layers: &[Layer]) -> Region {
+    let tables = layers.iter().filter(|l| l.op == Op::ImageConv3x3);
+    let len = tables.map(|l| table_bytes(usize::from(l.channels))).max().unwrap_or(0);
+    Region { start: 0, len }
+}
+
+/// A row of zero points, read above the first and below the last row of a 3×3 operator's input.
+pub fn padding_region(layers: &[Layer]) -> Region {
+    let padded = layers.iter().filter(|l| matches!(l.op, Op::Conv3x3 | Op::Depthwise3x3));
+    let inputs = padded.filter_map(|l| layers.get(usize::from(l.inputs[0])));
+    let len = inputs.map(Layer::row_bytes).max().unwrap_or(0);
+    let table = table_region(layers);
+    Region { start: table.start + table.len, len }
+}
+
+/// The ring of layer `at`.
+pub fn ring_region(layers: &[Layer], at: usize) -> Region {
+    let padding = padding_region(layers);
+    let ring = |l: &Layer| {
+        let rows = if l.has_ring() { usize::from(l.ring_rows) } else { 0 };
+        (rows * l.row_bytes()).next_multiple_of(4)
+    };
+    let before: usize = layers.iter().take(at).map(ring).sum();
+    let start = (padding.start + padding.len).next_multiple_of(4) + before;
+    Region { start, len: layers.get(at).map_or(0, ring) }
+}
+
+/// Bytes of the whole arena.
+pub fn arena_bytes(layers: &[Layer]) -> usize {
+    ring_region(layers, layers.len()).start
+}
+
+const _: () = assert!(NONE as usize >= MAX_LAYERS);

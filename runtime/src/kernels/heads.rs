@@ -1,0 +1,60 @@
+//! The two outputs: mask bits, and the embedding with its class logits.
+
+use super::{Quantization, record, requantize};
+use crate::wafer::{CLASS_COUNT, MASK_ROW_BYTES};
+
+/// One mask row from an input row without borders: bit = accumulator + bias ≥ 0.
+#[inline]
+pub fn mask_row(
+    row: &[i8],
+    channels: usize,
+    weights: &[u8],
+    records: &[u8],
+    out: &mut [u8; MASK_ROW_BYTES],
+) {
+    let (bias, _) = record(records, 0);
+    let channels = channels.max(1);
+    for (byte, eight) in out.iter_mut().zip(row.chunks_exact(8 * channels)) {
+        *byte = 0;
+        for (x, pixel) in eight.chunks_exact(channels).enumerate() {
+            let acc = pixel
+                .iter()
+                .zip(weights)
+                .fold(bias, |acc, (&x, &w)| acc.wrapping_add(i32::from(x) * i32::from(w as i8)));
+            *byte |= u8::from(acc >= 0) << x;
+        }
+    }
+}
+
+/// Adds a row without borders to the channels' sums.
+#[inline]
+pub fn add_row(row: &[i8], channels: usize, sums: &mut [i32]) {
+    for pixel in row.chunks_exact(channels.max(1)) {
+        for (sum, &x) in sums.iter_mut().zip(pixel) {
+            *sum = sum.wrapping_add(i32::from(x));
+        }
+    }
+}
+
+/// The embedding of whole sums, by record 0.
+pub fn embed(sums: &[i32], records: &[u8], quantization: Quantization, out: &mut [i8]) {
+    let (bias, multiplier) = record(records, 0);
+    for (value, &sum) in out.iter_mut().zip(sums) {
+        *value = quantization.activation(sum.wrapping_add(bias), multiplier);
+    }
+}
+
+/// Class logits in units of 2⁻¹⁶, by the records after the first.
+pub fn logits(embedding: &[i8], weights: &[u8], records: &[u8], shift: u32) -> [i32; CLASS_COUNT] {
+    let mut out = [0; CLASS_COUNT];
+    let rows = weights.chunks_exact(embedding.len().max(1));
+    for (class, (logit, weights)) in out.iter_mut().zip(rows).enumerate() {
+        let (bias, multiplier) = record(records, class + 1);
+        let acc = embedding
+            .iter()
+            .zip(weights)
+            .fold(bias, |acc, (&x, &w)| acc.wrapping_add(i32::from(x) * i32::from(w as i8)));
+        *logit = requantize(acc, multiplier, shift);
+    }
+    out
+}

@@ -1,0 +1,158 @@
+//! What a decoded model must fulfil before it may run: shapes, data, quantization, overflow, rings.
+
+use super::{IMAGE, Layer, MAX_CHANNELS, Model, ModelError, NONE, Op};
+use crate::exec::plan;
+use crate::kernels::record;
+use crate::wafer::{CLASS_COUNT, IMAGE_SIZE};
+
+/// Checks a whole model; see [`Model::new_checked`].
+pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
+    let layers = model.layers();
+    let mut macs = 0u64;
+    for (at, layer) in layers.iter().enumerate() {
+        inputs(layers, at, layer)?;
+        shape(layers, layer).then_some(()).ok_or(ModelError::Shape(at))?;
+        quantization(layers, layer).then_some(()).ok_or(ModelError::Quantization(at))?;
+        let (weight_bytes, records, cost) = layer.costs(model.channels_in(layer));
+        let (weights, params) = model.parameters(layer);
+        if weights.len() != weight_bytes || params.len() != records * super::RECORD_BYTES {
+            return Err(ModelError::Data(at));
+        }
+        overflow(model, layer, weights, params).ok_or(ModelError::Overflow(at))?;
+        macs = macs.saturating_add(cost);
+    }
+    for head in [Op::MaskHead, Op::ClassHead] {
+        if layers.iter().filter(|l| l.op == head).count() != 1 {
+            return Err(ModelError::Heads);
+        }
+    }
+    if macs != model.header().macs {
+        return Err(ModelError::Macs);
+    }
+    plan::check_rings(layers)?;
+    let expected = plan::arena_bytes(layers);
+    let found = model.header().arena_bytes as usize;
+    if expected != found {
+        return Err(ModelError::Arena { expected, found });
+    }
+    Ok(())
+}
+
+fn input(layers: &[Layer], layer: &Layer, which: usize) -> Option<Layer> {
+    layers.get(usize::from(*layer.inputs.get(which)?)).copied()
+}
+
+fn inputs(layers: &[Layer], at: usize, layer: &Layer) -> Result<(), ModelError> {
+    let earlier = |input: u8| {
+        usize::from(input) < at && layers.get(usize::from(input)).is_some_and(Layer::has_ring)
+    };
+    let [first, second] = layer.inputs;
+    let good = match layer.op {
+        Op::ImageConv3x3 => first == IMAGE && second == NONE,
+        Op::Pointwise => earlier(first) && (second == NONE || earlier(second)),
+        _ => earlier(first) && second == NONE,
+    };
+    good.then_some(()).ok_or(ModelError::Inputs(at))
+}
+
+fn shape(layers: &[Layer], layer: &Layer) -> bool {
+    let (h, w, c) = (layer.height, layer.width, layer.channels);
+    let image = IMAGE_SIZE as u16;
+    let ring = (1..=image).contains(&h)
+        && (1..=image).contains(&w)
+        && (4..=MAX_CHANNELS as u16).contains(&c)
+        && c % 4 == 0;
+    if layer.op == Op::ImageConv3x3 {
+        return ring && h == image && w == image;
+    }
+    let Some(from) = input(layers, layer, 0) else { return false };
+    let same = (h, w) == (from.height, from.width);
+    match layer.op {
+        Op::ImageConv3x3 => false,
+        Op::Conv3x3 => ring && same,
+        Op::Depthwise3x3 => ring && same && c == from.channels,
+        Op::Pointwise => {
+            let second = input(layers, layer, 1);
+            ring && same && second.is_none_or(|s| (s.height, s.width) == (h, w))
+        }
+        Op::TransposedConv2x2 => ring && (h, w) == (from.height * 2, from.width * 2),
+        Op::MaxPool2 | Op::AvgPool2 => {
+            ring && (h * 2, w * 2) == (from.height, from.width) && c == from.channels
+        }
+        Op::MaskHead => same && h == image && w == image && c == 1,
+        Op::ClassHead => h == from.height && w == from.width && c == CLASS_COUNT as u16,
+    }
+}
+
+fn quantization(layers: &[Layer], layer: &Layer) -> bool {
+    let first = input(layers, layer, 0);
+    // A concatenation has one scale and so one zero point; a pool keeps its input's.
+    let equal = |second: Option<Layer>| match (first, second) {
+        (Some(a), Some(b)) => a.zero_point == b.zero_point,
+        _ => true,
+    };
+    let same = first.is_none_or(|f| f.zero_point == layer.zero_point);
+    match layer.op {
+        Op::Pointwise => equal(input(layers, layer, 1)),
+        Op::MaxPool2 | Op::AvgPool2 => same,
+        _ => true,
+    }
+}
+
+/// Proves for every output channel that (Σ|w|·128 + |bias|)·2^shift stays below 2^31.
+fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) -> Option<()> {
+    let channels = usize::from(layer.channels);
+    let channels_in = model.channels_in(layer);
+    let magnitude = |w: u8| u64::from((w as i8).unsigned_abs());
+    let fits = |sum: u64, bias: i32, multiplier: i32| {
+        let bound = sum.checked_mul(128)?.checked_add(u64::from(bias.unsigned_abs()))?;
+        let shifted = bound.checked_mul(1u64.checked_shl(u32::from(layer.shift))?)?;
+        (layer.shift < 31 && shifted < 1 << 31 && multiplier >= 0).then_some(())
+    };
+    let slice_sum = |part: &[u8]| part.iter().map(|&w| magnitude(w)).sum::<u64>();
+    match layer.op {
+        Op::MaxPool2 | Op::AvgPool2 => Some(()),
+        Op::ImageConv3x3 => (0..channels).try_for_each(|c| {
+            // A lit colour counts 255, so at most 2·128 times the sum.
+            let (bias, multiplier) = record(records, c);
+            let sum: u64 = weights.iter().skip(c).step_by(channels).map(|&w| magnitude(w)).sum();
+            fits(2 * sum, bias, multiplier)
+        }),
+        Op::Depthwise3x3 => (0..channels).try_for_each(|c| {
+            let (bias, multiplier) = record(records, c);
+            fits(slice_sum(weights.get(c * 9..c * 9 + 9)?), bias, multiplier)
+        }),
+        Op::MaskHead => {
+            let (bias, multiplier) = record(records, 0);
+            fits(slice_sum(weights), bias, multiplier)
+        }
+        Op::ClassHead => {
+            // The mean's sum of a whole tensor, then the linear layer.
+            let pixels = u64::from(layer.height) * u64::from(layer.width);
+            let (bias, multiplier) = record(records, 0);
+            let bound = pixels * 128 + u64::from(bias.unsigned_abs());
+            if bound >= 1 << 31 || multiplier < 0 {
+                return None;
+            }
+            (0..channels).try_for_each(|c| {
+                let (bias, multiplier) = record(records, c + 1);
+                let part = weights.get(c * channels_in..(c + 1) * channels_in)?;
+                fits(slice_sum(part), bias, multiplier)
+            })
+        }
+        Op::Conv3x3 | Op::Pointwise | Op::TransposedConv2x2 => {
+            let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
+            let block = 4 * taps * channels_in;
+            if block == 0 {
+                return None;
+            }
+            weights.chunks_exact(block).enumerate().try_for_each(|(g, part)| {
+                (0..4).try_for_each(|j| {
+                    let (bias, multiplier) = record(records, 4 * g + j);
+                    let sum = part.chunks_exact(16).map(|w| slice_sum(&w[4 * j..4 * j + 4])).sum();
+                    fits(sum, bias, multiplier)
+                })
+            })
+        }
+    }
+}

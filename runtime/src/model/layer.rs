@@ -1,0 +1,120 @@
+//! One layer of the network, as the model image describes it.
+//!
+//! Tensors are int8, rows of interleaved channels (H, W, C). A layer's parameters lie in the image's
+//! data section: weights in the order its kernel reads them, and one record (bias, multiplier) a
+//! channel. How a weight tensor is ordered is said at each [`Op`].
+
+use serde::{Deserialize, Serialize};
+
+/// Most layers of a model.
+pub const MAX_LAYERS: usize = 48;
+/// Most channels of a tensor.
+pub const MAX_CHANNELS: usize = 64;
+/// Bytes of one channel's record: bias, then multiplier, both i32, little endian.
+pub const RECORD_BYTES: usize = 8;
+/// [`Layer::inputs`]: the rendered die map.
+pub const IMAGE: u8 = 0xfe;
+/// [`Layer::inputs`]: no second input.
+pub const NONE: u8 = 0xff;
+
+/// What a layer computes.
+///
+/// Weight orders: `g` is a group of four output channels and `j` the channel in it, so that a kernel
+/// reads four activations and the sixteen weights they meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// 3×3 convolution, zero padding, on the image's three colours. Weights `[ky][kx][ci][co]`.
+    ImageConv3x3,
+    /// 3×3 convolution, zero padding. Weights `[g][ky][kx][ci/4][j][ci%4]`.
+    Conv3x3,
+    /// 3×3 convolution of each channel with itself, zero padding. Weights `[c][ky][kx]`.
+    Depthwise3x3,
+    /// 1×1 convolution, of one tensor or of two side by side. Weights `[g][ci/4][j][ci%4]`.
+    Pointwise,
+    /// Transposed 2×2 convolution of stride 2. Weights `[dy][g][ci/4][j][ci%4]`, where `g` and `j` count
+    /// `dx · channels + co`; records `[dy][dx][co]`.
+    TransposedConv2x2,
+    /// Maximum of 2×2.
+    MaxPool2,
+    /// Mean of 2×2, rounded to nearest, ties up.
+    AvgPool2,
+    /// 1×1 convolution to one channel; a pixel is marked when accumulator + bias ≥ 0. Weights `[ci]`.
+    MaskHead,
+    /// Mean over all pixels (the embedding, requantized with record 0), then a linear layer whose
+    /// accumulators requantize to logits in units of 2⁻¹⁶. Weights `[class][ci]`.
+    ClassHead,
+}
+
+/// One layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// What it computes.
+    pub op: Op,
+    /// The layers it reads, by position, lower than its own; or [`IMAGE`], [`NONE`].
+    pub inputs: [u8; 2],
+    /// Rows of the output. For [`Op::ClassHead`], rows it takes in.
+    pub height: u16,
+    /// Columns of the output.
+    pub width: u16,
+    /// Channels of the output.
+    pub channels: u16,
+    /// Zero point of the output; of the embedding for [`Op::ClassHead`].
+    pub zero_point: i8,
+    /// Smallest value of the output: the zero point after a ReLU, else −128.
+    pub act_min: i8,
+    /// Left shift of accumulators before they are multiplied.
+    pub shift: u8,
+    /// Rows of output that are kept.
+    pub ring_rows: u16,
+    /// Position of the weights in the data section.
+    pub weights: u32,
+    /// Position of the channel records in the data section.
+    pub records: u32,
+}
+
+impl Layer {
+    /// Bytes of one row of output, with one pixel of zero point at either side.
+    pub const fn row_bytes(&self) -> usize {
+        (self.width as usize + 2) * self.channels as usize
+    }
+
+    /// Whether the layer's output is kept in a ring of rows.
+    pub const fn has_ring(&self) -> bool {
+        !matches!(self.op, Op::MaskHead | Op::ClassHead)
+    }
+
+    /// The rows of an input that output row `row` needs: (first, last), before clipping to the
+    /// input's height; the first may be −1.
+    pub const fn needs(&self, row: i32) -> (i32, i32) {
+        match self.op {
+            Op::ImageConv3x3 | Op::Conv3x3 | Op::Depthwise3x3 => (row - 1, row + 1),
+            Op::Pointwise | Op::MaskHead | Op::ClassHead => (row, row),
+            Op::TransposedConv2x2 => (row / 2, row / 2),
+            Op::MaxPool2 | Op::AvgPool2 => (2 * row, 2 * row + 1),
+        }
+    }
+
+    /// Weights, channel records and input channels of one output, for `channels_in` input channels:
+    /// (weight bytes, records, multiply-accumulates of an inference).
+    pub const fn costs(&self, channels_in: usize) -> (usize, usize, u64) {
+        let out = self.channels as usize;
+        let pixels = self.height as u64 * self.width as u64;
+        match self.op {
+            Op::ImageConv3x3 | Op::Conv3x3 => {
+                let weights = 9 * channels_in * out;
+                (weights, out, weights as u64 * pixels)
+            }
+            Op::Depthwise3x3 => (9 * out, out, 9 * out as u64 * pixels),
+            Op::Pointwise | Op::MaskHead => {
+                let weights = channels_in * out;
+                (weights, out, weights as u64 * pixels)
+            }
+            Op::TransposedConv2x2 => {
+                let weights = 4 * channels_in * out;
+                (weights, 4 * out, weights as u64 * pixels / 4)
+            }
+            Op::MaxPool2 | Op::AvgPool2 => (0, 0, 0),
+            Op::ClassHead => (channels_in * out, 1 + out, (channels_in * out) as u64),
+        }
+    }
+}
