@@ -4,6 +4,7 @@
 //! 1×1's is one, and a concatenation's is one in either tensor. So there is one kernel: for each
 //! pixel, run the segments against the weights of four output channels at a time.
 
+use super::arch::dot4;
 use super::{Quantization, record};
 use crate::model::RECORD_BYTES;
 
@@ -22,7 +23,7 @@ pub struct Segment<'a> {
 ///
 /// `out` is the row without its border; each pixel has `outputs` channels (a multiple of 4).
 /// `weights` are `[g][k/4][j][k%4]` over all segments' bytes `k`, `records` one a channel.
-#[inline]
+#[inline(never)]
 pub fn dense_row<const S: usize>(
     segments: [Segment<'_>; S],
     weights: &[u8],
@@ -31,33 +32,27 @@ pub fn dense_row<const S: usize>(
     outputs: usize,
     out: &mut [i8],
 ) {
-    for (x, pixel) in out.chunks_exact_mut(outputs.max(4)).enumerate() {
-        let runs = segments.map(|s| s.row.get(x * s.step..x * s.step + s.len).unwrap_or(&[]));
-        let mut weights = weights;
-        let groups = pixel.as_chunks_mut::<4>().0.iter_mut();
-        for (four, records) in groups.zip(records.chunks_exact(4 * RECORD_BYTES)) {
-            let r = [0, 1, 2, 3].map(|j| record(records, j));
-            let mut acc = r.map(|r| r.0);
-            for run in runs {
-                let Some((part, rest)) = weights.split_at_checked(4 * run.len()) else { return };
-                weights = rest;
-                dot4(run, part, &mut acc);
+    let block = 4 * segments.iter().map(|s| s.len).sum::<usize>();
+    let groups = weights.chunks_exact(block.max(1)).zip(records.chunks_exact(4 * RECORD_BYTES));
+    // Four channels over the whole row: what they need stays in registers or close by.
+    for (group, (mut weights, records)) in groups.enumerate() {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|j| record(records, j));
+        let parts = segments.map(|s| {
+            let (part, rest) = weights.split_at_checked(4 * s.len).unwrap_or((&[], &[]));
+            weights = rest;
+            part
+        });
+        let mut rows = segments.map(|s| s.row);
+        for pixel in out.chunks_exact_mut(outputs.max(1)) {
+            let Some(four) = pixel.get_mut(4 * group..4 * group + 4) else { return };
+            let mut acc = [a.0, b.0, c.0, d.0];
+            for ((row, part), s) in rows.iter_mut().zip(parts).zip(segments) {
+                dot4(row.get(..s.len).unwrap_or(&[]), part, &mut acc);
+                *row = row.get(s.step..).unwrap_or(&[]);
             }
-            for (value, (acc, r)) in four.iter_mut().zip(acc.into_iter().zip(r)) {
-                *value = quantization.activation(acc, r.1);
-            }
-        }
-    }
-}
-
-/// Adds the dot products of `run` with four channels' weights, `[k/4][j][k%4]`.
-#[inline(always)]
-fn dot4(run: &[i8], weights: &[u8], acc: &mut [i32; 4]) {
-    let runs = run.as_chunks::<4>().0.iter();
-    for (x, w) in runs.zip(weights.as_chunks::<16>().0) {
-        for (j, acc) in acc.iter_mut().enumerate() {
-            for (i, &x) in x.iter().enumerate() {
-                *acc = acc.wrapping_add(i32::from(x) * i32::from(w[4 * j + i] as i8));
+            let r = [a.1, b.1, c.1, d.1];
+            for ((value, acc), multiplier) in four.iter_mut().zip(acc).zip(r) {
+                *value = quantization.activation(acc, multiplier);
             }
         }
     }

@@ -5,6 +5,7 @@
 //! point is folded into the bias by the exporter. Every operator is total: on slices of unexpected
 //! length it leaves outputs untouched, it never panics.
 
+mod arch;
 pub mod dense;
 pub mod depthwise;
 pub mod heads;

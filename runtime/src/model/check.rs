@@ -120,7 +120,9 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
         }),
         Op::Depthwise3x3 => (0..channels).try_for_each(|c| {
             let (bias, multiplier) = record(records, c);
-            fits(slice_sum(weights.get(c * 9..c * 9 + 9)?), bias, multiplier)
+            let group = weights.get(c / 4 * 36..c / 4 * 36 + 36)?;
+            let sum = group.iter().skip(c % 4).step_by(4).map(|&w| magnitude(w)).sum();
+            fits(sum, bias, multiplier)
         }),
         Op::MaskHead => {
             let (bias, multiplier) = record(records, 0);

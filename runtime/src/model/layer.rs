@@ -20,14 +20,14 @@ pub const NONE: u8 = 0xff;
 /// What a layer computes.
 ///
 /// Weight orders: `g` is a group of four output channels and `j` the channel in it, so that a kernel
-/// reads four activations and the sixteen weights they meet.
+/// reads four activations as one word and the weights they meet as the next words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// 3×3 convolution, zero padding, on the image's three colours. Weights `[ky][kx][ci][co]`.
     ImageConv3x3,
     /// 3×3 convolution, zero padding. Weights `[g][ky][kx][ci/4][j][ci%4]`.
     Conv3x3,
-    /// 3×3 convolution of each channel with itself, zero padding. Weights `[c][ky][kx]`.
+    /// 3×3 convolution of each channel with itself, zero padding. Weights `[g][ky][kx][j]`.
     Depthwise3x3,
     /// 1×1 convolution, of one tensor or of two side by side. Weights `[g][ci/4][j][ci%4]`.
     Pointwise,

@@ -270,7 +270,10 @@ fn reorder(op: Op, cin: usize, cout: usize, w: impl Fn(usize) -> i8) -> Vec<i8> 
         Op::TransposedConv2x2 => {
             grouped(4 * cout, cin, &|o, k| (k * cout + o % cout) * 4 + o / cout)
         }
-        Op::Depthwise3x3 => (0..9 * cout).map(w).collect(),
+        Op::Depthwise3x3 => {
+            let groups = (0..cout).step_by(4).flat_map(|g| (0..9).map(move |tap| (g, tap)));
+            groups.flat_map(|(g, tap)| (g..g + 4).map(move |c| c * 9 + tap)).map(w).collect()
+        }
         Op::MaskHead | Op::ClassHead => (0..cin * cout).map(w).collect(),
         Op::MaxPool2 | Op::AvgPool2 => Vec::new(),
     }

@@ -1,0 +1,14 @@
+//! Inner loops written for an instruction set, and their portable twins.
+//!
+//! Each set offers the same functions with the same results, bit for bit; `build.rs` and the target
+//! choose. The twins are always compiled in tests, where they are compared.
+
+#[cfg(arm_dsp)]
+mod dsp;
+#[cfg(any(not(arm_dsp), test))]
+pub mod portable;
+
+#[cfg(arm_dsp)]
+pub use dsp::{dot4, multiply_add4};
+#[cfg(not(arm_dsp))]
+pub use portable::{dot4, multiply_add4};
