@@ -1,0 +1,7 @@
+//! (being written)
+use anyhow::Result;
+#[derive(clap::Args)]
+pub struct Args {}
+pub fn run(_: &Args) -> Result<()> {
+    anyhow::bail!("not yet")
+}

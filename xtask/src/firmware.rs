@@ -1,0 +1,63 @@
+//! `cargo xtask firmware`: builds the boards' images with the toolchain that has their target.
+
+use anyhow::{Context, Result};
+
+use crate::process::{self, say};
+use crate::project::{self, Board};
+use crate::setup;
+
+/// What to build.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The boards to build for; all of them when none is named
+    boards: Vec<Board>,
+    /// Leave out the logs
+    #[arg(long)]
+    no_logs: bool,
+}
+
+/// Builds and prints each image's path.
+///
+/// # Errors
+/// When the targets can't be had or a build fails.
+pub fn run(args: &Args) -> Result<()> {
+    setup::arm::setup()?;
+    let boards = if args.boards.is_empty() {
+        &Board::ALL
+    } else {
+        &args.boards[..]
+    };
+    build(boards, !args.no_logs)?;
+    for board in boards {
+        println!("{}", board.elf().display());
+    }
+    Ok(())
+}
+
+/// Builds the boards' images, release, with or without logs.
+///
+/// # Errors
+/// When no toolchain has the targets or a build fails.
+pub fn build(boards: &[Board], logs: bool) -> Result<()> {
+    let toolchain = setup::arm::toolchain()?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name()).collect();
+    say(format_args!(
+        "firmware: building {} with {toolchain}",
+        names.join(", ")
+    ));
+    // One call a board: features of one must not be unified into the other.
+    for board in boards {
+        let mut cargo = process::cargo_of(&toolchain);
+        cargo.current_dir(project::boards());
+        cargo.args(["build", "--quiet", "--release", "--package", board.name()]);
+        cargo.args(["--target", board.target(), "--target-dir", "target"]);
+        if !logs {
+            cargo.arg("--no-default-features");
+        }
+        process::run(&mut cargo)?;
+        let elf = board.elf();
+        elf.metadata()
+            .with_context(|| format!("the build left no {}", elf.display()))?;
+    }
+    Ok(())
+}
