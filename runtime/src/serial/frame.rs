@@ -6,12 +6,12 @@
 
 use core::fmt;
 
-use cobs::{CobsEncoder, DecodeResult, DecoderState, max_encoding_length};
-use postcard::ser_flavors::Flavor;
+use cobs::{DecodeResult, DecoderState, max_encoding_length};
 use serde::{Deserialize, Serialize};
 
 use super::message::{MAX_CHUNK, MAX_EMBEDDING};
-use crate::{CRC, wafer::CLASS_COUNT};
+use crate::crc32;
+use crate::wafer::CLASS_COUNT;
 
 /// Most bytes of each text in a [`Hello`](super::message::Hello).
 pub const MAX_TEXT: usize = 64;
@@ -44,7 +44,13 @@ mod size {
 
 /// Most bytes of a payload, in either direction.
 pub const MAX_PAYLOAD: usize = {
-    let sizes = [size::DIES, size::HELLO, size::MASK_ROWS, size::REPORT, size::STATISTICS];
+    let sizes = [
+        size::DIES,
+        size::HELLO,
+        size::MASK_ROWS,
+        size::REPORT,
+        size::STATISTICS,
+    ];
     let mut max = 0;
     let mut i = 0;
     while i < sizes.len() {
@@ -105,26 +111,45 @@ impl fmt::Display for Malformed {
 
 impl core::error::Error for Malformed {}
 
-/// Encodes payload bytes as a frame into `out`; [`MAX_FRAME`] bytes suffice for [`MAX_PAYLOAD`].
+/// Encodes payload bytes as a frame into `out`; [`MAX_FRAME`] bytes suffice for every payload.
 ///
 /// # Errors
-/// [`FrameTooLong`] when `out` is too small.
+/// [`FrameTooLong`] when the payload is longer than [`MAX_PAYLOAD`] or `out` is too small.
 pub fn encode_payload<'a>(payload: &[u8], out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
-    let mut writer = Writer::new(out).ok_or(FrameTooLong)?;
-    writer.try_extend(payload).map_err(|_| FrameTooLong)?;
-    writer.finalize().map_err(|_| FrameTooLong)
+    let mut body = [0; MAX_PAYLOAD + CRC_LEN];
+    body.get_mut(..payload.len())
+        .ok_or(FrameTooLong)?
+        .copy_from_slice(payload);
+    seal(&mut body, payload.len(), out)
 }
 
 /// Encodes a message as a frame into `out`; [`MAX_FRAME`] bytes suffice for every message.
 ///
 /// # Errors
-/// [`FrameTooLong`] when `out` is too small.
-pub fn encode<'a, T: Serialize>(
-    message: &T,
-    out: &'a mut [u8],
-) -> Result<&'a [u8], FrameTooLong> {
-    let writer = Writer::new(out).ok_or(FrameTooLong)?;
-    postcard::serialize_with_flavor(message, writer).map_err(|_| FrameTooLong)
+/// [`FrameTooLong`] when the message takes more than [`MAX_PAYLOAD`] bytes or `out` is too small.
+pub fn encode<'a, T: Serialize>(message: &T, out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
+    let mut body = [0; MAX_PAYLOAD + CRC_LEN];
+    let payload = body.get_mut(..MAX_PAYLOAD).ok_or(FrameTooLong)?;
+    let len = postcard::to_slice(message, payload)
+        .map_err(|_| FrameTooLong)?
+        .len();
+    seal(&mut body, len, out)
+}
+
+/// Appends the CRC-32 to the first `len` bytes of `body` and encodes both.
+fn seal<'a>(body: &mut [u8], len: usize, out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
+    let (payload, rest) = body.split_at_mut_checked(len).ok_or(FrameTooLong)?;
+    let crc = crc32(payload).to_le_bytes();
+    rest.get_mut(..CRC_LEN)
+        .ok_or(FrameTooLong)?
+        .copy_from_slice(&crc);
+    let body = body.get(..len + CRC_LEN).ok_or(FrameTooLong)?;
+    // Not cobs' own encoder of whole frames: it panics when the last zero does not fit.
+    let (first, rest) = out.split_first_mut().ok_or(FrameTooLong)?;
+    let len = cobs::try_encode(body, rest).map_err(|_| FrameTooLong)?;
+    *first = 0;
+    *rest.get_mut(len).ok_or(FrameTooLong)? = 0;
+    out.get(..len + 2).ok_or(FrameTooLong)
 }
 
 /// Decodes a payload as a message; bytes behind the message are an error too.
@@ -138,19 +163,104 @@ pub fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed>
     }
 }
 
-/// Writes one frame: COBS and CRC-32 on the way, so that no second buffer is needed.
-struct Writer<'a> {
-    out: &'a mut [u8],
-    /// Bytes written behind the leading zero.
+/// Takes bytes from a line one by one and gives the payloads of the frames among them.
+#[derive(Debug)]
+pub struct FrameDecoder {
+    cobs: DecoderState,
+    /// What happens to the bytes up to the next zero.
+    fate: Fate,
     len: usize,
-    cobs: cobs::EncoderState,
-    digest: crc::Digest<'static, u32, crc::Table<1>>,
+    body: [u8; MAX_PAYLOAD + CRC_LEN],
 }
 
-impl<'a> Writer<'a> {
-    fn new(out: &'a mut [u8]) -> Option<Self> {
-        *out.first_mut()? = 0;
-        // The first code byte's place.
-        Some(Self { out, len: 1, cobs: cobs::EncoderState::default(), digest: CRC.digest() })
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Oversized,
+    Discard,
+}
+
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameDecoder {
+    /// A decoder between two frames.
+    pub const fn new() -> Self {
+        let body = [0; MAX_PAYLOAD + CRC_LEN];
+        Self {
+            cobs: DecoderState::Idle,
+            fate: Fate::Keep,
+            len: 0,
+            body,
+        }
+    }
+
+    /// Takes one byte; at the end of a frame gives its payload, or what is wrong with it.
+    pub fn push(&mut self, byte: u8) -> Option<Result<&[u8], FrameError>> {
+        if self.fate == Fate::Discard {
+            if byte == 0 {
+                self.restart();
+            }
+            return None;
+        }
+        match self.cobs.feed(byte) {
+            Ok(DecodeResult::NoData) => None,
+            Ok(DecodeResult::DataStart) => {
+                self.len = 0;
+                None
+            }
+            Ok(DecodeResult::DataContinue(byte)) => {
+                match self.body.get_mut(self.len) {
+                    Some(place) => {
+                        *place = byte;
+                        self.len += 1;
+                    }
+                    None => self.fate = Fate::Oversized,
+                }
+                None
+            }
+            Ok(DecodeResult::DataComplete) => Some(self.finish()),
+            // A zero inside a group: what came was cut short, or grew too long before.
+            Err(_) => {
+                let oversized = self.fate == Fate::Oversized;
+                self.restart();
+                Some(Err(if oversized {
+                    FrameError::Oversized
+                } else {
+                    FrameError::Truncated
+                }))
+            }
+        }
+    }
+
+    /// Forgets a half received frame and ignores the rest of it, up to the next zero. For drivers
+    /// that know that bytes were lost.
+    pub fn discard(&mut self) {
+        self.restart();
+        self.fate = Fate::Discard;
+    }
+
+    fn restart(&mut self) {
+        self.cobs = DecoderState::Idle;
+        self.fate = Fate::Keep;
+        self.len = 0;
+    }
+
+    /// Checks the frame that just ended.
+    fn finish(&mut self) -> Result<&[u8], FrameError> {
+        let (len, oversized) = (self.len, self.fate == Fate::Oversized);
+        self.restart();
+        if oversized {
+            return Err(FrameError::Oversized);
+        }
+        let frame = self.body.get(..len).ok_or(FrameError::Oversized)?;
+        match frame.split_last_chunk::<CRC_LEN>() {
+            None | Some(([], _)) => Err(FrameError::Truncated),
+            Some((payload, crc)) if crc32(payload).to_le_bytes() == *crc => Ok(payload),
+            Some(_) => Err(FrameError::Corrupted),
+        }
     }
 }

@@ -9,11 +9,11 @@
 //! * [`mask_code`]: mask rows in few bytes.
 //! * [`Station`]: the board's side as a state machine.
 
+mod current;
 pub mod frame;
 pub mod mask_code;
 pub mod message;
 mod station;
-mod wafer;
 
 #[cfg(test)]
 mod tests;

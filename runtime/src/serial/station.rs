@@ -1,0 +1,385 @@
+//! The board's side of the conversation: bytes in, encoded answers out.
+//!
+//! [`Station::feed`] is the whole of it and does no input or output; [`Station::poll`] and
+//! [`Station::serve`] put it on an `embedded-io` line. Whatever bytes come, a station stays in a known
+//! state and answers the next good frame: damaged frames, messages out of order and bytes that the
+//! driver lost each get a named [`ErrorReply`].
+
+use core::convert::Infallible;
+use core::fmt;
+
+use embedded_io::{Error as _, ErrorKind, Read, Write};
+
+use super::current::Current;
+use super::frame::{self, FrameDecoder, FrameError, MAX_FRAME, MAX_TEXT};
+use super::mask_code::encode_rows;
+use super::message::{
+    Command, ErrorReply, Hello, MAX_CHUNK, PROTOCOL_VERSION, Reply, Request, ResetCause, Response,
+    Statistics,
+};
+use crate::answer::Engine;
+use crate::wafer::{MAX_PACKED_LEN, Mask};
+
+/// What a station asks of the board it runs on.
+pub trait Platform {
+    /// The board's name, such as `mps2-an500`; at most [`MAX_TEXT`] bytes are sent.
+    fn board(&self) -> &str;
+
+    /// The firmware's version; at most [`MAX_TEXT`] bytes are sent.
+    fn firmware(&self) -> &str;
+
+    /// Why the board last started.
+    fn reset_cause(&self) -> ResetCause;
+
+    /// Microseconds since start; never runs backwards.
+    fn uptime_us(&mut self) -> u64;
+
+    /// Instructions executed so far, where the board can count them; never runs backwards.
+    fn instructions(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Deepest use of the stack so far, in bytes; 0 where it is not known.
+    fn stack_max(&mut self) -> u32 {
+        0
+    }
+
+    /// Times the driver lost bytes since this was last asked; for drivers whose reads don't fail then.
+    fn take_overruns(&mut self) -> u32 {
+        0
+    }
+}
+
+/// Memory of a station: all zeros at first, so that a `static` of it takes no flash.
+#[derive(Debug)]
+pub struct StationMemory {
+    packed: [u8; MAX_PACKED_LEN],
+    mask: Mask,
+    decoder: FrameDecoder,
+    rows: [u8; MAX_CHUNK],
+    reply: [u8; MAX_FRAME],
+}
+
+impl StationMemory {
+    /// Empty memory.
+    pub const fn new() -> Self {
+        Self {
+            packed: [0; MAX_PACKED_LEN],
+            mask: Mask::new(),
+            decoder: FrameDecoder::new(),
+            rows: [0; MAX_CHUNK],
+            reply: [0; MAX_FRAME],
+        }
+    }
+}
+
+impl Default for StationMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The line failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineError<E> {
+    /// The other end is gone: a read gave nothing, or a write took nothing.
+    Closed,
+    /// The driver's error.
+    Io(E),
+}
+
+impl<E: fmt::Debug> fmt::Display for LineError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(f, "the serial line was closed"),
+            Self::Io(error) => write!(f, "the serial line failed: {error:?}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for LineError<E> {}
+
+/// The board's side of the protocol.
+#[derive(Debug)]
+pub struct Station<'m, E, P> {
+    memory: &'m mut StationMemory,
+    desk: Desk<E, P>,
+}
+
+/// Everything but the buffers.
+#[derive(Debug)]
+struct Desk<E, P> {
+    engine: E,
+    platform: P,
+    current: Option<Current>,
+    statistics: Statistics,
+    last_seq: u16,
+}
+
+/// The buffers an answer is made from.
+struct Buffers<'b> {
+    packed: &'b mut [u8],
+    mask: &'b mut Mask,
+    rows: &'b mut [u8],
+}
+
+impl<'m, E: Engine, P: Platform> Station<'m, E, P> {
+    /// A station that has heard nothing yet.
+    pub fn new(memory: &'m mut StationMemory, engine: E, platform: P) -> Self {
+        let statistics = Statistics::default();
+        Self {
+            memory,
+            desk: Desk {
+                engine,
+                platform,
+                current: None,
+                statistics,
+                last_seq: 0,
+            },
+        }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &E {
+        &self.desk.engine
+    }
+
+    /// The platform.
+    pub fn platform(&mut self) -> &mut P {
+        &mut self.desk.platform
+    }
+
+    /// The counters as they stand.
+    pub fn statistics(&mut self) -> Statistics {
+        self.desk.statistics()
+    }
+
+    /// Takes one byte from the line. At the end of a frame gives the answer: a frame to send.
+    /// Runs the engine when the frame asks for it.
+    pub fn feed(&mut self, byte: u8) -> Option<&[u8]> {
+        let StationMemory {
+            packed,
+            mask,
+            decoder,
+            rows,
+            reply,
+        } = &mut *self.memory;
+        let response = match decoder.push(byte)? {
+            Ok(payload) => self.desk.answer(payload, Buffers { packed, mask, rows }),
+            Err(error) => self.desk.unreadable(error),
+        };
+        // Every message fits MAX_FRAME.
+        frame::encode(&response, reply).ok()
+    }
+
+    /// To be told by drivers that lost bytes: drops the frame they belonged to, and gives the answer.
+    pub fn overrun(&mut self) -> Option<&[u8]> {
+        self.memory.decoder.discard();
+        let statistics = &mut self.desk.statistics;
+        statistics.overruns = statistics.overruns.saturating_add(1);
+        let reply = Reply::Error(ErrorReply::Overrun);
+        frame::encode(&Response { seq: 0, reply }, &mut self.memory.reply).ok()
+    }
+
+    /// Reads what has come (waiting for at least a byte) and answers every frame that ends in it.
+    ///
+    /// Read errors of kind `OutOfMemory` (how `embedded-io` drivers say overrun) are counted and answered with
+    /// [`ErrorReply::Overrun`]; `InvalidData` (framing, parity, noise) is left to the CRC-32, which
+    /// will miss the byte; `Interrupted` is tried again.
+    ///
+    /// # Errors
+    /// [`LineError`] when the line is closed or fails otherwise; the station can go on with another.
+    pub fn poll<L: Read + Write>(&mut self, line: &mut L) -> Result<(), LineError<L::Error>> {
+        let mut bytes = [0; 32];
+        match line.read(&mut bytes) {
+            Ok(0) => Err(LineError::Closed),
+            Ok(count) => {
+                for byte in bytes.iter().take(count) {
+                    if let Some(answer) = self.feed(*byte) {
+                        send(line, answer)?;
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::OutOfMemory => {
+                    self.overrun().map_or(Ok(()), |answer| send(line, answer))
+                }
+                ErrorKind::InvalidData | ErrorKind::Interrupted => Ok(()),
+                _ => Err(LineError::Io(error)),
+            },
+        }
+    }
+
+    /// Polls until the line fails.
+    ///
+    /// # Errors
+    /// As [`Station::poll`].
+    pub fn serve<L: Read + Write>(
+        &mut self,
+        line: &mut L,
+    ) -> Result<Infallible, LineError<L::Error>> {
+        loop {
+            self.poll(line)?;
+        }
+    }
+}
+
+impl<E: Engine, P: Platform> Desk<E, P> {
+    fn statistics(&mut self) -> Statistics {
+        let overruns = self.platform.take_overruns();
+        self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
+        self.statistics.uptime_ms = self.platform.uptime_us() / 1000;
+        self.statistics.stack_max = self.platform.stack_max();
+        self.statistics
+    }
+
+    /// Counts a damaged frame and names it.
+    fn unreadable(&mut self, error: FrameError) -> Response<'static> {
+        let (count, error) = match error {
+            FrameError::Truncated => (&mut self.statistics.truncated, ErrorReply::Truncated),
+            FrameError::Oversized => (&mut self.statistics.oversized, ErrorReply::Oversized),
+            FrameError::Corrupted => (&mut self.statistics.corrupted, ErrorReply::Corrupted),
+        };
+        increment(count);
+        Response {
+            seq: 0,
+            reply: Reply::Error(error),
+        }
+    }
+
+    /// Answers a payload.
+    fn answer<'s>(&'s mut self, payload: &[u8], buffers: Buffers<'s>) -> Response<'s> {
+        let request = match frame::decode::<Request<'_>>(payload) {
+            Ok(request) if request.seq != 0 => request,
+            _ => {
+                increment(&mut self.statistics.malformed);
+                // The number can often be read where the command cannot: the host then knows which.
+                let seq = postcard::take_from_bytes(payload).map_or(0, |(seq, _)| seq);
+                return Response {
+                    seq,
+                    reply: Reply::Error(ErrorReply::Malformed),
+                };
+            }
+        };
+        let seq = request.seq;
+        increment(&mut self.statistics.requests);
+        if seq == self.last_seq {
+            increment(&mut self.statistics.repeated);
+        }
+        self.last_seq = seq;
+
+        let reply = match request.command {
+            Command::Hello {
+                protocol: PROTOCOL_VERSION,
+            } => {
+                return Response {
+                    seq,
+                    reply: Reply::Hello(self.hello()),
+                };
+            }
+            Command::Hello { .. } => Err(ErrorReply::Protocol {
+                board: PROTOCOL_VERSION,
+            }),
+            Command::Statistics => Ok(Reply::Statistics(self.statistics())),
+            Command::Map {
+                wafer,
+                rows,
+                cols,
+                crc,
+            } => Current::announce(wafer, rows, cols, crc).map(|current| {
+                self.current = Some(current);
+                Reply::Received { wafer, bytes: 0 }
+            }),
+            Command::Dies {
+                wafer,
+                offset,
+                data,
+            } => self.current(wafer).and_then(|current| {
+                let bytes = current.take(offset, data, buffers.packed)?;
+                Ok(Reply::Received { wafer, bytes })
+            }),
+            Command::Run { wafer } => self.run(wafer, buffers.packed, buffers.mask),
+            Command::Mask { wafer, row } => self.current(wafer).and_then(|current| {
+                let first = current.mask_row(row)?;
+                let (rows, bytes) = encode_rows(buffers.mask, first, buffers.rows);
+                let data = buffers.rows.get(..bytes).unwrap_or(&[]);
+                Ok(Reply::MaskRows {
+                    wafer,
+                    row,
+                    rows: rows as u16,
+                    data,
+                })
+            }),
+        };
+        let reply = reply.unwrap_or_else(|error| {
+            increment(&mut self.statistics.refused);
+            Reply::Error(error)
+        });
+        Response { seq, reply }
+    }
+
+    fn hello(&self) -> Hello<'_> {
+        let mut model = self.engine.facts();
+        model.name = fit(model.name);
+        model.created = fit(model.created);
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            board: fit(self.platform.board()),
+            firmware: fit(self.platform.firmware()),
+            max_map: MAX_PACKED_LEN as u32,
+            max_chunk: MAX_CHUNK as u16,
+            reset: self.platform.reset_cause(),
+            model,
+        }
+    }
+
+    /// The wafer at hand, when it is the one asked for.
+    fn current(&mut self, wafer: u32) -> Result<&mut Current, ErrorReply> {
+        self.current
+            .as_mut()
+            .filter(|c| c.wafer() == wafer)
+            .ok_or(ErrorReply::UnknownWafer)
+    }
+
+    fn run(
+        &mut self,
+        wafer: u32,
+        packed: &[u8],
+        mask: &mut Mask,
+    ) -> Result<Reply<'static>, ErrorReply> {
+        let current = self.current.as_mut().filter(|c| c.wafer() == wafer);
+        let current = current.ok_or(ErrorReply::UnknownWafer)?;
+        let (report, new) = current.run(&mut self.engine, &mut self.platform, packed, mask)?;
+        if new {
+            increment(&mut self.statistics.wafers);
+        }
+        Ok(Reply::Report(report))
+    }
+}
+
+fn increment(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}
+
+/// As much of a text as a message carries, cut between characters.
+fn fit(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or("")
+}
+
+/// As `write_all`, but a writer that takes nothing is an error instead of a panic.
+fn send<L: Write>(line: &mut L, mut bytes: &[u8]) -> Result<(), LineError<L::Error>> {
+    while !bytes.is_empty() {
+        match line.write(bytes) {
+            Ok(0) => return Err(LineError::Closed),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or(&[]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(LineError::Io(error)),
+        }
+    }
+    line.flush().map_err(LineError::Io)
+}

@@ -1,0 +1,741 @@
+//! The station with a small engine: every message, every refusal, and any bytes whatever.
+
+use heapless::Vec as FixedVec;
+
+use super::frame::{self, FrameDecoder, FrameError, MAX_FRAME, MAX_PAYLOAD};
+use super::mask_code::decode_rows;
+use super::message::*;
+use super::{LineError, Platform, Station, StationMemory};
+use crate::answer::{Answer, Engine, EngineFailure};
+use crate::crc32;
+use crate::model::{ModelFacts, Rounding};
+use crate::wafer::{CLASS_COUNT, DieMap, MAX_PACKED_LEN, Mask};
+
+/// A small generator of random numbers (xorshift), so that tests repeat.
+pub(super) struct Rng(pub u64);
+
+impl Rng {
+    pub(super) fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as u32
+    }
+
+    pub(super) fn below(&mut self, limit: u32) -> u32 {
+        self.next() % limit
+    }
+}
+
+/// Answers with numbers drawn from the map's CRC-32; fails on a map whose first byte is 0.
+#[derive(Debug, Default)]
+struct Hashing {
+    runs: u32,
+}
+
+fn expected(map: &DieMap<'_>) -> (Answer, Mask) {
+    let mut rng = Rng(u64::from(crc32(map.packed())) + 1);
+    let logits = std::array::from_fn(|_| rng.next() as i32 >> 8);
+    let embedding = (0..MAX_EMBEDDING).map(|_| rng.next() as i8).collect();
+    let mut mask = Mask::new();
+    for byte in &mut mask.0 {
+        *byte = if rng.below(9) == 0 {
+            rng.next() as u8
+        } else {
+            0
+        };
+    }
+    (Answer::from_logits(logits, embedding), mask)
+}
+
+impl Engine for Hashing {
+    fn facts(&self) -> ModelFacts<'_> {
+        ModelFacts {
+            name: "a name of a model that is far too long to be sent in a hello, until äöü",
+            created: "2026-01-02T03:04:05Z",
+            parameters: 60_000,
+            macs: 98_209_408,
+            arena_bytes: 313_000,
+            model_bytes: 70_000,
+            rounding: Rounding::SingleUp,
+            sha256: [7; 32],
+        }
+    }
+
+    fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
+        self.runs += 1;
+        if map.packed().first() == Some(&0) {
+            return Err(EngineFailure);
+        }
+        let (answer, expected) = expected(map);
+        *mask = expected;
+        Ok(answer)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Desktop {
+    clock: u64,
+}
+
+impl Platform for Desktop {
+    fn board(&self) -> &str {
+        "desktop"
+    }
+    fn firmware(&self) -> &str {
+        "1.2.3"
+    }
+    fn reset_cause(&self) -> ResetCause {
+        ResetCause::Watchdog
+    }
+    fn uptime_us(&mut self) -> u64 {
+        self.clock += 1500;
+        self.clock
+    }
+    fn instructions(&mut self) -> Option<u64> {
+        Some(self.clock * 25)
+    }
+    fn stack_max(&mut self) -> u32 {
+        4321
+    }
+    fn take_overruns(&mut self) -> u32 {
+        2
+    }
+}
+
+type TestStation<'m> = Station<'m, Hashing, Desktop>;
+
+fn station(memory: &mut StationMemory) -> TestStation<'_> {
+    Station::new(memory, Hashing::default(), Desktop::default())
+}
+
+/// Feeds bytes and gives the payloads of the answers.
+fn feed(station: &mut TestStation<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for &byte in bytes {
+        if let Some(answer) = station.feed(byte) {
+            assert!(answer.len() <= MAX_FRAME);
+            payloads.push(payload_of(answer).unwrap());
+        }
+    }
+    payloads
+}
+
+fn payload_of(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut decoder = FrameDecoder::new();
+    let mut found = None;
+    for &byte in bytes {
+        if let Some(result) = decoder.push(byte) {
+            assert!(found.replace(result.map(<[u8]>::to_vec)).is_none());
+        }
+    }
+    found.unwrap()
+}
+
+fn ask<T>(
+    station: &mut TestStation<'_>,
+    seq: u16,
+    command: Command<'_>,
+    check: impl FnOnce(Reply<'_>) -> T,
+) -> T {
+    let mut out = [0; MAX_FRAME];
+    let bytes = frame::encode(&Request { seq, command }, &mut out).unwrap();
+    let answers = feed(station, bytes);
+    assert_eq!(answers.len(), 1);
+    let response: Response<'_> = frame::decode(&answers[0]).unwrap();
+    assert_eq!(response.seq, seq);
+    check(response.reply)
+}
+
+fn received(bytes: u32) -> impl FnOnce(Reply<'_>) {
+    move |reply| assert_eq!(reply, Reply::Received { wafer: 9, bytes })
+}
+
+fn refused(error: ErrorReply) -> impl FnOnce(Reply<'_>) {
+    move |reply| assert_eq!(reply, Reply::Error(error))
+}
+
+fn a_map(rows: u16, cols: u16, seed: u64) -> Vec<u8> {
+    let mut rng = Rng(seed);
+    let mut dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))
+        .map(|_| rng.below(3) as u8)
+        .collect();
+    dies[0] = 1;
+    let mut packed = vec![0; MAX_PACKED_LEN];
+    DieMap::pack(rows, cols, &dies, &mut packed)
+        .unwrap()
+        .packed()
+        .to_vec()
+}
+
+#[test]
+fn a_wafer_goes_through() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    ask(
+        &mut station,
+        1,
+        Command::Hello {
+            protocol: PROTOCOL_VERSION,
+        },
+        |reply| {
+            let Reply::Hello(hello) = reply else {
+                panic!("{reply:?}")
+            };
+            assert_eq!(
+                (hello.board, hello.firmware, hello.max_chunk),
+                ("desktop", "1.2.3", 512)
+            );
+            assert_eq!((hello.max_map, hello.reset), (16384, ResetCause::Watchdog));
+            assert!(hello.model.name.len() <= 64 && Hashing::default().facts().name.len() > 64);
+        },
+    );
+    for (rows, cols) in [(52, 52), (1, 1), (256, 256), (33, 57)] {
+        let packed = a_map(rows, cols, u64::from(rows));
+        let map = DieMap::new_checked(rows, cols, &packed).unwrap();
+        let (answer, mask) = expected(&map);
+        let crc = crc32(&packed);
+        ask(
+            &mut station,
+            2,
+            Command::Map {
+                wafer: 9,
+                rows,
+                cols,
+                crc,
+            },
+            received(0),
+        );
+        let mut sent = 0;
+        for (at, data) in packed.chunks(MAX_CHUNK).enumerate() {
+            let dies = Command::Dies {
+                wafer: 9,
+                offset: sent,
+                data,
+            };
+            sent += data.len() as u32;
+            ask(&mut station, 3 + at as u16, dies.clone(), received(sent));
+            ask(&mut station, 3 + at as u16, dies, received(sent));
+        }
+        let runs = station.engine().runs;
+        for _ in 0..2 {
+            ask(&mut station, 50, Command::Run { wafer: 9 }, |reply| {
+                let Reply::Report(report) = reply else {
+                    panic!("{reply:?}")
+                };
+                assert_eq!((report.wafer, report.map_crc), (9, crc));
+                assert_eq!(report.class, answer.class.index());
+                assert_eq!(report.scores, answer.scores);
+                assert_eq!(report.logits, answer.logits);
+                assert_eq!(report.embedding, answer.embedding);
+                assert_eq!(
+                    (report.mask_pixels, report.mask_crc),
+                    (mask.count(), crc32(&mask.0))
+                );
+                assert_eq!((report.elapsed_us, report.instructions), (1500, Some(0)));
+            });
+        }
+        assert_eq!(station.engine().runs, runs + 1);
+        let mut back = Mask::new();
+        let mut at = 0;
+        while at < 224 {
+            ask(
+                &mut station,
+                60 + at,
+                Command::Mask { wafer: 9, row: at },
+                |reply| {
+                    let Reply::MaskRows {
+                        wafer: 9,
+                        row,
+                        rows,
+                        data,
+                    } = reply
+                    else {
+                        panic!("{reply:?}")
+                    };
+                    assert_eq!(row, at);
+                    decode_rows(&mut back, row, rows, data).unwrap();
+                    at += rows;
+                },
+            );
+        }
+        assert_eq!(back, mask);
+    }
+    ask(&mut station, 7, Command::Statistics, |reply| {
+        let Reply::Statistics(statistics) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(
+            (statistics.wafers, statistics.refused, statistics.overruns),
+            (4, 0, 2)
+        );
+        assert_eq!(statistics.stack_max, 4321);
+        assert!(statistics.repeated > 4 && statistics.requests > 100);
+    });
+}
+
+#[test]
+fn refuses_by_name_and_goes_on() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let s = &mut station;
+    let packed = a_map(52, 52, 5);
+    let (first, last) = packed.split_at(500);
+    let map = |rows, cols, crc| Command::Map {
+        wafer: 9,
+        rows,
+        cols,
+        crc,
+    };
+    let dies = |offset, data| Command::Dies {
+        wafer: 9,
+        offset,
+        data,
+    };
+    let run = Command::Run { wafer: 9 };
+
+    ask(
+        s,
+        1,
+        Command::Hello { protocol: 9 },
+        refused(ErrorReply::Protocol { board: 1 }),
+    );
+    ask(s, 2, run.clone(), refused(ErrorReply::UnknownWafer));
+    ask(
+        s,
+        2,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::UnknownWafer),
+    );
+    ask(s, 2, dies(0, first), refused(ErrorReply::UnknownWafer));
+    ask(s, 3, map(0, 52, 0), refused(ErrorReply::Grid));
+    ask(s, 3, map(52, 257, 0), refused(ErrorReply::Grid));
+    ask(s, 4, map(52, 52, crc32(&packed)), received(0));
+    ask(
+        s,
+        5,
+        dies(1, first),
+        refused(ErrorReply::Gap { received: 0 }),
+    );
+    ask(
+        s,
+        5,
+        dies(u32::MAX, first),
+        refused(ErrorReply::Gap { received: 0 }),
+    );
+    ask(s, 6, dies(0, &[]), received(0));
+    ask(s, 6, dies(0, first), received(500));
+    ask(s, 6, dies(0, first), received(500));
+    ask(s, 6, dies(100, &packed[100..200]), received(500));
+    let conflict = refused(ErrorReply::Conflict { received: 500 });
+    ask(s, 6, dies(0, &first[1..]), conflict);
+    ask(
+        s,
+        6,
+        dies(500, &packed[..177]),
+        refused(ErrorReply::Conflict { received: 500 }),
+    );
+    ask(s, 6, dies(0, &[0; 513]), refused(ErrorReply::Oversized));
+    ask(
+        s,
+        7,
+        run.clone(),
+        refused(ErrorReply::Incomplete {
+            received: 500,
+            expected: 676,
+        }),
+    );
+    // A refused grid leaves the wafer at hand.
+    ask(s, 7, map(300, 1, 0), refused(ErrorReply::Grid));
+    // A piece may overlap what is there and go on.
+    ask(s, 8, dies(400, &packed[400..]), received(676));
+    ask(s, 8, dies(500, last), received(676));
+    ask(
+        s,
+        8,
+        dies(676, &[1]),
+        refused(ErrorReply::Conflict { received: 676 }),
+    );
+    ask(
+        s,
+        9,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::NotRun),
+    );
+    ask(
+        s,
+        9,
+        Command::Run { wafer: 8 },
+        refused(ErrorReply::UnknownWafer),
+    );
+    ask(s, 9, run.clone(), |reply| {
+        assert!(matches!(reply, Reply::Report(_)))
+    });
+    ask(
+        s,
+        9,
+        Command::Mask { wafer: 9, row: 224 },
+        refused(ErrorReply::Row),
+    );
+    // The same wafer again forgets the report.
+    ask(s, 10, map(1, 3, 1), received(0));
+    ask(
+        s,
+        11,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::NotRun),
+    );
+    ask(s, 11, dies(0, &[0b0011_0001]), received(1));
+    ask(s, 11, run.clone(), refused(ErrorReply::MapCrc));
+    ask(s, 12, map(1, 3, crc32(&[0b0011_0001])), received(0));
+    ask(s, 12, dies(0, &[0b0011_0001]), received(1));
+    ask(s, 12, run.clone(), refused(ErrorReply::Dies));
+    ask(s, 13, map(1, 3, crc32(&[0])), received(0));
+    ask(s, 13, dies(0, &[0]), received(1));
+    ask(s, 13, run, refused(ErrorReply::Engine));
+    ask(
+        s,
+        13,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::NotRun),
+    );
+}
+
+#[test]
+fn unreadable_frames_are_named() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let mut check = |bytes: &[u8], seq, error| {
+        let answers = feed(&mut station, bytes);
+        assert_eq!(answers.len(), 1, "{bytes:?}");
+        let response: Response<'_> = frame::decode(&answers[0]).unwrap();
+        assert_eq!(
+            response,
+            Response {
+                seq,
+                reply: Reply::Error(error)
+            }
+        );
+    };
+    let mut out = [0; MAX_FRAME + 2];
+    let request = Request {
+        seq: 300,
+        command: Command::Statistics,
+    };
+    let good = frame::encode(&request, &mut out).unwrap().to_vec();
+    for cut in 2..good.len() - 1 {
+        check(&[&good[..cut], &[0]].concat(), 0, ErrorReply::Truncated);
+    }
+    let mut bad = good.clone();
+    bad[4] ^= 1;
+    check(&bad, 0, ErrorReply::Corrupted);
+    check(
+        &[&[0], &[1; MAX_FRAME + 1][..], &[0]].concat(),
+        0,
+        ErrorReply::Oversized,
+    );
+    check(
+        &[&[0], &[0xee; MAX_FRAME + 1][..], &[0]].concat(),
+        0,
+        ErrorReply::Oversized,
+    );
+    let payloads: [(&[u8], u16); 6] = [
+        (&[0xac, 0x02, 6], 300),           // a command of a later version
+        (&[0xac, 0x02, 5, 0], 300),        // a byte too many
+        (&[0xac, 0x02], 300),              // no command
+        (&[0, 5], 0),                      // the number that means none
+        (&[0xff, 0xff, 0xff, 0xff, 5], 0), // a number above 65535
+        (&[1, 2, 9, 0, 200, 1], 1),        // die data that is not there
+    ];
+    for (payload, seq) in payloads {
+        let bytes = frame::encode_payload(payload, &mut out).unwrap().to_vec();
+        check(&bytes, seq, ErrorReply::Malformed);
+    }
+    // A cut frame, then a good one: its leading zero ends the cut one.
+    let answers = feed(&mut station, &[&good[..5], &good].concat());
+    assert_eq!(answers.len(), 2);
+    let response: Response<'_> = frame::decode(&answers[1]).unwrap();
+    let Reply::Statistics(statistics) = response.reply else {
+        panic!("{response:?}")
+    };
+    assert_eq!(statistics.truncated as usize, good.len() - 2);
+    let counts = (
+        statistics.corrupted,
+        statistics.oversized,
+        statistics.malformed,
+    );
+    assert_eq!((counts, statistics.requests), ((1, 2, 6), 1));
+}
+
+#[test]
+fn every_message_fits_a_frame() {
+    let text = "x".repeat(frame::MAX_TEXT);
+    let facts = ModelFacts {
+        name: &text,
+        created: &text,
+        parameters: u32::MAX,
+        macs: u64::MAX,
+        arena_bytes: u32::MAX,
+        model_bytes: u32::MAX,
+        rounding: Rounding::SingleUp,
+        sha256: [255; 32],
+    };
+    let hello = Hello {
+        protocol: u16::MAX,
+        board: &text,
+        firmware: &text,
+        max_map: u32::MAX,
+        max_chunk: u16::MAX,
+        reset: ResetCause::Fault,
+        model: facts,
+    };
+    let report = Report {
+        wafer: u32::MAX,
+        map_crc: u32::MAX,
+        class: 37,
+        scores: FixedVec::from_iter([u32::MAX; CLASS_COUNT]),
+        logits: FixedVec::from_iter([i32::MIN; CLASS_COUNT]),
+        embedding: FixedVec::from_iter([i8::MIN; MAX_EMBEDDING]),
+        mask_pixels: u32::MAX,
+        mask_crc: u32::MAX,
+        elapsed_us: u64::MAX,
+        instructions: Some(u64::MAX),
+    };
+    let data = [255; MAX_CHUNK];
+    let m = u32::MAX;
+    let replies = [
+        (
+            Reply::Hello(hello),
+            4 + 3 + 130 + 5 + 3 + 1 + 130 + 5 + 10 + 10 + 1 + 32,
+        ),
+        (
+            Reply::Report(report),
+            4 + 10 + 1 + 2 * 191 + 65 + 10 + 10 + 11,
+        ),
+        (
+            Reply::MaskRows {
+                wafer: m,
+                row: u16::MAX,
+                rows: u16::MAX,
+                data: &data,
+            },
+            529,
+        ),
+    ];
+    for (reply, len) in replies {
+        let mut out = [0; MAX_FRAME];
+        let response = Response {
+            seq: u16::MAX,
+            reply,
+        };
+        let payload = payload_of(frame::encode(&response, &mut out).unwrap()).unwrap();
+        assert_eq!(payload.len(), len);
+        assert!(payload.len() <= MAX_PAYLOAD);
+        assert_eq!(frame::decode::<Response<'_>>(&payload).unwrap(), response);
+    }
+    let mut out = [0; MAX_FRAME + 9];
+    assert!(frame::encode_payload(&[1; MAX_PAYLOAD + 1], &mut out).is_err());
+    assert!(frame::encode_payload(&[1; MAX_PAYLOAD], &mut out[..MAX_FRAME]).is_ok());
+    for len in 0..20 {
+        let fits = frame::encode_payload(&[5; 12], &mut out[..len]).is_ok();
+        assert_eq!(fits, len >= 12 + 4 + 1 + 2);
+    }
+}
+
+#[test]
+fn payloads_of_every_length_come_back() {
+    let mut rng = Rng(3);
+    for len in 1..=MAX_PAYLOAD {
+        for zeros in [0, 3] {
+            let payload: Vec<u8> = (0..len)
+                .map(|_| {
+                    if rng.below(4) < zeros {
+                        0
+                    } else {
+                        rng.next() as u8 | 1
+                    }
+                })
+                .collect();
+            let mut out = [0; MAX_FRAME];
+            let bytes = frame::encode_payload(&payload, &mut out).unwrap();
+            assert_eq!((bytes[0], bytes[bytes.len() - 1]), (0, 0));
+            assert!(!bytes[1..bytes.len() - 1].contains(&0));
+            assert_eq!(payload_of(bytes).unwrap(), payload);
+        }
+    }
+}
+
+/// Any bytes: no panic, every answer readable, and the next good frame is answered.
+#[test]
+fn random_bytes_leave_a_station_that_answers() {
+    let mut rng = Rng(17);
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let mut named = 0;
+    for round in 0..3000u16 {
+        let mask = [0xff, 0x0f, 0x03, 0xf1][rng.below(4) as usize];
+        let bytes: Vec<u8> = (0..rng.below(700))
+            .map(|_| rng.next() as u8 & mask)
+            .collect();
+        for payload in feed(&mut station, &bytes) {
+            let response: Response<'_> = frame::decode(&payload).unwrap();
+            assert!(matches!(response.reply, Reply::Error(_)));
+            named += 1;
+        }
+        assert_answers(&mut station, round + 1);
+    }
+    assert!(named > 50_000, "{named}");
+}
+
+/// Sends a good frame; the last answer must be its.
+fn assert_answers(station: &mut TestStation<'_>, seq: u16) {
+    let mut out = [0; MAX_FRAME];
+    let request = Request {
+        seq,
+        command: Command::Statistics,
+    };
+    let answers = feed(station, frame::encode(&request, &mut out).unwrap());
+    let response: Response<'_> = frame::decode(answers.last().unwrap()).unwrap();
+    assert!(response.seq == seq && matches!(response.reply, Reply::Statistics(_)));
+}
+
+/// Good conversations with damaged bytes, and damaged payloads in good frames.
+#[test]
+fn mutated_frames_are_refused_or_answered() {
+    let mut rng = Rng(29);
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let packed = a_map(20, 20, 1);
+    let crc = crc32(&packed);
+    let commands = [
+        Command::Hello { protocol: 1 },
+        Command::Map {
+            wafer: 9,
+            rows: 20,
+            cols: 20,
+            crc,
+        },
+        Command::Dies {
+            wafer: 9,
+            offset: 0,
+            data: &packed,
+        },
+        Command::Run { wafer: 9 },
+        Command::Mask { wafer: 9, row: 0 },
+        Command::Statistics,
+    ];
+    let mut kinds = [0u32; 6];
+    for round in 0..60_000u32 {
+        let command = commands[rng.below(6) as usize].clone();
+        let mut out = [0; MAX_FRAME];
+        let request = Request {
+            seq: round as u16 | 1,
+            command,
+        };
+        let bytes = if rng.below(2) == 0 {
+            let mut payload = postcard::to_slice(&request, &mut out).unwrap().to_vec();
+            let at = rng.below(payload.len() as u32) as usize;
+            match rng.below(3) {
+                0 => payload[at] = rng.next() as u8,
+                1 => payload.truncate(at.max(1)),
+                _ => payload.insert(at, rng.next() as u8),
+            }
+            frame::encode_payload(&payload, &mut out).unwrap().to_vec()
+        } else {
+            let mut bytes = frame::encode(&request, &mut out).unwrap().to_vec();
+            let at = rng.below(bytes.len() as u32) as usize;
+            bytes[at] ^= 1 << rng.below(8);
+            bytes
+        };
+        for payload in feed(&mut station, &bytes) {
+            let response: Response<'_> = frame::decode(&payload).unwrap();
+            let kind = match response.reply {
+                Reply::Hello(_) => 0,
+                Reply::Received { .. } => 1,
+                Reply::Report(_) => 2,
+                Reply::MaskRows { .. } => 3,
+                Reply::Statistics(_) => 4,
+                Reply::Error(_) => 5,
+            };
+            kinds[kind] += 1;
+        }
+        if round % 64 == 0 {
+            assert_answers(&mut station, round as u16 | 1);
+            let [_, map, dies, run, ..] = commands.clone();
+            let good = [map, dies, run][(round / 64 % 3) as usize].clone();
+            ask(&mut station, round as u16 | 1, good, |_| ());
+        }
+    }
+    assert!(kinds.iter().all(|&count| count > 0), "{kinds:?}");
+    assert!(kinds[5] > 20_000, "{kinds:?}");
+}
+
+/// A line that plays back what to read and records what is written.
+struct Script {
+    reads: std::vec::IntoIter<Result<Vec<u8>, embedded_io::ErrorKind>>,
+    written: Vec<u8>,
+}
+
+impl embedded_io::ErrorType for Script {
+    type Error = embedded_io::ErrorKind;
+}
+
+impl embedded_io::Read for Script {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Self::Error> {
+        let Some(next) = self.reads.next() else {
+            return Ok(0);
+        };
+        let bytes = next?;
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+}
+
+impl embedded_io::Write for Script {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, Self::Error> {
+        self.written.extend(buf.iter().take(3));
+        Ok(buf.len().min(3))
+    }
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn serves_a_line_until_it_closes_and_reports_overruns() {
+    use embedded_io::ErrorKind::{InvalidData, OutOfMemory, TimedOut};
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let mut out = [0; MAX_FRAME];
+    let request = Request {
+        seq: 5,
+        command: Command::Statistics,
+    };
+    let good = frame::encode(&request, &mut out).unwrap().to_vec();
+    let reads = vec![
+        Ok(good[..4].to_vec()),
+        Err(OutOfMemory),
+        Ok(good[6..].to_vec()),
+        Err(InvalidData),
+        Ok(good.clone()),
+        Err(TimedOut),
+        Ok(vec![1]),
+    ];
+    let mut line = Script {
+        reads: reads.into_iter(),
+        written: Vec::new(),
+    };
+    assert_eq!(station.serve(&mut line), Err(LineError::Io(TimedOut)));
+    assert_eq!(station.serve(&mut line), Err(LineError::Closed));
+    let mut decoder = FrameDecoder::new();
+    let mut replies = Vec::new();
+    for byte in line.written {
+        if let Some(payload) = decoder.push(byte) {
+            let response: Response<'_> = frame::decode(payload.unwrap()).unwrap();
+            replies.push((response.seq, format!("{:?}", response.reply)));
+        }
+    }
+    assert_eq!(replies.len(), 2, "{replies:?}");
+    assert_eq!(replies[0], (0, "Error(Overrun)".into()));
+    assert!(replies[1].1.contains("overruns: 3"), "{replies:?}");
+}
