@@ -1,7 +1,64 @@
-//! (being written)
+//! `cargo xtask bench`: instructions per inference on every emulated board.
+//!
+//! The emulator counts instructions, the same ones every time (`-icount`); it does not tell cycles.
+
 use anyhow::Result;
+use serde::Serialize;
+
+use crate::lightwafer;
+use crate::project::Board;
+
+/// How to print.
 #[derive(clap::Args)]
-pub struct Args {}
-pub fn run(_: &Args) -> Result<()> {
-    anyhow::bail!("not yet")
+pub struct Args {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    boards: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    board: &'static str,
+    instructions: u64,
+    macs: u64,
+    instructions_per_mac: f64,
+}
+
+/// Measures every board.
+///
+/// # Errors
+/// When a step fails or a board does not answer.
+pub fn run(args: &Args) -> Result<()> {
+    lightwafer::prepare(&Board::ALL)?;
+    let mut boards = Vec::new();
+    for board in Board::ALL {
+        let measured = lightwafer::measure(board)?;
+        let ratio = measured.instructions as f64 / measured.macs as f64;
+        boards.push(Row {
+            board: board.name(),
+            instructions: measured.instructions,
+            macs: measured.macs,
+            instructions_per_mac: (ratio * 1000.0).round() / 1000.0,
+        });
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&Report { boards })?);
+        return Ok(());
+    }
+    println!(
+        "{:<12} {:>14} {:>14} {:>16}",
+        "board", "instructions", "MACs", "instructions/MAC"
+    );
+    for row in boards {
+        println!(
+            "{:<12} {:>14} {:>14} {:>16.3}",
+            row.board, row.instructions, row.macs, row.instructions_per_mac
+        );
+    }
+    Ok(())
 }

@@ -49,7 +49,7 @@ pub fn build(boards: &[Board], logs: bool) -> Result<()> {
     for board in boards {
         let mut cargo = process::cargo_of(&toolchain);
         cargo.current_dir(project::boards());
-        cargo.args(["build", "--quiet", "--release", "--package", board.name()]);
+        cargo.args(["build", "--release", "--package", board.name()]);
         cargo.args(["--target", board.target(), "--target-dir", "target"]);
         if !logs {
             cargo.arg("--no-default-features");

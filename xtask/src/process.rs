@@ -87,6 +87,18 @@ pub fn run(command: &mut Command) -> Result<()> {
     check(status, &shown)
 }
 
+/// Runs it to its end; what it prints is this program's answer.
+///
+/// # Errors
+/// As [`run`].
+pub fn answer(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{shown}`"))?;
+    check(status, &shown)
+}
+
 /// Runs it and returns what it printed, without the last newline. Its stderr is shown.
 ///
 /// # Errors

@@ -1,7 +1,253 @@
-//! (being written)
-use anyhow::Result;
+//! `cargo xtask size`: what each board's image takes of flash and RAM, against the project's budgets.
+//!
+//! Flash, RAM and arena are read out of the linked image; the stack is painted by the running board
+//! and read back over its serial line after it has classified a few wafers.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use object::elf::{self, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
+use serde::Serialize;
+
+use crate::lightwafer;
+use crate::project::Board;
+
+/// Most bytes of flash an image may take.
+const IMAGE_BUDGET: u64 = 192 * 1024;
+/// Most bytes the executor's arena may take.
+const ARENA_BUDGET: u64 = 400_000;
+
+/// How to print.
 #[derive(clap::Args)]
-pub struct Args {}
-pub fn run(_: &Args) -> Result<()> {
-    anyhow::bail!("not yet")
+pub struct Args {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    boards: Vec<Row>,
+}
+
+/// Bytes, all of them.
+#[derive(Serialize, Debug, PartialEq)]
+struct Row {
+    board: &'static str,
+    flash_code: u64,
+    flash_const: u64,
+    flash_model: u64,
+    ram_static: u64,
+    arena: u64,
+    stack_max: u64,
+}
+
+impl Row {
+    fn image(&self) -> u64 {
+        self.flash_code + self.flash_const + self.flash_model
+    }
+
+    fn over(&self) -> Vec<String> {
+        let mut over = Vec::new();
+        for (what, bytes, budget) in [
+            ("image", self.image(), IMAGE_BUDGET),
+            ("arena", self.arena, ARENA_BUDGET),
+        ] {
+            if bytes > budget {
+                over.push(format!(
+                    "{}: {what} takes {bytes} bytes of {budget}",
+                    self.board
+                ));
+            }
+        }
+        over
+    }
+}
+
+/// Measures every board.
+///
+/// # Errors
+/// When a step fails, a board does not answer, or a budget is exceeded.
+pub fn run(args: &Args) -> Result<()> {
+    lightwafer::prepare(&Board::ALL)?;
+    let mut boards = Vec::new();
+    for board in Board::ALL {
+        let linked = Linked::read(&board.elf())?;
+        boards.push(Row {
+            board: board.name(),
+            flash_code: linked.code,
+            flash_const: linked.constants,
+            flash_model: linked.model,
+            ram_static: linked.ram,
+            arena: linked.arena,
+            stack_max: lightwafer::measure(board)?.stack_max,
+        });
+    }
+    let over: Vec<String> = boards.iter().flat_map(Row::over).collect();
+    if args.json {
+        println!("{}", serde_json::to_string(&Report { boards })?);
+    } else {
+        table(&boards);
+    }
+    if !over.is_empty() {
+        bail!("over budget: {}", over.join("; "));
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) {
+    println!(
+        "{:<12} {:>8} {:>8} {:>8} {:>17} {:>10} {:>17} {:>9}",
+        "board",
+        "code",
+        "const",
+        "model",
+        "image (of 196608)",
+        "static RAM",
+        "arena (of 400000)",
+        "stack max"
+    );
+    for row in rows {
+        println!(
+            "{:<12} {:>8} {:>8} {:>8} {:>17} {:>10} {:>17} {:>9}",
+            row.board,
+            row.flash_code,
+            row.flash_const,
+            row.flash_model,
+            row.image(),
+            row.ram_static,
+            row.arena,
+            row.stack_max
+        );
+    }
+}
+
+/// What the linker laid out, in bytes.
+#[derive(Default)]
+struct Linked {
+    /// Instructions and the vector table.
+    code: u64,
+    /// Constants and the initial values of variables, without the model.
+    constants: u64,
+    /// The model image.
+    model: u64,
+    /// Variables, without the arena.
+    ram: u64,
+    /// The executor's arena.
+    arena: u64,
+}
+
+impl Linked {
+    fn read(path: &Path) -> Result<Self> {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&bytes).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let file = object::File::parse(bytes).context("not an ELF file")?;
+        let mut linked = Self {
+            model: symbol_size(&file, "MODEL")?,
+            arena: symbol_size(&file, "ARENA")?,
+            ..Self::default()
+        };
+        for section in file.sections() {
+            let SectionFlags::Elf { sh_type, sh_flags } = section.flags() else {
+                continue;
+            };
+            let has = |flag: elf::SectionFlags| sh_flags.0 & flag.0 != 0;
+            if !has(SHF_ALLOC) {
+                continue;
+            }
+            if has(SHF_WRITE) {
+                linked.ram += section.size();
+            }
+            if sh_type == SHT_NOBITS {
+                continue;
+            }
+            if has(SHF_EXECINSTR) || section.name() == Ok(".vector_table") {
+                linked.code += section.size();
+            } else {
+                linked.constants += section.size();
+            }
+        }
+        linked.constants = linked
+            .constants
+            .checked_sub(linked.model)
+            .context("the model does not lie among the constants")?;
+        linked.ram = linked
+            .ram
+            .checked_sub(linked.arena)
+            .context("the arena does not lie among the variables")?;
+        Ok(linked)
+    }
+}
+
+/// The size of the one static of this name, whatever its crate and mangling.
+fn symbol_size(file: &object::File, name: &str) -> Result<u64> {
+    let mut sizes = file
+        .symbols()
+        .filter(|symbol| symbol.size() > 0 && symbol.name().is_ok_and(|at| is_named(at, name)))
+        .map(|symbol| symbol.size());
+    match (sizes.next(), sizes.next()) {
+        (Some(size), None) => Ok(size),
+        (None, _) => bail!("no static {name}"),
+        (Some(_), Some(_)) => bail!("more than one static {name}"),
+    }
+}
+
+fn is_named(symbol: &str, name: &str) -> bool {
+    let mangled = format!("{}{name}", name.len());
+    symbol == name
+        || symbol.starts_with("_ZN") && symbol.contains(&format!("{mangled}17h"))
+        || symbol.starts_with("_R") && symbol.ends_with(&mangled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_is_found_under_every_mangling() {
+        for symbol in [
+            "MODEL",
+            "_ZN10mps2_an5005MODEL17h0123456789abcdefE",
+            "_RNvCs1234_10mps2_an5005MODEL",
+        ] {
+            assert!(is_named(symbol, "MODEL"), "{symbol}");
+        }
+        for symbol in [
+            "MODEL_SIZE",
+            "_ZN1a8MY_MODEL17h0123456789abcdefE",
+            "_RNvC1a9OLD_MODEL",
+        ] {
+            assert!(!is_named(symbol, "MODEL"), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn only_budgets_that_are_exceeded_are_named() {
+        let mut row = Row {
+            board: "b",
+            flash_code: 60_000,
+            flash_const: 6_608,
+            flash_model: 130_000,
+            ram_static: 10_000,
+            arena: ARENA_BUDGET,
+            stack_max: 1_000,
+        };
+        assert_eq!(row.image(), IMAGE_BUDGET);
+        assert!(row.over().is_empty());
+        row.arena += 1;
+        assert_eq!(row.over(), ["b: arena takes 400001 bytes of 400000"]);
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        assert!(Linked::parse(b"no ELF").is_err());
+        // This test's own program is one, but of no board.
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(Linked::parse(&own).is_err());
+    }
 }

@@ -1,7 +1,120 @@
-//! (being written)
-use anyhow::Result;
+//! `cargo xtask test`: every check and test of the project, in one command.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::firmware;
+use crate::process::{self, say};
+use crate::project::{self, Board};
+use crate::setup;
+
+/// How much to test.
 #[derive(clap::Args)]
-pub struct Args {}
-pub fn run(_: &Args) -> Result<()> {
-    anyhow::bail!("not yet")
+pub struct Args {
+    /// Leave out the tests that boot an emulated board
+    #[arg(long)]
+    fast: bool,
+}
+
+/// Sets up, then runs every step, also after one has failed.
+///
+/// # Errors
+/// When the set-up or any step fails.
+pub fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    setup::arm::setup()?;
+    setup::qemu::setup()?;
+    setup::libtorch::setup()?;
+    let toolchain = setup::arm::toolchain()?;
+
+    let mut steps = Steps::default();
+    steps.step("format", || {
+        process::run(process::cargo().args(["fmt", "--all", "--check"]))
+    });
+    steps.step("format of the boards", || {
+        let mut cargo = process::cargo();
+        process::run(
+            cargo
+                .args(["fmt", "--all", "--check"])
+                .current_dir(project::boards()),
+        )
+    });
+    steps.step("firmware", || firmware::build(&Board::ALL, true));
+    steps.step("lints of the boards", || {
+        let mut cargo = process::cargo_of(&toolchain);
+        cargo.args(["clippy", "--release", "--workspace"]);
+        cargo.args(["--target-dir", "target", "--", "-D", "warnings"]);
+        process::run(cargo.current_dir(project::boards()))
+    });
+    steps.step("lints", || {
+        let mut cargo = process::cargo();
+        cargo.args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        process::run(&mut cargo)
+    });
+    steps.step("documentation", || {
+        let mut cargo = process::cargo();
+        cargo
+            .args(["doc", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings");
+        process::run(&mut cargo)
+    });
+    steps.step("tests", || {
+        let mut cargo = process::cargo();
+        if args.fast {
+            cargo.env("LIGHTWAFER_FAST", "1");
+        }
+        process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))
+    });
+
+    steps.summary(started)
+}
+
+/// What was run and how it went.
+#[derive(Default)]
+struct Steps {
+    done: Vec<(&'static str, f64, bool)>,
+}
+
+impl Steps {
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
+        say(format_args!("test: {name} …"));
+        let started = Instant::now();
+        let result = work();
+        if let Err(error) = &result {
+            say(format_args!("test: {name} failed: {error:#}"));
+        }
+        self.done
+            .push((name, started.elapsed().as_secs_f64(), result.is_ok()));
+    }
+
+    fn summary(&self, started: Instant) -> Result<()> {
+        println!();
+        for (name, seconds, passed) in &self.done {
+            println!(
+                "{:<22} {:>7.1} s  {}",
+                name,
+                seconds,
+                if *passed { "ok" } else { "FAILED" }
+            );
+        }
+        println!(
+            "{:<22} {:>7.1} s",
+            "with the set-up",
+            started.elapsed().as_secs_f64()
+        );
+        let failed = self.done.iter().filter(|(_, _, passed)| !passed).count();
+        println!("{} passed, {failed} failed", self.done.len() - failed);
+        if failed > 0 {
+            bail!("{failed} of {} steps failed", self.done.len());
+        }
+        Ok(())
+    }
 }
