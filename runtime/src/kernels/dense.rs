@@ -5,7 +5,7 @@
 //! pixel, run the segments against the weights of four output channels at a time.
 
 use super::arch::dot4;
-use super::{Quantization, record};
+use super::{Quantization, record4};
 use crate::model::RECORD_BYTES;
 
 /// One run of input bytes a pixel reads.
@@ -36,7 +36,7 @@ pub fn dense_row<const S: usize>(
     let groups = weights.chunks_exact(block.max(1)).zip(records.chunks_exact(4 * RECORD_BYTES));
     // Four channels over the whole row: what they need stays in registers or close by.
     for (group, (mut weights, records)) in groups.enumerate() {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|j| record(records, j));
+        let (bias, multipliers) = record4(records);
         let parts = segments.map(|s| {
             let (part, rest) = weights.split_at_checked(4 * s.len).unwrap_or((&[], &[]));
             weights = rest;
@@ -44,16 +44,13 @@ pub fn dense_row<const S: usize>(
         });
         let mut rows = segments.map(|s| s.row);
         for pixel in out.chunks_exact_mut(outputs.max(1)) {
-            let Some(four) = pixel.get_mut(4 * group..4 * group + 4) else { return };
-            let mut acc = [a.0, b.0, c.0, d.0];
+            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else { return };
+            let mut acc = bias;
             for ((row, part), s) in rows.iter_mut().zip(parts).zip(segments) {
                 dot4(row.get(..s.len).unwrap_or(&[]), part, &mut acc);
                 *row = row.get(s.step..).unwrap_or(&[]);
             }
-            let r = [a.1, b.1, c.1, d.1];
-            for ((value, acc), multiplier) in four.iter_mut().zip(acc).zip(r) {
-                *value = quantization.activation(acc, multiplier);
-            }
+            *four = quantization.activation4(acc, multipliers);
         }
     }
 }

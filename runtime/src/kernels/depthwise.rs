@@ -1,7 +1,7 @@
 //! 3×3 convolution of each channel with itself.
 
 use super::arch::multiply_add4;
-use super::{Quantization, record};
+use super::{Quantization, record4};
 use crate::model::RECORD_BYTES;
 
 /// One row: three input rows with their borders, weights `[g][ky][kx][j]`, one record a channel;
@@ -37,25 +37,27 @@ fn groups(
     let groups = weights.as_chunks::<36>().0.iter().zip(records.chunks_exact(4 * RECORD_BYTES));
     // Four channels over the whole row: their weights and records stay close by.
     for (group, (weights, records)) in groups.enumerate() {
-        let weights = weights.as_chunks::<4>().0;
-        let [a, b, c, d] = [0, 1, 2, 3].map(|j| record(records, j));
-        let mut rows = rows.map(|row| row.get(4 * group..).unwrap_or(&[]));
-        for pixel in out.chunks_exact_mut(channels.max(1)) {
-            let Some(four) = pixel.get_mut(4 * group..4 * group + 4) else { return };
-            let mut acc = [a.0, b.0, c.0, d.0];
-            for (row, weights) in rows.iter_mut().zip(weights.as_chunks::<3>().0) {
-                let Some(patch) = row.get(..2 * channels + 4) else { return };
-                for (kx, w) in weights.iter().enumerate() {
-                    if let Some(&[e, f, g, h]) = patch.get(kx * channels..kx * channels + 4) {
-                        multiply_add4([e, f, g, h], *w, &mut acc);
+        let [w0, w1, w2, w3, w4, w5, w6, w7, w8] = *weights.as_chunks::<4>().0 else { return };
+        let (bias, multipliers) = record4(records);
+        let pixels = out.chunks_exact_mut(channels.max(1)).enumerate();
+        for (x, pixel) in pixels {
+            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else { return };
+            let at = x * channels + 4 * group;
+            let [Some(a), Some(b), Some(c)] = rows.map(|row| row.get(at..at + 2 * channels + 4))
+            else {
+                return;
+            };
+            let mut acc = bias;
+            for (patch, weights) in [(a, [w0, w1, w2]), (b, [w3, w4, w5]), (c, [w6, w7, w8])] {
+                let (left, rest) = patch.split_at(channels);
+                let (middle, right) = rest.split_at(channels);
+                for (x, w) in [left, middle, right].into_iter().zip(weights) {
+                    if let Some(x) = x.first_chunk() {
+                        multiply_add4(*x, w, &mut acc);
                     }
                 }
-                *row = row.get(channels..).unwrap_or(&[]);
             }
-            let r = [a.1, b.1, c.1, d.1];
-            for ((value, acc), multiplier) in four.iter_mut().zip(acc).zip(r) {
-                *value = quantization.activation(acc, multiplier);
-            }
+            *four = quantization.activation4(acc, multipliers);
         }
     }
 }

@@ -17,6 +17,13 @@ pub use requantize::{Quantization, requantize};
 
 use crate::model::RECORD_BYTES;
 
+/// The biases and multipliers of four channels' records.
+#[inline(always)]
+fn record4(records: &[u8]) -> ([i32; 4], [i32; 4]) {
+    let r = [0, 1, 2, 3].map(|j| record(records, j));
+    (r.map(|r| r.0), r.map(|r| r.1))
+}
+
 /// A channel's bias and multiplier; zeros outside `records`.
 #[inline(always)]
 pub fn record(records: &[u8], channel: usize) -> (i32, i32) {

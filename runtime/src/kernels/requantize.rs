@@ -1,5 +1,7 @@
 //! From a 32-bit accumulator to an int8 activation, with one rounding.
 
+use super::arch::max4;
+
 /// (acc·2^shift·multiplier + 2^31) >> 32 in 64 bits: one rounding, ties towards +∞; a single SMMULR
 /// on a Cortex-M with DSP. The checked model guarantees that acc·2^shift fits 32 bits.
 #[inline(always)]
@@ -25,6 +27,17 @@ impl Quantization {
     pub fn activation(&self, acc: i32, multiplier: i32) -> i8 {
         let value = requantize(acc, multiplier, self.shift).saturating_add(self.zero_point);
         value.clamp(-128, 127).max(self.act_min) as i8
+    }
+
+    /// Four channels' activations: as [`Quantization::activation`] of each.
+    #[inline(always)]
+    pub fn activation4(&self, acc: [i32; 4], multipliers: [i32; 4]) -> [i8; 4] {
+        let mut out = [0; 4];
+        for ((out, acc), multiplier) in out.iter_mut().zip(acc).zip(multipliers) {
+            let value = requantize(acc, multiplier, self.shift).saturating_add(self.zero_point);
+            *out = value.clamp(-128, 127) as i8;
+        }
+        max4(out, self.act_min as i8)
     }
 }
 
@@ -57,6 +70,8 @@ mod tests {
                     let want = (want + i128::from(zero_point)).clamp(-128, 127);
                     let want = want.max(i128::from(act_min));
                     assert_eq!(i128::from(q.activation(acc, multiplier)), want);
+                    let four = q.activation4([acc, 0, acc, 1], [multiplier, 0, multiplier, 0]);
+                    assert_eq!([i128::from(four[0]), i128::from(four[2])], [want; 2]);
                 }
             }
         };

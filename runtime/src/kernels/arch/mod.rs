@@ -9,6 +9,6 @@ mod dsp;
 pub mod portable;
 
 #[cfg(arm_dsp)]
-pub use dsp::{dot4, multiply_add4};
+pub use dsp::{add_scaled4, dot4, max4, multiply_add4};
 #[cfg(not(arm_dsp))]
-pub use portable::{dot4, multiply_add4};
+pub use portable::{add_scaled4, dot4, max4, multiply_add4};
