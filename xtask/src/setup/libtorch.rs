@@ -108,7 +108,7 @@ fn fetch(folder: &Path) -> Result<()> {
     }
     let cache = project::cache()?;
     fs::create_dir_all(&cache)?;
-    let lock = fs::File::create(folder.with_extension("lock"))?;
+    let lock = fs::File::create(cache.join("libtorch.lock"))?;
     lock.lock().context("cannot lock the cache")?;
     if folder.join(stamp()).exists() {
         return Ok(());
