@@ -1,0 +1,2 @@
+//! The `lightwafer` command.
+fn main() {}

@@ -1,0 +1,498 @@
+//! A board on a line: who it is, what it makes of a wafer, how it fares.
+//!
+//! [`Board::classify`] gives the board's answer to exactly the map it was given, or an error: every
+//! response carries the request's number and the wafer's, every frame a CRC-32, the report the
+//! CRC-32s of map and mask, and scores and class must follow from the logits.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::time::{Duration, Instant};
+
+use lightwafer_runtime::crc32;
+use lightwafer_runtime::serial::mask_code::decode_rows;
+use lightwafer_runtime::serial::message::{
+    Command, ErrorReply, MAX_CHUNK, PROTOCOL_VERSION, Reply, Statistics,
+};
+use lightwafer_runtime::serial::{frame::MAX_FRAME, message};
+use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE, Mask};
+
+use crate::error::{BoardError, ClassifyError};
+use crate::facts::BoardFacts;
+use crate::link::{LineStatistics, Link, LinkError, Patience};
+use crate::report::{BadReport, Checked, Report};
+use crate::transport::{SerialLine, Transport};
+
+/// Line speed, timeouts and retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoardOptions {
+    /// Bits a second on the line.
+    pub baud: u32,
+    /// Wait for a response, the time on the line not counted, before the request is repeated.
+    pub request_timeout: Duration,
+    /// Times a request is repeated before the board counts as silent.
+    pub retries: u32,
+    /// Wait for an inference. Emulated boards and small cores take seconds.
+    pub run_timeout: Duration,
+    /// Wait for an inference before asking again; a board repeats its answer without computing.
+    pub run_repeat: Duration,
+    /// Times one wafer is sent anew after the board lost it or contradicted itself.
+    pub restarts: u32,
+    /// Wait for the first answer of a board, which may still be starting.
+    pub connect_timeout: Duration,
+    /// Wait for a port that vanished to come back.
+    pub reconnect_timeout: Duration,
+}
+
+impl Default for BoardOptions {
+    fn default() -> Self {
+        Self {
+            baud: 115_200,
+            request_timeout: Duration::from_secs(1),
+            retries: 8,
+            run_timeout: Duration::from_secs(120),
+            run_repeat: Duration::from_secs(5),
+            restarts: 4,
+            connect_timeout: Duration::from_secs(15),
+            reconnect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl BoardOptions {
+    /// Longest wait for one response: a frame each way on the line, and the board's own time.
+    fn reply_time(&self) -> Duration {
+        let bits = 2 * 10 * MAX_FRAME as u64;
+        self.request_timeout + Duration::from_millis(bits * 1000 / u64::from(self.baud.max(1)))
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
+            reply: self.reply_time(),
+            sends: self.retries + 1,
+        }
+    }
+
+    fn patience_within(&self, total: Duration, reply: Duration) -> Patience {
+        let sends = total.as_millis().div_ceil(reply.as_millis().max(1));
+        Patience {
+            reply: reply.min(total),
+            sends: u32::try_from(sends).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// A board that has said hello.
+pub struct Board<T: Transport = SerialLine> {
+    link: Link<T>,
+    options: BoardOptions,
+    facts: BoardFacts,
+    wafer: u32,
+}
+
+/// Why one attempt at a wafer ended.
+enum Setback {
+    /// The wafer is sent anew.
+    Refused(&'static str, ErrorReply),
+    Bad(BadReport),
+    /// First the board must answer again.
+    Silence(BoardError),
+    Lost(io::Error),
+    /// Nothing helps.
+    Final(ClassifyError),
+}
+
+impl Board<SerialLine> {
+    /// Opens a serial port (115,200 baud, 8N1) and says hello to the board on it.
+    ///
+    /// # Errors
+    /// [`BoardError`]: the port cannot be opened, nothing answers, or another protocol does.
+    pub fn open(port: &str) -> Result<Self, BoardError> {
+        Self::open_with(port, BoardOptions::default())
+    }
+
+    /// As [`Board::open`], with other settings.
+    ///
+    /// # Errors
+    /// As [`Board::open`].
+    pub fn open_with(port: &str, options: BoardOptions) -> Result<Self, BoardError> {
+        let line = SerialLine::open(port, options.baud).map_err(|source| BoardError::Open {
+            port: port.into(),
+            source,
+        })?;
+        Self::over_with(line, options)
+    }
+}
+
+impl<T: Transport> Board<T> {
+    /// Says hello to the board on a line.
+    ///
+    /// # Errors
+    /// [`BoardError`]: nothing answers, or another protocol does.
+    pub fn over(transport: T) -> Result<Self, BoardError> {
+        Self::over_with(transport, BoardOptions::default())
+    }
+
+    /// As [`Board::over`], with other settings.
+    ///
+    /// # Errors
+    /// As [`Board::over`].
+    pub fn over_with(transport: T, options: BoardOptions) -> Result<Self, BoardError> {
+        // Random starts: numbers of an earlier connection must not be taken for this one's.
+        let random = RandomState::new().hash_one(0u8);
+        let mut link = Link::new(transport, (random >> 32) as u16);
+        let facts = match hello(&mut link, &options) {
+            Ok(facts) => facts,
+            Err(error) => return Err(named(error, "hello", &link.transport)),
+        };
+        check_protocol(&facts)?;
+        Ok(Self {
+            link,
+            options,
+            facts,
+            wafer: random as u32,
+        })
+    }
+
+    /// Who the board said it is when it was opened (or opened again).
+    pub fn facts(&self) -> &BoardFacts {
+        &self.facts
+    }
+
+    /// What the line has seen, from the host's side.
+    pub fn line(&self) -> LineStatistics {
+        self.link.statistics
+    }
+
+    /// The settings in force.
+    pub fn options(&self) -> &BoardOptions {
+        &self.options
+    }
+
+    /// Takes the line back.
+    pub fn into_transport(self) -> T {
+        self.link.transport
+    }
+
+    /// Asks the board who it is.
+    ///
+    /// # Errors
+    /// [`BoardError`], also when another board or model answers than before.
+    pub fn hello(&mut self) -> Result<&BoardFacts, BoardError> {
+        let facts = match hello(&mut self.link, &self.options) {
+            Err(LinkError::Io(error)) => return self.reconnect(error).map(|()| &self.facts),
+            Err(error) => return Err(named(error, "hello", &self.link.transport)),
+            Ok(facts) => facts,
+        };
+        self.adopt(facts)?;
+        Ok(&self.facts)
+    }
+
+    /// Asks for the board's counters.
+    ///
+    /// # Errors
+    /// [`BoardError`].
+    pub fn statistics(&mut self) -> Result<Statistics, BoardError> {
+        let mut tries = 0;
+        loop {
+            let patience = self.options.patience();
+            let result = self
+                .link
+                .request(&Command::Statistics, patience, |reply| match reply {
+                    Reply::Statistics(statistics) => Some(*statistics),
+                    _ => None,
+                });
+            match result {
+                Ok(statistics) => return Ok(statistics),
+                Err(LinkError::Io(error)) if tries < self.options.restarts => {
+                    tries += 1;
+                    self.reconnect(error)?;
+                }
+                Err(error) => return Err(named(error, "statistics", &self.link.transport)),
+            }
+        }
+    }
+
+    /// Classifies one wafer.
+    ///
+    /// # Errors
+    /// [`ClassifyError`]; the board can be asked again afterwards.
+    pub fn classify(&mut self, map: &DieMap<'_>) -> Result<Report, ClassifyError> {
+        let (bytes, limit) = (map.packed().len(), self.facts.max_map);
+        if bytes > limit as usize {
+            return Err(ClassifyError::TooLarge { bytes, limit });
+        }
+        let (mut times, mut silences) = (0, 0);
+        loop {
+            // A new number for each attempt: an answer to an earlier one can never fit.
+            self.wafer = self.wafer.wrapping_add(1);
+            times += 1;
+            let last = times > self.options.restarts;
+            match self.attempt(map) {
+                Ok(report) => return Ok(report),
+                Err(Setback::Final(error)) => return Err(error),
+                Err(Setback::Refused(request, reply)) if last => {
+                    return Err(ClassifyError::Refused {
+                        request,
+                        reply,
+                        times,
+                    });
+                }
+                Err(Setback::Bad(source)) if last => {
+                    return Err(ClassifyError::BadReport { source, times });
+                }
+                Err(Setback::Silence(error)) if last || silences > 0 => return Err(error.into()),
+                Err(Setback::Refused(..) | Setback::Bad(_)) => {}
+                Err(Setback::Silence(_)) => {
+                    silences += 1;
+                    self.hello()?;
+                }
+                Err(Setback::Lost(error)) => self.reconnect(error)?,
+            }
+            self.link.statistics.restarts += 1;
+        }
+    }
+
+    /// One attempt: the map in, the inference, the mask out.
+    fn attempt(&mut self, map: &DieMap<'_>) -> Result<Report, Setback> {
+        let packed = map.packed();
+        let crc = crc32(packed);
+        let wafer = self.wafer;
+        let (rows, cols) = (map.rows() as u16, map.cols() as u16);
+        let mut received = self.receive(
+            "map",
+            &Command::Map {
+                wafer,
+                rows,
+                cols,
+                crc,
+            },
+            packed,
+        )?;
+        // Enough steps for every piece to be asked for a few times, and an end to everything else.
+        let mut steps = 8 + 4 * packed.len().div_ceil(self.chunk());
+        let checked = loop {
+            while received < packed.len() {
+                steps = steps.checked_sub(1).ok_or(Setback::Bad(BadReport::Stuck))?;
+                let end = packed.len().min(received + self.chunk());
+                let data = packed.get(received..end).unwrap_or(&[]);
+                let piece = Command::Dies {
+                    wafer,
+                    offset: received as u32,
+                    data,
+                };
+                received = self.receive("dies", &piece, packed)?;
+            }
+            steps = steps.checked_sub(1).ok_or(Setback::Bad(BadReport::Stuck))?;
+            match self.run(wafer, crc) {
+                Err(Setback::Refused(
+                    _,
+                    ErrorReply::Incomplete {
+                        received: bytes, ..
+                    },
+                )) => {
+                    received = within(bytes, packed)?;
+                }
+                other => break other?,
+            }
+        };
+        let mask = self.mask(wafer)?;
+        checked.complete(mask, map).map_err(Setback::Bad)
+    }
+
+    fn chunk(&self) -> usize {
+        usize::from(self.facts.max_chunk).clamp(1, MAX_CHUNK)
+    }
+
+    /// Sends a piece of the map and gives the bytes that the board has of it.
+    fn receive(
+        &mut self,
+        name: &'static str,
+        command: &Command<'_>,
+        packed: &[u8],
+    ) -> Result<usize, Setback> {
+        let wafer = self.wafer;
+        let result = self.ask(
+            name,
+            command,
+            self.options.patience(),
+            |reply| match *reply {
+                Reply::Received { wafer: of, bytes } if of == wafer => Some(bytes),
+                _ => None,
+            },
+        );
+        match result {
+            Ok(bytes) => within(bytes, packed),
+            Err(Setback::Refused(_, ErrorReply::Gap { received })) => within(received, packed),
+            Err(setback) => Err(setback),
+        }
+    }
+
+    fn run(&mut self, wafer: u32, map_crc: u32) -> Result<Checked, Setback> {
+        let options = &self.options;
+        let patience = options.patience_within(options.run_timeout, options.run_repeat);
+        let report = self.ask(
+            "run",
+            &Command::Run { wafer },
+            patience,
+            |reply| match reply {
+                Reply::Report(report) if report.wafer == wafer => Some(report.clone()),
+                _ => None,
+            },
+        )?;
+        Checked::new(&report, map_crc).map_err(Setback::Bad)
+    }
+
+    fn mask(&mut self, wafer: u32) -> Result<Mask, Setback> {
+        let mut mask = Mask::new();
+        let mut row = 0u16;
+        let mut steps = 2 * IMAGE_SIZE;
+        while usize::from(row) < IMAGE_SIZE {
+            steps = steps.checked_sub(1).ok_or(Setback::Bad(BadReport::Stuck))?;
+            let command = Command::Mask { wafer, row };
+            let patience = self.options.patience();
+            let rows = self.ask("mask", &command, patience, |reply| match *reply {
+                Reply::MaskRows {
+                    wafer: of,
+                    row: first,
+                    rows,
+                    data,
+                } if of == wafer && first == row && rows > 0 => {
+                    decode_rows(&mut mask, first, rows, data)
+                        .ok()
+                        .map(|()| rows)
+                }
+                _ => None,
+            })?;
+            row = row.saturating_add(rows);
+        }
+        Ok(mask)
+    }
+
+    /// A request of an attempt, its failures sorted by what follows from them.
+    fn ask<R>(
+        &mut self,
+        name: &'static str,
+        command: &Command<'_>,
+        patience: Patience,
+        accept: impl FnMut(&Reply<'_>) -> Option<R>,
+    ) -> Result<R, Setback> {
+        self.link
+            .request(command, patience, accept)
+            .map_err(|error| match error {
+                LinkError::Io(error) => Setback::Lost(error),
+                LinkError::Refused(ErrorReply::Engine) => Setback::Final(ClassifyError::Engine),
+                LinkError::Refused(reply @ (ErrorReply::Protocol { .. } | ErrorReply::Grid)) => {
+                    Setback::Final(
+                        BoardError::Refused {
+                            request: name,
+                            reply,
+                        }
+                        .into(),
+                    )
+                }
+                LinkError::Refused(reply) => Setback::Refused(name, reply),
+                LinkError::Silence { .. } => {
+                    Setback::Silence(named(error, name, &self.link.transport))
+                }
+            })
+    }
+
+    /// Opens the lost line again and says hello.
+    fn reconnect(&mut self, source: io::Error) -> Result<(), BoardError> {
+        let start = Instant::now();
+        let waited = self.options.reconnect_timeout;
+        loop {
+            let lost = match self.link.transport.reopen() {
+                Ok(()) => {
+                    self.link.reset();
+                    match hello(&mut self.link, &self.options) {
+                        Ok(facts) => {
+                            self.link.statistics.reconnects += 1;
+                            return self.adopt(facts);
+                        }
+                        Err(LinkError::Io(_)) => false,
+                        Err(error) => return Err(named(error, "hello", &self.link.transport)),
+                    }
+                }
+                Err(error) => error.kind() == io::ErrorKind::Unsupported,
+            };
+            if lost || start.elapsed() >= waited {
+                let port = self.link.transport.name().into();
+                return Err(BoardError::Lost {
+                    port,
+                    waited: start.elapsed(),
+                    source,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(100).min(waited));
+        }
+    }
+
+    /// Takes the facts of a board that said hello again, if it is the same one.
+    fn adopt(&mut self, facts: BoardFacts) -> Result<(), BoardError> {
+        check_protocol(&facts)?;
+        if !facts.is_same_as(&self.facts) {
+            let (before, now) = (self.facts.identity(), facts.identity());
+            return Err(BoardError::Changed { before, now });
+        }
+        self.facts = facts;
+        Ok(())
+    }
+}
+
+fn hello<T: Transport>(
+    link: &mut Link<T>,
+    options: &BoardOptions,
+) -> Result<BoardFacts, LinkError> {
+    let command = Command::Hello {
+        protocol: PROTOCOL_VERSION,
+    };
+    let patience = options.patience_within(options.connect_timeout, options.reply_time());
+    link.request(&command, patience, |reply| match reply {
+        Reply::Hello(hello) => Some(BoardFacts::from(hello)),
+        _ => None,
+    })
+}
+
+fn check_protocol(facts: &BoardFacts) -> Result<(), BoardError> {
+    let (board, host) = (facts.protocol, message::PROTOCOL_VERSION);
+    if board == host {
+        Ok(())
+    } else {
+        Err(BoardError::Protocol { board, host })
+    }
+}
+
+/// Bytes that a board says it holds, if they can be.
+fn within(received: u32, packed: &[u8]) -> Result<usize, Setback> {
+    match usize::try_from(received) {
+        Ok(bytes) if bytes <= packed.len() => Ok(bytes),
+        _ => Err(Setback::Bad(BadReport::Received {
+            received,
+            expected: packed.len(),
+        })),
+    }
+}
+
+/// A failed request as an error for people.
+fn named(error: LinkError, request: &'static str, line: &impl Transport) -> BoardError {
+    let port = line.name().to_owned();
+    match error {
+        LinkError::Io(source) => BoardError::Lost {
+            port,
+            waited: Duration::ZERO,
+            source,
+        },
+        LinkError::Silence { waited, sent } => BoardError::NoAnswer {
+            port,
+            request,
+            waited,
+            sent,
+        },
+        LinkError::Refused(ErrorReply::Protocol { board }) => BoardError::Protocol {
+            board,
+            host: PROTOCOL_VERSION,
+        },
+        LinkError::Refused(reply) => BoardError::Refused { request, reply },
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong with a board, and what to do about it.
+
+use std::io;
+use std::time::Duration;
+
+use lightwafer_runtime::serial::message::ErrorReply;
+use thiserror::Error;
+
+use crate::report::BadReport;
+
+/// The connection to a board failed.
+#[derive(Debug, Error)]
+pub enum BoardError {
+    /// The port could not be opened.
+    #[error(
+        "cannot open serial port {port}: {source}; is the board plugged in, the name right, and \
+         may this user open it (on Linux: group `dialout`)?"
+    )]
+    Open {
+        /// The port.
+        port: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The board did not answer a request, however often it was repeated.
+    #[error(
+        "no answer from {port} to `{request}` in {:.1} s ({sent} times sent); check power, cable \
+         and baud rate, and that the board runs LightWafer firmware", .waited.as_secs_f32()
+    )]
+    NoAnswer {
+        /// The port.
+        port: String,
+        /// What was asked.
+        request: &'static str,
+        /// How long.
+        waited: Duration,
+        /// How often.
+        sent: u32,
+    },
+    /// Host and board speak different protocol versions.
+    #[error("the board speaks protocol {board}, this host {host}; update the older one")]
+    Protocol {
+        /// The board's version.
+        board: u16,
+        /// This crate's version.
+        host: u16,
+    },
+    /// The board refused a request that it should know.
+    #[error("the board refused `{request}`: {reply:?}; is its firmware older than this host?")]
+    Refused {
+        /// What was asked.
+        request: &'static str,
+        /// Its answer.
+        reply: ErrorReply,
+    },
+    /// The line was lost and did not come back.
+    #[error("{port} was lost ({source}) and did not come back in {:.0} s", .waited.as_secs_f32())]
+    Lost {
+        /// The port.
+        port: String,
+        /// How long it was waited for.
+        waited: Duration,
+        /// What was seen first.
+        source: io::Error,
+    },
+    /// Another board, or another model, answers than when the board was opened.
+    #[error("another board or model answers now ({now}; before: {before}); open it again")]
+    Changed {
+        /// Board and model at first.
+        before: String,
+        /// Board and model now.
+        now: String,
+    },
+}
+
+/// A wafer could not be classified. No partial or doubtful answer comes with it.
+#[derive(Debug, Error)]
+pub enum ClassifyError {
+    /// The connection failed.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The board takes smaller maps only.
+    #[error("the map takes {bytes} bytes, the board holds {limit}; use a board with more memory")]
+    TooLarge {
+        /// Bytes of the packed map.
+        bytes: usize,
+        /// The board's limit.
+        limit: u32,
+    },
+    /// The board refused the map or its classification, each time.
+    #[error("the board refused `{request}` {times} times: {reply:?}")]
+    Refused {
+        /// What was asked.
+        request: &'static str,
+        /// The last answer.
+        reply: ErrorReply,
+        /// How often the wafer was sent anew.
+        times: u32,
+    },
+    /// The board's answers contradicted each other or the map, each time.
+    #[error("the board's answer is not to be trusted ({times} times): {source}")]
+    BadReport {
+        /// The last contradiction.
+        source: BadReport,
+        /// How often the wafer was sent anew.
+        times: u32,
+    },
+    /// The engine failed on this map.
+    #[error("the board's inference engine failed on this map")]
+    Engine,
+}
+
+impl ClassifyError {
+    /// Whether the board as such failed, so that the next wafer will hardly fare better.
+    pub fn is_board_failure(&self) -> bool {
+        matches!(self, Self::Board(_))
+    }
+}

@@ -1,0 +1,160 @@
+//! The model on this machine: the same integers as on a board, hence the same answers, bit for bit.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+use std::{io, thread};
+
+use lightwafer_runtime::exec::{EngineError, FixedEngine};
+use lightwafer_runtime::model::{Model, ModelError};
+use lightwafer_runtime::wafer::{DieMap, Mask};
+use thiserror::Error;
+
+use crate::facts::ModelFacts;
+use crate::report::Report;
+
+/// A model file, checked.
+#[derive(Debug)]
+pub struct Local {
+    image: Vec<u8>,
+    facts: ModelFacts,
+}
+
+/// A model file cannot be used.
+#[derive(Debug, Error)]
+pub enum LocalError {
+    /// The file cannot be read.
+    #[error("cannot read model file {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no model image.
+    #[error("{}: {source}; export it again or fetch it anew", .path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ModelError,
+    },
+    /// The engine does not take the model.
+    #[error("the model does not run here: {0}")]
+    Engine(#[from] EngineError),
+}
+
+impl Local {
+    /// Reads and checks a model file.
+    ///
+    /// # Errors
+    /// [`LocalError`]: the file cannot be read, or its bytes are no model image.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LocalError> {
+        let path = path.as_ref();
+        let image = std::fs::read(path).map_err(|source| LocalError::Read {
+            path: path.into(),
+            source,
+        })?;
+        match Model::new_checked(&image) {
+            Ok(model) => {
+                let facts = ModelFacts::from(&model.facts());
+                Ok(Self { image, facts })
+            }
+            Err(source) => Err(LocalError::Model {
+                path: path.into(),
+                source,
+            }),
+        }
+    }
+
+    /// Facts of the model.
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// Runs `work` with an engine of its own, arena included.
+    fn with_engine<R>(
+        &self,
+        work: impl FnOnce(&mut FixedEngine<'_, '_>) -> R,
+    ) -> Result<R, LocalError> {
+        let model = Model::new_checked(&self.image).map_err(|source| LocalError::Model {
+            path: PathBuf::new(),
+            source,
+        })?;
+        let mut arena = vec![0; self.facts.arena_bytes as usize];
+        Ok(work(&mut FixedEngine::new(model, &mut arena)?))
+    }
+
+    /// Whether the image's golden wafer gives the expected answer here.
+    ///
+    /// # Errors
+    /// [`LocalError::Engine`].
+    pub fn self_test(&self) -> Result<bool, LocalError> {
+        self.with_engine(|engine| engine.self_test(&mut Mask::new()).is_ok())
+    }
+
+    /// Classifies one wafer. For many, [`Local::classify_all`] is faster.
+    ///
+    /// # Errors
+    /// [`LocalError::Engine`].
+    pub fn classify(&self, map: &DieMap<'_>) -> Result<Report, LocalError> {
+        self.with_engine(|engine| infer(engine, map))
+    }
+
+    /// Classifies many wafers on `threads` threads (all cores for `None`) and gives each report to
+    /// `done` with its index, in no particular order.
+    ///
+    /// # Errors
+    /// [`LocalError::Engine`].
+    pub fn classify_all(
+        &self,
+        maps: &[DieMap<'_>],
+        threads: Option<NonZero<usize>>,
+        mut done: impl FnMut(usize, Report),
+    ) -> Result<(), LocalError> {
+        let threads = threads
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, NonZero::get)
+            .clamp(1, maps.len().max(1));
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let (sender, reports) = mpsc::sync_channel(2 * threads);
+            let workers: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (sender, next) = (sender.clone(), &next);
+                    scope.spawn(move || {
+                        self.with_engine(|engine| {
+                            loop {
+                                let at = next.fetch_add(1, Ordering::Relaxed);
+                                let Some(map) = maps.get(at) else { break };
+                                if sender.send((at, infer(engine, map))).is_err() {
+                                    break;
+                                }
+                            }
+                        })
+                    })
+                })
+                .collect();
+            drop(sender);
+            for (at, report) in reports {
+                done(at, report);
+            }
+            for worker in workers {
+                match worker.join() {
+                    Ok(result) => result?,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn infer(engine: &mut FixedEngine<'_, '_>, map: &DieMap<'_>) -> Report {
+    let mut mask = Mask::new();
+    let start = Instant::now();
+    let answer = engine.infer(map, &mut mask);
+    Report::new(&answer, mask, map, start.elapsed(), None)
+}
