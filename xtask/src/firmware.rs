@@ -45,12 +45,13 @@ pub fn build(boards: &[Board], logs: bool) -> Result<()> {
         "firmware: building {} with {toolchain}",
         names.join(", ")
     ));
-    // One call a board: features of one must not be unified into the other.
+    // In each board's own folder, whose .cargo/config.toml names its processor.
     for board in boards {
         let mut cargo = process::cargo_of(&toolchain);
-        cargo.current_dir(project::boards());
-        cargo.args(["build", "--release", "--package", board.name()]);
-        cargo.args(["--target", board.target(), "--target-dir", "target"]);
+        cargo
+            .current_dir(board.folder())
+            .args(["build", "--release", "--target-dir"]);
+        cargo.arg(project::boards().join("target"));
         if !logs {
             cargo.arg("--no-default-features");
         }

@@ -35,6 +35,11 @@ impl Board {
         "thumbv7em-none-eabihf"
     }
 
+    /// The folder of its crate.
+    pub fn folder(self) -> PathBuf {
+        boards().join(self.name())
+    }
+
     /// Its linked firmware.
     pub fn elf(self) -> PathBuf {
         boards()

@@ -42,10 +42,17 @@ pub fn run(args: &Args) -> Result<()> {
     });
     steps.step("firmware", || firmware::build(&Board::ALL, true));
     steps.step("lints of the boards", || {
-        let mut cargo = process::cargo_of(&toolchain);
-        cargo.args(["clippy", "--release", "--workspace"]);
-        cargo.args(["--target-dir", "target", "--", "-D", "warnings"]);
-        process::run(cargo.current_dir(project::boards()))
+        for board in Board::ALL {
+            let mut cargo = process::cargo_of(&toolchain);
+            cargo
+                .current_dir(board.folder())
+                .args(["clippy", "--release", "--target-dir"]);
+            cargo
+                .arg(project::boards().join("target"))
+                .args(["--", "-D", "warnings"]);
+            process::run(&mut cargo)?;
+        }
+        Ok(())
     });
     steps.step("lints", || {
         let mut cargo = process::cargo();
