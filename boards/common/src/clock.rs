@@ -1,0 +1,103 @@
+//! SysTick as a clock that does not run over, and as a counter of instructions on emulators.
+//!
+//! SysTick has 24 bits; its interrupt counts how often they ran over. An emulator that advances its
+//! clock by a fixed time per instruction (QEMU's `-icount`) makes the same ticks count instructions.
+//! Whether it does is measured at start, so that a board without such a clock says "not known".
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use cortex_m::interrupt;
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m::peripheral::{SCB, SYST};
+use cortex_m_rt::exception;
+
+/// Ticks after which SysTick starts again.
+const PERIOD: u32 = 1 << 24;
+
+/// How often SysTick ran over.
+static TURNS: AtomicU32 = AtomicU32::new(0);
+
+#[exception]
+fn SysTick() {
+    TURNS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What an emulator's clock makes of instructions: `ticks` ticks go by in `instructions` instructions.
+#[derive(Debug, Clone, Copy)]
+pub struct InstructionRate {
+    /// Ticks…
+    pub ticks: u32,
+    /// …per this many instructions.
+    pub instructions: u32,
+}
+
+/// Time since start.
+#[derive(Debug)]
+pub struct Clock {
+    ticks_per_us: u32,
+    rate: Option<InstructionRate>,
+}
+
+impl Clock {
+    /// Starts SysTick at the core's clock. `rate` is kept if the clock turns out to follow it.
+    pub fn start(mut syst: SYST, core_hz: u32, rate: Option<InstructionRate>) -> Self {
+        syst.set_clock_source(SystClkSource::Core);
+        syst.set_reload(PERIOD - 1);
+        syst.clear_current();
+        syst.enable_counter();
+        syst.enable_interrupt();
+        Self {
+            ticks_per_us: (core_hz / 1_000_000).max(1),
+            rate: rate.filter(|rate| follows(*rate)),
+        }
+    }
+
+    /// Microseconds since start.
+    pub fn microseconds(&self) -> u64 {
+        ticks() / u64::from(self.ticks_per_us)
+    }
+
+    /// Instructions since start, sleeping counted as if it were work; `None` where ticks don't count
+    /// instructions.
+    pub fn instructions(&self) -> Option<u64> {
+        let rate = self.rate?;
+        (ticks() * u64::from(rate.instructions)).checked_div(u64::from(rate.ticks))
+    }
+}
+
+/// Ticks since start.
+fn ticks() -> u64 {
+    interrupt::free(|_| {
+        let mut turns = TURNS.load(Ordering::Relaxed);
+        let mut left = SYST::get_current();
+        // It ran over after interrupts were held back: read again, so that `left` is from after that.
+        if SCB::is_pendst_pending() {
+            left = SYST::get_current();
+            turns = turns.wrapping_add(1);
+        }
+        // It pends at 0 and reloads a tick later: 0 is the first tick of a turn, not the last.
+        u64::from(turns) * u64::from(PERIOD) + u64::from((PERIOD - left) % PERIOD)
+    })
+}
+
+/// Whether ticks follow the instructions of a known loop, to 1 %.
+fn follows(rate: InstructionRate) -> bool {
+    const LOOPS: u32 = 50_000;
+    let before = ticks();
+    spin(LOOPS);
+    let spent = ticks() - before;
+    let expected =
+        u64::from(2 * LOOPS) * u64::from(rate.ticks) / u64::from(rate.instructions.max(1));
+    spent.abs_diff(expected) <= expected / 100
+}
+
+/// Executes two instructions, `loops` times.
+#[inline(never)]
+#[allow(unsafe_code)]
+fn spin(loops: u32) {
+    // SAFETY: the loop touches nothing but its own register and the flags; it ends for `loops` > 0.
+    unsafe {
+        asm!("2:", "subs {n}, {n}, #1", "bne 2b", n = inout(reg) loops.max(1) => _, options(nomem, nostack));
+    }
+}

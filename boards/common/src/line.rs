@@ -1,0 +1,199 @@
+//! A serial line with a buffer in either direction: a UART's interrupts fill and empty them, the
+//! program reads and writes them through `embedded-io` and sleeps while it waits.
+//!
+//! The UART's driver keeps the [`InterruptSide`]; the program gets the [`Line`]. When bytes come
+//! faster than they are read, the bytes from there on are dropped until the program has read what
+//! came before; its next read then gives [`Overrun`], at the very place where bytes are missing.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use cortex_m::{asm, interrupt};
+use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write, WriteReady};
+use heapless::spsc::{Consumer, Producer, Queue};
+
+/// Bytes that wait to be read: three frames of the protocol, so that a host may repeat a request while
+/// an inference runs.
+const RECEIVE: usize = 2048;
+/// Bytes that wait to be sent.
+const SEND: usize = 512;
+
+/// The buffers of a line. Belongs into a `static`.
+#[derive(Debug)]
+pub struct Buffers {
+    receive: Queue<u8, RECEIVE>,
+    send: Queue<u8, SEND>,
+}
+
+impl Buffers {
+    /// Empty buffers.
+    pub const fn new() -> Self {
+        Self {
+            receive: Queue::new(),
+            send: Queue::new(),
+        }
+    }
+
+    /// The two sides of a line. `lost` carries the news of lost bytes from one to the other, and
+    /// `pump` makes the UART's interrupt come to fetch what is to be sent.
+    pub fn split(
+        &'static mut self,
+        lost: &'static AtomicBool,
+        pump: fn(),
+    ) -> (Line, InterruptSide) {
+        let (received, receive) = self.receive.split();
+        let (send, sending) = self.send.split();
+        (
+            Line {
+                receive,
+                send,
+                lost,
+                pump,
+            },
+            InterruptSide {
+                received,
+                sending,
+                lost,
+            },
+        )
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The UART's side of a line.
+pub struct InterruptSide {
+    received: Producer<'static, u8>,
+    sending: Consumer<'static, u8>,
+    lost: &'static AtomicBool,
+}
+
+impl InterruptSide {
+    /// Takes a byte that came.
+    pub fn received(&mut self, byte: u8) {
+        if !self.lost.load(Ordering::Acquire) && self.received.enqueue(byte).is_err() {
+            self.lost();
+        }
+    }
+
+    /// The UART lost bytes.
+    pub fn lost(&mut self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// The next byte to send.
+    pub fn to_send(&mut self) -> Option<u8> {
+        self.sending.dequeue()
+    }
+}
+
+/// The program's side of a line.
+pub struct Line {
+    receive: Consumer<'static, u8>,
+    send: Producer<'static, u8>,
+    lost: &'static AtomicBool,
+    pump: fn(),
+}
+
+/// Bytes came faster than they were read; what was lost lies between the reads before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overrun;
+
+impl fmt::Display for Overrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes came faster than they were read, some are lost")
+    }
+}
+
+impl core::error::Error for Overrun {}
+
+impl embedded_io::Error for Overrun {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::OutOfMemory
+    }
+}
+
+impl ErrorType for Line {
+    type Error = Overrun;
+}
+
+impl Read for Line {
+    /// Waits for at least one byte.
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Overrun> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        sleep_until(|| self.receive.ready() || self.lost.load(Ordering::Acquire));
+        let mut count = 0;
+        for place in buf.iter_mut() {
+            let Some(byte) = self.receive.dequeue() else {
+                break;
+            };
+            *place = byte;
+            count += 1;
+        }
+        if count == 0 {
+            log!(
+                warn,
+                "serial: bytes lost, they came faster than they were read"
+            );
+            self.lost.store(false, Ordering::Release);
+            return Err(Overrun);
+        }
+        Ok(count)
+    }
+}
+
+impl ReadReady for Line {
+    fn read_ready(&mut self) -> Result<bool, Overrun> {
+        Ok(self.receive.ready() || self.lost.load(Ordering::Acquire))
+    }
+}
+
+impl Write for Line {
+    /// Waits until at least one byte can be taken.
+    fn write(&mut self, buf: &[u8]) -> Result<usize, Overrun> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        sleep_until(|| self.send.ready());
+        let mut count = 0;
+        for byte in buf {
+            if self.send.enqueue(*byte).is_err() {
+                break;
+            }
+            count += 1;
+        }
+        (self.pump)();
+        Ok(count)
+    }
+
+    /// Waits until the UART has taken every byte.
+    fn flush(&mut self) -> Result<(), Overrun> {
+        sleep_until(|| self.send.is_empty());
+        Ok(())
+    }
+}
+
+impl WriteReady for Line {
+    fn write_ready(&mut self) -> Result<bool, Overrun> {
+        Ok(self.send.ready())
+    }
+}
+
+/// Sleeps, woken by each interrupt, until something is so.
+fn sleep_until(mut is_so: impl FnMut() -> bool) {
+    // With interrupts held back, none can come between the question and the sleep; one that pends
+    // ends the sleep all the same and is served right after.
+    while !interrupt::free(|_| {
+        let done = is_so();
+        if !done {
+            asm::wfi();
+        }
+        done
+    }) {}
+}

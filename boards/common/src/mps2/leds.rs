@@ -1,0 +1,65 @@
+//! The two user LEDs, as `embedded-hal` pins.
+
+use core::convert::Infallible;
+use core::ptr;
+
+use cortex_m::interrupt;
+use embedded_hal::digital::{ErrorType, OutputPin, StatefulOutputPin};
+
+/// FPGA I/O register of the user LEDs, one bit each.
+const LED0: *mut u32 = 0x4002_8000 as *mut u32;
+
+/// A user LED; high is lit.
+#[derive(Debug)]
+pub struct Led {
+    bit: u32,
+}
+
+impl Led {
+    pub(super) const fn new(number: u32) -> Self {
+        Self { bit: 1 << number }
+    }
+
+    fn change(&mut self, how: impl FnOnce(u32, u32) -> u32) {
+        // The register is shared by the LEDs: nothing may come between read and write.
+        interrupt::free(|_| {
+            // SAFETY: a register of this board, aligned, without side effects on reading.
+            #[allow(unsafe_code)]
+            unsafe {
+                let lit = ptr::read_volatile(LED0);
+                ptr::write_volatile(LED0, how(lit, self.bit));
+            }
+        });
+    }
+}
+
+impl ErrorType for Led {
+    type Error = Infallible;
+}
+
+impl OutputPin for Led {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.change(|lit, bit| lit & !bit);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.change(|lit, bit| lit | bit);
+        Ok(())
+    }
+}
+
+impl StatefulOutputPin for Led {
+    fn is_set_high(&mut self) -> Result<bool, Infallible> {
+        let mut high = false;
+        self.change(|lit, bit| {
+            high = lit & bit != 0;
+            lit
+        });
+        Ok(high)
+    }
+
+    fn is_set_low(&mut self) -> Result<bool, Infallible> {
+        self.is_set_high().map(|high| !high)
+    }
+}

@@ -1,0 +1,47 @@
+//! Arm's MPS2 boards with the AN385, AN386 and AN500 images: 25 MHz, CMSDK UARTs, FPGA I/O.
+//!
+//! Emulated by QEMU, where logs leave by semihosting: on a real board without a debugger the first
+//! log would fault, so firmware for those is built without the feature `logs`.
+
+mod leds;
+mod uart;
+
+pub use leds::Led;
+
+use crate::clock::{Clock, InstructionRate};
+use crate::line::Line;
+
+/// The core's clock.
+const CORE_HZ: u32 = 25_000_000;
+/// The serial line's speed, 8 data bits, no parity, 1 stop bit.
+const BAUD: u32 = 115_200;
+/// QEMU's `-icount shift=6`: 64 ns an instruction are 1.6 ticks of 25 MHz.
+const INSTRUCTION_RATE: InstructionRate = InstructionRate {
+    ticks: 8,
+    instructions: 5,
+};
+
+/// The peripherals, ready to use.
+pub struct Peripherals {
+    /// UART 0.
+    pub line: Line,
+    /// SysTick.
+    pub clock: Clock,
+    /// LED 0.
+    pub led0: Led,
+    /// LED 1.
+    pub led1: Led,
+}
+
+impl Peripherals {
+    /// Starts the peripherals; `None` the second time.
+    pub fn take() -> Option<Self> {
+        let core = cortex_m::Peripherals::take()?;
+        Some(Self {
+            line: uart::start(core.NVIC, CORE_HZ / BAUD)?,
+            clock: Clock::start(core.SYST, CORE_HZ, Some(INSTRUCTION_RATE)),
+            led0: Led::new(0),
+            led1: Led::new(1),
+        })
+    }
+}

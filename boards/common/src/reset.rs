@@ -1,0 +1,198 @@
+//! Why the board started, and what a panic or a fault does: log it, leave a note in RAM, reset.
+//!
+//! The note lies in RAM that start-up does not clear, under a CRC-32, so that the next start can say
+//! what ended the one before. After power-on the RAM holds anything and no note is found.
+
+use core::arch::naked_asm;
+use core::panic::PanicInfo;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use cortex_m::interrupt;
+use cortex_m::peripheral::SCB;
+use lightwafer_runtime::crc32;
+use lightwafer_runtime::serial::message::ResetCause;
+
+use crate::stack;
+
+/// Bytes of a note's text.
+const TEXT: usize = 52;
+/// Bytes of a note without its CRC-32.
+const BODY: usize = 12 + TEXT;
+
+/// What a start leaves for the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// What ended the start before.
+    pub cause: ResetCause,
+    /// The line of a panic, or the program counter of a fault (0 when the stack ran over).
+    pub at: u32,
+    /// A fault's status register (CFSR).
+    pub status: u32,
+    text: [u8; TEXT],
+}
+
+/// The note; all of its bytes may hold anything at power-on.
+#[unsafe(link_section = ".uninit.lightwafer.note")]
+#[allow(unsafe_code)]
+static mut NOTE: [u8; BODY + 4] = [0; BODY + 4];
+
+/// Set once a panic or fault is being reported; a second one goes straight to the reset.
+static REPORTING: AtomicBool = AtomicBool::new(false);
+
+impl Note {
+    const fn new(cause: ResetCause) -> Self {
+        Self {
+            cause,
+            at: 0,
+            status: 0,
+            text: [0; TEXT],
+        }
+    }
+
+    /// The end of the path of the file that panicked; empty otherwise.
+    pub fn file(&self) -> &str {
+        let len = self.text.iter().position(|b| *b == 0).unwrap_or(TEXT);
+        let text = self.text.get(..len).unwrap_or(&[]);
+        core::str::from_utf8(text).unwrap_or("")
+    }
+
+    /// Keeps the end of a path, whole characters only.
+    fn keep_file(&mut self, path: &str) {
+        let mut start = path.len().saturating_sub(TEXT);
+        while !path.is_char_boundary(start) {
+            start += 1;
+        }
+        let end = path.as_bytes().get(start..).unwrap_or(&[]);
+        for (place, byte) in self.text.iter_mut().zip(end) {
+            *place = *byte;
+        }
+    }
+
+    /// What ended the start before; from here on an unexplained end counts as External.
+    pub fn take() -> Self {
+        let note = Self::load().unwrap_or(Self::new(ResetCause::PowerOn));
+        Self::new(ResetCause::External).store();
+        note
+    }
+
+    #[allow(unsafe_code)]
+    fn load() -> Option<Self> {
+        // SAFETY: no reference to NOTE exists anywhere; any bytes are a valid value; volatile because
+        // its content comes from before this start.
+        let bytes = unsafe { ptr::read_volatile(&raw const NOTE) };
+        let (body, crc) = bytes.split_first_chunk::<BODY>()?;
+        if *crc != crc32(body).to_le_bytes() {
+            return None;
+        }
+        let (numbers, text) = body.split_first_chunk::<12>()?;
+        let number = |at: usize| {
+            let bytes = numbers.get(at..at + 4)?.try_into().ok()?;
+            Some(u32::from_le_bytes(bytes))
+        };
+        let cause = match number(0)? {
+            1 => ResetCause::External,
+            2 => ResetCause::Software,
+            3 => ResetCause::Panic,
+            4 => ResetCause::Fault,
+            _ => return None,
+        };
+        Some(Self {
+            cause,
+            at: number(4)?,
+            status: number(8)?,
+            text: text.try_into().ok()?,
+        })
+    }
+
+    #[allow(unsafe_code)]
+    fn store(&self) {
+        let cause: u32 = match self.cause {
+            ResetCause::External => 1,
+            ResetCause::Software => 2,
+            ResetCause::Panic => 3,
+            ResetCause::Fault => 4,
+            ResetCause::PowerOn | ResetCause::Watchdog => 0,
+        };
+        let mut bytes = [0; BODY + 4];
+        let (body, crc) = bytes.split_at_mut(BODY);
+        let numbers = [cause, self.at, self.status];
+        let fields = numbers.iter().flat_map(|n| n.to_le_bytes());
+        for (place, byte) in body.iter_mut().zip(fields.chain(self.text)) {
+            *place = byte;
+        }
+        crc.copy_from_slice(&crc32(body).to_le_bytes());
+        // SAFETY: no reference to NOTE exists anywhere, and interrupts never touch it.
+        unsafe { ptr::write_volatile(&raw mut NOTE, bytes) }
+    }
+}
+
+/// Resets the board; the next start says `Software`.
+pub fn restart() -> ! {
+    Note::new(ResetCause::Software).store();
+    SCB::sys_reset()
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    interrupt::disable();
+    if !REPORTING.swap(true, Ordering::Relaxed) {
+        let mut note = Note::new(ResetCause::Panic);
+        if let Some(location) = info.location() {
+            note.at = location.line();
+            note.keep_file(location.file());
+        }
+        note.store();
+        log!(error, "{}", crate::log::Shown(info));
+    }
+    SCB::sys_reset()
+}
+
+/// Gives the fault handler a stack to stand on: where the fault is that the stack ran over, its own
+/// first push would fault again and lock the processor up.
+///
+/// r0: program counter of the fault, 0 when the stack had no room to store it.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[allow(unsafe_code, non_snake_case)]
+unsafe extern "C" fn HardFault() -> ! {
+    naked_asm!(
+        "mrs r1, msp",
+        "movs r0, #0",
+        "movw r2, :lower16:_stack_end",
+        "movt r2, :upper16:_stack_end",
+        "cmp r1, r2",
+        "blo 2f",
+        "ldr r0, [r1, #24]",
+        "add r2, r2, #2048",
+        "cmp r1, r2",
+        "bhs 3f",
+        "2: movw r2, :lower16:_stack_start",
+        "movt r2, :upper16:_stack_start",
+        "msr msp, r2",
+        "3: b {report}",
+        report = sym report_fault,
+    )
+}
+
+extern "C" fn report_fault(at: u32) -> ! {
+    if !REPORTING.swap(true, Ordering::Relaxed) {
+        const CFSR: *const u32 = 0xe000_ed28 as *const u32;
+        // SAFETY: a register of every Armv7-M core; reading it changes nothing.
+        #[allow(unsafe_code)]
+        let status = unsafe { ptr::read_volatile(CFSR) };
+        let mut note = Note::new(ResetCause::Fault);
+        note.at = at;
+        note.status = status;
+        note.store();
+        log!(
+            error,
+            "fault at {=u32:#010x}, CFSR {=u32:#010x}, stack {=u32} of {=u32} bytes",
+            at,
+            status,
+            stack::deepest(),
+            stack::size()
+        );
+    }
+    SCB::sys_reset()
+}
