@@ -202,7 +202,7 @@ impl FrameDecoder {
     pub fn push(&mut self, byte: u8) -> Option<Result<&[u8], FrameError>> {
         if self.fate == Fate::Discard {
             if byte == 0 {
-                self.restart();
+                self.reset();
             }
             return None;
         }
@@ -226,7 +226,7 @@ impl FrameDecoder {
             // A zero inside a group: what came was cut short, or grew too long before.
             Err(_) => {
                 let oversized = self.fate == Fate::Oversized;
-                self.restart();
+                self.reset();
                 Some(Err(if oversized {
                     FrameError::Oversized
                 } else {
@@ -239,11 +239,12 @@ impl FrameDecoder {
     /// Forgets a half received frame and ignores the rest of it, up to the next zero. For drivers
     /// that know that bytes were lost.
     pub fn discard(&mut self) {
-        self.restart();
+        self.reset();
         self.fate = Fate::Discard;
     }
 
-    fn restart(&mut self) {
+    /// Forgets a half received frame: the next byte starts a new one.
+    pub fn reset(&mut self) {
         self.cobs = DecoderState::Idle;
         self.fate = Fate::Keep;
         self.len = 0;
@@ -252,7 +253,7 @@ impl FrameDecoder {
     /// Checks the frame that just ended.
     fn finish(&mut self) -> Result<&[u8], FrameError> {
         let (len, oversized) = (self.len, self.fate == Fate::Oversized);
-        self.restart();
+        self.reset();
         if oversized {
             return Err(FrameError::Oversized);
         }

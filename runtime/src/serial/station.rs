@@ -124,19 +124,22 @@ struct Buffers<'b> {
 }
 
 impl<'m, E: Engine, P: Platform> Station<'m, E, P> {
-    /// A station that has heard nothing yet.
+    /// A station that has heard nothing yet; what `memory` held before does not matter.
     pub fn new(memory: &'m mut StationMemory, engine: E, platform: P) -> Self {
-        let statistics = Statistics::default();
-        Self {
-            memory,
-            desk: Desk {
-                engine,
-                platform,
-                current: None,
-                statistics,
-                last_seq: 0,
-            },
-        }
+        memory.decoder.reset();
+        let desk = Desk {
+            engine,
+            platform,
+            current: None,
+            statistics: Statistics::default(),
+            last_seq: 0,
+        };
+        Self { memory, desk }
+    }
+
+    /// Takes the station apart, such as to start anew.
+    pub fn into_parts(self) -> (&'m mut StationMemory, E, P) {
+        (self.memory, self.desk.engine, self.desk.platform)
     }
 
     /// The engine.
