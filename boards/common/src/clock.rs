@@ -5,6 +5,7 @@
 //! Whether it does is measured at start, so that a board without such a clock says "not known".
 
 use core::arch::asm;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::interrupt;
@@ -27,15 +28,28 @@ fn SysTick() {
 #[derive(Debug, Clone, Copy)]
 pub struct InstructionRate {
     /// Ticks…
-    pub ticks: u32,
+    pub ticks: NonZeroU32,
     /// …per this many instructions.
-    pub instructions: u32,
+    pub instructions: NonZeroU32,
+}
+
+impl InstructionRate {
+    /// `None` when either is 0.
+    pub const fn new(ticks: u32, instructions: u32) -> Option<Self> {
+        match (NonZeroU32::new(ticks), NonZeroU32::new(instructions)) {
+            (Some(ticks), Some(instructions)) => Some(Self {
+                ticks,
+                instructions,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Time since start.
 #[derive(Debug)]
 pub struct Clock {
-    ticks_per_us: u32,
+    ticks_per_us: NonZeroU32,
     rate: Option<InstructionRate>,
 }
 
@@ -48,21 +62,21 @@ impl Clock {
         syst.enable_counter();
         syst.enable_interrupt();
         Self {
-            ticks_per_us: (core_hz / 1_000_000).max(1),
+            ticks_per_us: NonZeroU32::new(core_hz / 1_000_000).unwrap_or(NonZeroU32::MIN),
             rate: rate.filter(|rate| follows(*rate)),
         }
     }
 
     /// Microseconds since start.
     pub fn microseconds(&self) -> u64 {
-        ticks() / u64::from(self.ticks_per_us)
+        ticks() / NonZeroU64::from(self.ticks_per_us)
     }
 
     /// Instructions since start, sleeping counted as if it were work; `None` where ticks don't count
     /// instructions.
     pub fn instructions(&self) -> Option<u64> {
         let rate = self.rate?;
-        (ticks() * u64::from(rate.instructions)).checked_div(u64::from(rate.ticks))
+        Some(ticks() * u64::from(rate.instructions.get()) / NonZeroU64::from(rate.ticks))
     }
 }
 
@@ -88,7 +102,7 @@ fn follows(rate: InstructionRate) -> bool {
     spin(LOOPS);
     let spent = ticks() - before;
     let expected =
-        u64::from(2 * LOOPS) * u64::from(rate.ticks) / u64::from(rate.instructions.max(1));
+        u64::from(2 * LOOPS) * u64::from(rate.ticks.get()) / NonZeroU64::from(rate.instructions);
     spent.abs_diff(expected) <= expected / 100
 }
 

@@ -3,7 +3,7 @@
 //! defmt needs a transport to link, so without the feature its macros must not appear either.
 
 #[cfg(feature = "logs")]
-use defmt_semihosting as _;
+mod console;
 
 macro_rules! log {
     ($level:ident, $text:literal $(, $value:expr)* $(,)?) => {{
@@ -21,3 +21,6 @@ pub(crate) use defmt::Display2Format as Shown;
 /// Something with `Display`, as an argument of [`log!`].
 #[cfg(not(feature = "logs"))]
 pub(crate) struct Shown<'a, T: ?Sized>(#[expect(dead_code, reason = "logs are off")] pub &'a T);
+
+/// Leaves out all further logs: nobody takes them (see `reset`).
+pub(crate) static MUTE: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);

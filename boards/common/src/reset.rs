@@ -13,7 +13,7 @@ use cortex_m::peripheral::SCB;
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::serial::message::ResetCause;
 
-use crate::stack;
+use crate::{log, stack};
 
 /// Bytes of a note's text.
 const TEXT: usize = 52;
@@ -143,15 +143,16 @@ fn panic(info: &PanicInfo<'_>) -> ! {
             note.keep_file(location.file());
         }
         note.store();
-        log!(error, "{}", crate::log::Shown(info));
+        log!(error, "{}", log::Shown(info));
     }
     SCB::sys_reset()
 }
 
-/// Gives the fault handler a stack to stand on: where the fault is that the stack ran over, its own
-/// first push would fault again and lock the processor up.
+/// Takes every fault.
 ///
-/// r0: program counter of the fault, 0 when the stack had no room to store it.
+/// A breakpoint that faults (HFSR.DEBUGEVT) is a log with no debugger there to take it: it is stepped
+/// over and logs fall silent. Everything else is reported, on a stack that has room: where the fault is
+/// that the stack ran over, the report's own first push would fault again and lock the processor up.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[allow(unsafe_code, non_snake_case)]
@@ -164,7 +165,20 @@ unsafe extern "C" fn HardFault() -> ! {
         "cmp r1, r2",
         "blo 2f",
         "ldr r0, [r1, #24]",
-        "add r2, r2, #2048",
+        "movw r3, #0xed2c",
+        "movt r3, #0xe000",
+        "ldr r12, [r3]",
+        "cmp r12, #0",
+        "bpl 4f",
+        "str r12, [r3]",
+        "adds r0, #2",
+        "str r0, [r1, #24]",
+        "movw r3, :lower16:{mute}",
+        "movt r3, :upper16:{mute}",
+        "movs r0, #1",
+        "strb r0, [r3]",
+        "bx lr",
+        "4: add r2, r2, #2048",
         "cmp r1, r2",
         "bhs 3f",
         "2: movw r2, :lower16:_stack_start",
@@ -172,9 +186,11 @@ unsafe extern "C" fn HardFault() -> ! {
         "msr msp, r2",
         "3: b {report}",
         report = sym report_fault,
+        mute = sym log::MUTE,
     )
 }
 
+/// `at`: program counter of the fault, 0 when the stack had no room to store it.
 extern "C" fn report_fault(at: u32) -> ! {
     if !REPORTING.swap(true, Ordering::Relaxed) {
         const CFSR: *const u32 = 0xe000_ed28 as *const u32;

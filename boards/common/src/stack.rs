@@ -1,12 +1,24 @@
-//! How deep the stack went: cortex-m-rt paints it before `main`, this looks where the paint begins.
+//! The stack: a guard below it, and how deep it went.
+//!
+//! cortex-m-rt paints the stack before `main`; [`deepest`] looks where the paint begins. [`guard`] makes
+//! the memory below fault, so that a stack that runs over ends in a report instead of in other data.
+//! The linker script keeps [`GUARD`] bytes free for it.
 
 use core::ptr;
+
+use cortex_m::asm;
+use cortex_m::peripheral::MPU;
+
+/// Bytes of the guard; it starts at a multiple of this.
+pub const GUARD: u32 = 1024;
 
 /// What cortex-m-rt's `paint-stack` writes.
 const PAINT: u32 = 0xcccc_cccc;
 
 #[allow(unsafe_code)]
 unsafe extern "C" {
+    /// Lowest address of the guard (linker script).
+    static _stack_guard: u32;
     /// Lowest address of the stack (linker script).
     static _stack_end: u32;
     /// One past its highest (linker script).
@@ -34,4 +46,24 @@ pub fn deepest() -> u32 {
         word != PAINT
     });
     first_used.map_or(0, |address| (stack.end - address) as u32)
+}
+
+/// Lets every access below the stack fault, except those of the fault handler itself.
+pub fn guard(mpu: &MPU) {
+    const VALID: u32 = 1 << 4;
+    const EXECUTE_NEVER: u32 = 1 << 28;
+    const SIZE: u32 = (GUARD.trailing_zeros() - 1) << 1;
+    const ENABLE: u32 = 1;
+    const DEFAULT_MAP: u32 = 1 << 2;
+    let start = ptr::addr_of!(_stack_guard) as u32;
+    // SAFETY: the region is the guard's alone, no access is allowed in it (AP = 0), and everything else
+    // keeps the processor's default map.
+    #[allow(unsafe_code)]
+    unsafe {
+        mpu.rbar.write(start | VALID);
+        mpu.rasr.write(EXECUTE_NEVER | SIZE | ENABLE);
+        mpu.ctrl.write(DEFAULT_MAP | ENABLE);
+    }
+    asm::dsb();
+    asm::isb();
 }

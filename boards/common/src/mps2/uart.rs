@@ -95,7 +95,11 @@ static LOST: AtomicBool = AtomicBool::new(false);
 pub(super) fn start(_: NVIC, baud_divider: u32) -> Option<Line> {
     let buffers = singleton!(: Buffers = Buffers::new())?;
     let (line, side) = buffers.split(&LOST, || NVIC::pend(Interrupt::Send));
-    interrupt::free(|cs| SIDE.borrow(cs).replace(Some(side)));
+    interrupt::free(|cs| {
+        if let Ok(mut place) = SIDE.borrow(cs).try_borrow_mut() {
+            *place = Some(side);
+        }
+    });
     write(Register::BaudDivider, baud_divider.max(16));
     write(Register::Control, control::ALL);
     for interrupt in [Interrupt::Receive, Interrupt::Send, Interrupt::Overrun] {
