@@ -15,7 +15,11 @@ mod answer;
 pub mod exec;
 pub mod kernels;
 pub mod model;
+#[cfg(feature = "npz")]
+pub mod npz;
 pub mod serial;
+#[cfg(feature = "synth")]
+pub mod synth;
 pub mod wafer;
 
 /// CRC-32 as every part of the project means it: ISO-HDLC, as in Ethernet, zip and PNG.

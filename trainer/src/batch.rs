@@ -1,0 +1,183 @@
+//! From dies to the network's input, on the device: the 8 symmetries of the square, then pixels.
+//!
+//! Symmetries act on the dies, before rendering, so that a turned wafer looks exactly as a board would
+//! see it. Pixels come from the runtime's [`source_index`] and [`PALETTE`].
+
+use lightwafer_runtime::wafer::{PALETTE, source_index};
+use tch::{Device, Kind, Tensor};
+
+use crate::data::{Data, Random};
+
+/// One of the 8 symmetries of the square: quarter turns `0…3` in the low bits, then a flip (4).
+pub type Symmetry = u8;
+
+/// A rendered batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// Images (B, 3, S, S), f32 in 0…1, channels last in memory.
+    pub image: Tensor,
+    /// Failing dies (B, 1, S, S), f32 0 or 1.
+    pub mask: Tensor,
+    /// Classes (B), i64.
+    pub class: Tensor,
+}
+
+/// A data set on the device, ready to be drawn from.
+pub struct Source {
+    dies: Tensor,
+    labels: Tensor,
+    palette: Tensor,
+    device: Device,
+}
+
+impl Source {
+    /// Copies all wafers of `data` to the device.
+    pub fn new(data: &Data, device: Device) -> Self {
+        let (rows, cols) = (data.wafers.rows.into(), data.wafers.cols.into());
+        let palette: Vec<f32> = PALETTE
+            .iter()
+            .flatten()
+            .map(|v| f32::from(*v) / 255.0)
+            .collect();
+        Self {
+            dies: Tensor::from_slice(&data.wafers.dies)
+                .view([-1, rows, cols])
+                .to_device(device),
+            labels: Tensor::from_slice(&data.labels)
+                .to_kind(Kind::Int64)
+                .to_device(device),
+            palette: Tensor::from_slice(&palette).view([3, 3]).to_device(device),
+            device,
+        }
+    }
+
+    /// Renders wafers at `size`×`size`. `symmetries` holds one symmetry a wafer, or one for all; the
+    /// batch's order is by symmetry, then as given.
+    pub fn batch(&self, wafers: &[u32], symmetries: &[Symmetry], size: i64) -> Batch {
+        let symmetry = |i: usize| {
+            symmetries
+                .get(i % symmetries.len().max(1))
+                .map_or(0, |s| s % 8)
+        };
+        let mut states = Vec::new();
+        let mut order = Vec::new();
+        for wanted in 0..8 {
+            let chosen = wafers
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| symmetry(*i) == wanted);
+            let chosen: Vec<i64> = chosen.map(|(_, w)| i64::from(*w)).collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            let index = Tensor::from_slice(&chosen).to_device(self.device);
+            let mut dies = self
+                .dies
+                .index_select(0, &index)
+                .rot90(i64::from(wanted % 4), [1, 2]);
+            if wanted >= 4 {
+                dies = dies.flip([2]);
+            }
+            states.push(self.pixels(&dies, size));
+            order.push(index);
+        }
+        let states = Tensor::cat(&states, 0);
+        let class = self.labels.index_select(0, &Tensor::cat(&order, 0));
+        let b = class.size()[0];
+        let flat = states.view([-1]).to_kind(Kind::Int64);
+        // (B, S, S, 3) in memory is channels last as the convolutions like it.
+        let image = self.palette.index_select(0, &flat).view([b, size, size, 3]);
+        let mask = states.eq(2).to_kind(Kind::Float).unsqueeze(1);
+        Batch {
+            image: image.permute([0, 3, 1, 2]),
+            mask,
+            class,
+        }
+    }
+
+    /// Nearest neighbour: (b, rows, cols) to (b, size, size).
+    fn pixels(&self, dies: &Tensor, size: i64) -> Tensor {
+        let index = |dies: i64| {
+            let of = |pixel| source_index(pixel, dies as usize, size as usize) as i64;
+            Tensor::from_slice(&(0..size as usize).map(of).collect::<Vec<_>>())
+                .to_device(self.device)
+        };
+        let shape = dies.size();
+        dies.index_select(1, &index(shape[1]))
+            .index_select(2, &index(shape[2]))
+    }
+}
+
+/// A symmetry for each of `count` wafers.
+pub fn random_symmetries(random: &mut Random, count: usize) -> Vec<Symmetry> {
+    (0..count).map(|_| random.below(8) as u8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Protocol;
+    use lightwafer_runtime::npz::WaferSet;
+    use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE};
+
+    fn source(rows: u16, cols: u16) -> (Source, Vec<u8>) {
+        let n = usize::from(rows) * usize::from(cols);
+        let dies: Vec<u8> = (0..2 * n).map(|i| (i * 7 / 3 % 3) as u8).collect();
+        let wafers = WaferSet {
+            rows,
+            cols,
+            dies: dies.clone(),
+            labels: None,
+        };
+        let data = Data::split(wafers, vec![3, 4], Protocol::Paper);
+        (Source::new(&data, Device::Cpu), dies)
+    }
+
+    #[test]
+    fn pixels_are_the_runtimes() {
+        for (rows, cols) in [(52u16, 52u16), (9, 30), (256, 250)] {
+            let (source, dies) = source(rows, cols);
+            let batch = source.batch(&[1], &[0], IMAGE_SIZE as i64);
+            let mut bytes = [0; 256 * 256 / 4];
+            let n = usize::from(rows) * usize::from(cols);
+            let map = DieMap::pack(rows, cols, &dies[n..], &mut bytes).unwrap();
+            let image = Vec::<f32>::try_from(batch.image.contiguous().view([-1])).unwrap();
+            let mask = Vec::<f32>::try_from(batch.mask.view([-1])).unwrap();
+            let mut row = [0; IMAGE_SIZE];
+            for y in 0..IMAGE_SIZE {
+                map.render_row(y, &mut row);
+                for (x, &die) in row.iter().enumerate() {
+                    let at = y * IMAGE_SIZE + x;
+                    assert_eq!(mask[at], f32::from(die == 2));
+                    for channel in 0..3 {
+                        let value = image[channel * IMAGE_SIZE * IMAGE_SIZE + at];
+                        assert_eq!(value * 255.0, f32::from(PALETTE[usize::from(die)][channel]));
+                    }
+                }
+            }
+            assert_eq!(i64::try_from(batch.class.view([])).unwrap(), 4);
+        }
+    }
+
+    #[test]
+    fn the_eight_symmetries_differ_and_keep_the_wafer() {
+        let (source, _) = source(4, 4);
+        let batch = source.batch(&[0; 8], &[7, 6, 5, 4, 3, 2, 1, 0], 16);
+        let masks: Vec<Vec<f32>> = (0..8)
+            .map(|i| Vec::try_from(batch.mask.get(i).contiguous().view([-1])).unwrap())
+            .collect();
+        for (i, mask) in masks.iter().enumerate() {
+            assert_eq!(mask.iter().sum::<f32>(), masks[0].iter().sum::<f32>());
+            assert!(!masks[..i].contains(mask), "symmetry {i} repeats another");
+        }
+    }
+
+    #[test]
+    fn a_grid_that_is_not_square_can_be_turned() {
+        let (source, _) = source(3, 5);
+        assert_eq!(
+            source.batch(&[0, 1], &[1, 4], 32).image.size(),
+            [2, 3, 32, 32]
+        );
+    }
+}

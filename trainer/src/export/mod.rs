@@ -1,0 +1,64 @@
+//! `trainer export --int8`: a checkpoint becomes the model image that a board runs.
+//!
+//! Folds batch normalization ([`fold`]), chooses ranges on training maps ([`calibrate`]), quantizes
+//! ([`quantize`]) and writes with the runtime's own writer, which proves the image before it is written.
+
+pub mod calibrate;
+pub mod fold;
+pub mod quantize;
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use lightwafer_runtime::model::writer::{ModelSpec, write};
+use lightwafer_runtime::wafer::DieMap;
+use tch::Tensor;
+
+use calibrate::Choice;
+use fold::{FoldedStudent, Value};
+
+/// An exported model.
+#[derive(Debug)]
+pub struct Exported {
+    /// The image's bytes.
+    pub image: Vec<u8>,
+    /// The range of every int8 tensor, in the order they are computed.
+    pub choices: Vec<(Value, Choice)>,
+}
+
+/// Quantizes the checkpoint `tensors` on calibration `batches` of images (B, 3, 224, 224).
+///
+/// `golden` becomes the image's golden wafer; `created` is RFC 3339 in UTC.
+///
+/// # Errors
+/// A tensor that is missing or of another shape, or what the image writer refuses.
+pub fn export_int8(
+    tensors: &HashMap<String, Tensor>,
+    parameters: u32,
+    batches: &[Tensor],
+    golden: &DieMap<'_>,
+    name: &str,
+    created: &str,
+) -> Result<Exported> {
+    let student = FoldedStudent::new(tensors).context("the checkpoint is not a student's")?;
+    let choices = calibrate::calibrate(&student, batches);
+    let layers = quantize::layers(&student, &choices)?;
+    let spec = ModelSpec { name: name.into(), created: created.into(), parameters, layers };
+    let image = write(&spec, golden).context("the quantized network cannot be written")?;
+    let mut choices: Vec<_> = choices.into_iter().collect();
+    choices.sort_by_key(|(value, _)| order(*value));
+    Ok(Exported { image, choices })
+}
+
+/// Position of a value in the network.
+fn order(value: Value) -> usize {
+    match value {
+        Value::EncoderFirst(i) => 3 * i,
+        Value::EncoderDepthwise(i) => 3 * i + 1,
+        Value::Skip(i) => 3 * i + 2,
+        Value::Embedding => 15,
+        Value::DecoderFirst(i) => 16 + 3 * i,
+        Value::DecoderDepthwise(i) => 17 + 3 * i,
+        Value::DecoderOutput(i) => 18 + 3 * i,
+    }
+}

@@ -1,0 +1,15 @@
+//! LightWafer's trainer: from labelled wafer maps to a trained student and its int8 image.
+//!
+//! Pixels, classes and the int8 arithmetic come from the runtime, so that what is measured here is
+//! what a board does.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod data;
+pub mod eval;
+pub mod loss;
+pub mod metrics;
+pub mod native;
+pub mod optim;
+pub mod student;
+pub mod train;
