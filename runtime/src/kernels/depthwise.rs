@@ -49,10 +49,8 @@ fn groups(
             };
             let mut acc = bias;
             for (patch, weights) in [(a, [w0, w1, w2]), (b, [w3, w4, w5]), (c, [w6, w7, w8])] {
-                let (left, rest) = patch.split_at(channels);
-                let (middle, right) = rest.split_at(channels);
-                for (x, w) in [left, middle, right].into_iter().zip(weights) {
-                    if let Some(x) = x.first_chunk() {
+                for (x, w) in [0, channels, 2 * channels].into_iter().zip(weights) {
+                    if let Some(x) = patch.get(x..).and_then(|x| x.first_chunk()) {
                         multiply_add4(*x, w, &mut acc);
                     }
                 }
