@@ -115,9 +115,9 @@ impl Board<SerialLine> {
     /// # Errors
     /// As [`Board::open`].
     pub fn open_with(port: &str, options: BoardOptions) -> Result<Self, BoardError> {
-        let line = SerialLine::open(port, options.baud).map_err(|source| BoardError::Open {
+        let line = SerialLine::open(port, options.baud).map_err(|reason| BoardError::Open {
             port: port.into(),
-            source,
+            reason,
         })?;
         Self::over_with(line, options)
     }
@@ -237,8 +237,8 @@ impl<T: Transport> Board<T> {
                         times,
                     });
                 }
-                Err(Setback::Bad(source)) if last => {
-                    return Err(ClassifyError::BadReport { source, times });
+                Err(Setback::Bad(reason)) if last => {
+                    return Err(ClassifyError::BadReport { reason, times });
                 }
                 Err(Setback::Silence(error)) if last || silences > 0 => return Err(error.into()),
                 Err(Setback::Refused(..) | Setback::Bad(_)) => {}
@@ -398,7 +398,7 @@ impl<T: Transport> Board<T> {
     }
 
     /// Opens the lost line again and says hello.
-    fn reconnect(&mut self, source: io::Error) -> Result<(), BoardError> {
+    fn reconnect(&mut self, reason: io::Error) -> Result<(), BoardError> {
         let start = Instant::now();
         let waited = self.options.reconnect_timeout;
         loop {
@@ -421,7 +421,7 @@ impl<T: Transport> Board<T> {
                 return Err(BoardError::Lost {
                     port,
                     waited: start.elapsed(),
-                    source,
+                    reason,
                 });
             }
             std::thread::sleep(Duration::from_millis(100).min(waited));
@@ -478,10 +478,10 @@ fn within(received: u32, packed: &[u8]) -> Result<usize, Setback> {
 fn named(error: LinkError, request: &'static str, line: &impl Transport) -> BoardError {
     let port = line.name().to_owned();
     match error {
-        LinkError::Io(source) => BoardError::Lost {
+        LinkError::Io(reason) => BoardError::Lost {
             port,
             waited: Duration::ZERO,
-            source,
+            reason,
         },
         LinkError::Silence { waited, sent } => BoardError::NoAnswer {
             port,

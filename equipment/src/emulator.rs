@@ -22,8 +22,9 @@ use crate::transport::SerialLine;
 
 /// Wait for QEMU to start and to answer.
 const START: Duration = Duration::from_secs(20);
-/// Lines of QEMU's output kept for errors.
-const TAIL: usize = 12;
+/// Lines of QEMU's output kept for errors: the first of them and the last.
+const FIRST_LINES: usize = 8;
+const LAST_LINES: usize = 8;
 
 /// What to emulate, and how.
 #[derive(Debug, Clone)]
@@ -67,21 +68,21 @@ pub enum EmulatorError {
     NoFirmware(PathBuf),
     /// QEMU could not be started or talked to.
     #[error("cannot run QEMU: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// QEMU ended, or did not do as asked.
     #[error("QEMU {what}{}", tail(.output))]
     Qemu {
         /// What it did or did not do.
         what: String,
-        /// The last lines it wrote.
+        /// The first and the last lines it wrote.
         output: String,
     },
     /// The board does not answer.
-    #[error("the emulated board: {source}{}", tail(.output))]
+    #[error("the emulated board: {reason}{}", tail(.output))]
     Board {
         /// What is wrong.
-        source: BoardError,
-        /// The last lines QEMU wrote.
+        reason: BoardError,
+        /// The first and the last lines QEMU wrote.
         output: String,
     },
 }
@@ -121,8 +122,8 @@ impl Emulator {
         board.reconnect_timeout = Duration::from_millis(500);
         match Board::over_with(line, board) {
             Ok(board) => Ok((emulator, board)),
-            Err(source) => Err(EmulatorError::Board {
-                source,
+            Err(reason) => Err(EmulatorError::Board {
+                reason,
                 output: emulator.output(),
             }),
         }
@@ -218,10 +219,10 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError::Board`] when the pseudo-terminal cannot be opened.
     pub fn line(&self) -> Result<SerialLine, EmulatorError> {
-        SerialLine::open(&self.port, 115_200).map_err(|source| EmulatorError::Board {
-            source: BoardError::Open {
+        SerialLine::open(&self.port, 115_200).map_err(|reason| EmulatorError::Board {
+            reason: BoardError::Open {
                 port: self.port.clone(),
-                source,
+                reason,
             },
             output: self.output(),
         })
@@ -235,7 +236,7 @@ impl Emulator {
         self.execute("cont").map(drop)
     }
 
-    /// The last lines that QEMU wrote.
+    /// The first and the last lines that QEMU wrote.
     pub fn output(&self) -> String {
         let Ok(lines) = self.output.lock() else {
             return String::new();
@@ -297,8 +298,8 @@ impl Drop for Emulator {
 fn keep(lines: &Mutex<VecDeque<String>>, line: String) {
     if let Ok(mut lines) = lines.lock() {
         lines.push_back(line);
-        if lines.len() > TAIL {
-            lines.pop_front();
+        if lines.len() > FIRST_LINES + LAST_LINES {
+            lines.remove(FIRST_LINES);
         }
     }
 }

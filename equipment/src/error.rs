@@ -13,14 +13,14 @@ use crate::report::BadReport;
 pub enum BoardError {
     /// The port could not be opened.
     #[error(
-        "cannot open serial port {port}: {source}; is the board plugged in, the name right, and \
+        "cannot open serial port {port}: {reason}; is the board plugged in, the name right, and \
          may this user open it (on Linux: group `dialout`)?"
     )]
     Open {
         /// The port.
         port: String,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The board did not answer a request, however often it was repeated.
     #[error(
@@ -54,14 +54,14 @@ pub enum BoardError {
         reply: ErrorReply,
     },
     /// The line was lost and did not come back.
-    #[error("{port} was lost ({source}) and did not come back in {:.0} s", .waited.as_secs_f32())]
+    #[error("{port} was lost ({reason}) and did not come back in {:.1} s", .waited.as_secs_f32())]
     Lost {
         /// The port.
         port: String,
         /// How long it was waited for.
         waited: Duration,
         /// What was seen first.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another board, or another model, answers than when the board was opened.
     #[error("another board or model answers now ({now}; before: {before}); open it again")]
@@ -98,10 +98,10 @@ pub enum ClassifyError {
         times: u32,
     },
     /// The board's answers contradicted each other or the map, each time.
-    #[error("the board's answer is not to be trusted ({times} times): {source}")]
+    #[error("the board's answer is not to be trusted ({times} times): {reason}")]
     BadReport {
         /// The last contradiction.
-        source: BadReport,
+        reason: BadReport,
         /// How often the wafer was sent anew.
         times: u32,
     },

@@ -4,6 +4,7 @@
 //!   cables are dealt with here, and a wrong answer is never given.
 //! * [`emulator`]: the same boards in QEMU.
 //! * [`Local`]: the same model on this machine, bit for bit.
+//! * [`input`], [`picture`]: wafer maps from files, results as pictures.
 //!
 //! ```no_run
 //! use lightwafer_equipment::{Board, DieMap};
@@ -23,8 +24,10 @@ mod board;
 pub mod emulator;
 mod error;
 mod facts;
+pub mod input;
 mod link;
 mod local;
+pub mod picture;
 mod report;
 mod transport;
 

@@ -26,24 +26,30 @@ pub struct Local {
 #[derive(Debug, Error)]
 pub enum LocalError {
     /// The file cannot be read.
-    #[error("cannot read model file {}: {source}", .path.display())]
+    #[error("cannot read model file {}: {reason}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file is no model image.
-    #[error("{}: {source}; export it again or fetch it anew", .path.display())]
+    #[error("{}: {reason}; export it again or fetch it anew", .path.display())]
     Model {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: ModelError,
+        reason: ModelError,
     },
     /// The engine does not take the model.
     #[error("the model does not run here: {0}")]
-    Engine(#[from] EngineError),
+    Engine(EngineError),
+}
+
+impl From<EngineError> for LocalError {
+    fn from(reason: EngineError) -> Self {
+        Self::Engine(reason)
+    }
 }
 
 impl Local {
@@ -53,18 +59,18 @@ impl Local {
     /// [`LocalError`]: the file cannot be read, or its bytes are no model image.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LocalError> {
         let path = path.as_ref();
-        let image = std::fs::read(path).map_err(|source| LocalError::Read {
+        let image = std::fs::read(path).map_err(|reason| LocalError::Read {
             path: path.into(),
-            source,
+            reason,
         })?;
         match Model::new_checked(&image) {
             Ok(model) => {
                 let facts = ModelFacts::from(&model.facts());
                 Ok(Self { image, facts })
             }
-            Err(source) => Err(LocalError::Model {
+            Err(reason) => Err(LocalError::Model {
                 path: path.into(),
-                source,
+                reason,
             }),
         }
     }
@@ -79,9 +85,9 @@ impl Local {
         &self,
         work: impl FnOnce(&mut FixedEngine<'_, '_>) -> R,
     ) -> Result<R, LocalError> {
-        let model = Model::new_checked(&self.image).map_err(|source| LocalError::Model {
+        let model = Model::new_checked(&self.image).map_err(|reason| LocalError::Model {
             path: PathBuf::new(),
-            source,
+            reason,
         })?;
         let mut arena = vec![0; self.facts.arena_bytes as usize];
         Ok(work(&mut FixedEngine::new(model, &mut arena)?))

@@ -220,11 +220,11 @@ mod tests {
             BadReport::Map { .. }
         ));
         assert!(matches!(
-            refused(&|r| drop(r.logits.pop())),
+            refused(&|r| r.logits.truncate(37)),
             BadReport::Length { .. }
         ));
         assert!(matches!(
-            refused(&|r| drop(r.scores.pop())),
+            refused(&|r| r.scores.truncate(37)),
             BadReport::Length { .. }
         ));
         assert!(matches!(

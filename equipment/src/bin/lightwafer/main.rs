@@ -1,2 +1,41 @@
-//! The `lightwafer` command.
-fn main() {}
+//! `lightwafer`: classifies wafer maps on a board, on an emulated board or on this machine.
+//!
+//! Exit codes: 0 all answered, 1 some input or wafer failed (each named on stderr), 2 usage.
+
+mod args;
+mod classify;
+mod info;
+mod output;
+mod source;
+mod synth;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Classify(args) => classify::run(&args),
+        Command::Info(args) => info::info(&args),
+        Command::Status(args) => info::status(&args),
+        Command::Synth(args) => synth::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Whoever reads the output may stop early (`| head`): no error worth a message.
+            let closed = |cause: &(dyn std::error::Error + 'static)| {
+                cause.downcast_ref::<io::Error>().map(io::Error::kind)
+                    == Some(io::ErrorKind::BrokenPipe)
+            };
+            if !error.chain().any(closed) {
+                eprintln!("lightwafer: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

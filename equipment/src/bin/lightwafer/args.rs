@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+/// Classifies wafer maps on a board, on an emulated board or on this machine.
+#[derive(Debug, clap::Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 all answered, 1 some input or wafer failed (each named), 2 usage."
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Classify wafer maps: class, scores and mask of each
+    Classify(Classify),
+    /// Show a model file's or a board's facts; a model file is also tested on its golden wafer
+    Info(Info),
+    /// Show a board's counters and health
+    Status(Status),
+    /// Write synthetic, labelled wafer maps of all 38 classes
+    Synth(Synth),
+}
+
+/// A board, real or emulated.
+#[derive(Debug, clap::Args)]
+pub struct BoardArgs {
+    /// A board on a serial port, such as /dev/ttyACM0
+    #[arg(long, value_name = "DEV", group = "where")]
+    pub port: Option<String>,
+    /// A board emulated by QEMU, such as mps2-an500
+    #[arg(long, value_name = "BOARD", group = "where")]
+    pub emulate: Option<String>,
+    /// The emulated board's firmware [default: what `cargo xtask firmware` built]
+    #[arg(long, value_name = "ELF", requires = "emulate")]
+    pub firmware: Option<PathBuf>,
+    /// File for what the emulated firmware logs (defmt frames)
+    #[arg(long, value_name = "FILE", requires = "emulate")]
+    pub log: Option<PathBuf>,
+    /// Line speed of the serial port
+    #[arg(
+        long,
+        value_name = "BAUD",
+        default_value_t = 115_200,
+        requires = "port"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(300..))]
+    pub baud: u32,
+    /// Longest wait for one inference, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: u32,
+}
+
+/// `lightwafer classify`
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(false))]
+pub struct Classify {
+    /// Wafer maps: .npz (arr_0, N×rows×columns; labels in arr_1) or .csv (one map of 0, 1, 2)
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// On this machine, with this model file
+    #[arg(long, value_name = "MODEL", group = "where")]
+    pub local: Option<PathBuf>,
+    #[command(flatten)]
+    pub board: BoardArgs,
+    /// Print one JSON object a wafer and line instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the masks: uint8 (N,224,224)
+    #[arg(long, value_name = "OUT.npz")]
+    pub masks: Option<PathBuf>,
+    /// Write a picture of each wafer into this folder
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
+    /// Classify only the first maps of all inputs together
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// End with the board's counters
+    #[arg(long, conflicts_with = "local")]
+    pub statistics: bool,
+    /// Threads for --local [default: one a core]
+    #[arg(long, value_name = "N", requires = "local")]
+    pub threads: Option<NonZero<usize>>,
+}
+
+/// `lightwafer info`
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(false))]
+pub struct Info {
+    /// A model file
+    #[arg(value_name = "MODEL", group = "where")]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub board: BoardArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lightwafer status`
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(false))]
+pub struct Status {
+    #[command(flatten)]
+    pub board: BoardArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lightwafer synth`
+#[derive(Debug, clap::Args)]
+pub struct Synth {
+    /// The file to write, in MixedWM38's layout
+    #[arg(value_name = "OUT.npz")]
+    pub out: PathBuf,
+    /// Maps of each of the 38 classes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub per_class: u32,
+    /// The same seed gives the same maps
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Dies a side, or ROWSxCOLUMNS
+    #[arg(long, value_name = "GRID", default_value = "52", value_parser = grid)]
+    pub grid: (u16, u16),
+}
+
+fn grid(text: &str) -> Result<(u16, u16), String> {
+    let side = |text: &str| match text.parse() {
+        Ok(side @ 1..=256) => Ok(side),
+        _ => Err(format!("`{text}`: 1 to 256 dies a side expected")),
+    };
+    match text.split_once('x') {
+        Some((rows, cols)) => Ok((side(rows)?, side(cols)?)),
+        None => side(text).map(|side| (side, side)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_one_place_to_classify() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' ')).map(drop);
+        assert!(parse("lightwafer classify a.npz").is_err());
+        assert!(parse("lightwafer classify a.npz --local m.lw --port p").is_err());
+        assert!(parse("lightwafer classify a.npz --local m.lw --statistics").is_err());
+        assert!(parse("lightwafer classify a.npz --port p --firmware f").is_err());
+        assert!(parse("lightwafer info").is_err());
+        assert!(parse("lightwafer info m.lw --port p").is_err());
+        parse("lightwafer classify a.npz b.csv --local m.lw --threads 2").unwrap();
+        parse("lightwafer classify a.npz --port p --baud 9600 --statistics").unwrap();
+        parse("lightwafer classify a.npz --emulate b --firmware f --json").unwrap();
+        parse("lightwafer info m.lw --json").unwrap();
+        parse("lightwafer status --emulate mps2-an500").unwrap();
+    }
+
+    #[test]
+    fn grids() {
+        assert_eq!(grid("52"), Ok((52, 52)));
+        assert_eq!(grid("3x200"), Ok((3, 200)));
+        assert!(grid("0").is_err() && grid("257").is_err() && grid("5x").is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! Boards, as the command line names them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
+use lightwafer_equipment::{Board, BoardOptions};
+
+use crate::args::BoardArgs;
+
+/// Where the workspace's firmware lies, below its root.
+const FIRMWARE: &str = "boards/target/thumbv7em-none-eabihf/release";
+
+/// A board that has said hello, and what keeps it running.
+pub struct Connection {
+    /// The board.
+    pub board: Board,
+    /// Its QEMU, where it is emulated.
+    pub emulator: Option<Emulator>,
+}
+
+impl Connection {
+    /// Opens the board that the arguments name.
+    pub fn open(args: &BoardArgs) -> Result<Self> {
+        let options = BoardOptions {
+            baud: args.baud,
+            run_timeout: Duration::from_secs(args.timeout.into()),
+            ..BoardOptions::default()
+        };
+        if let Some(machine) = &args.emulate {
+            let firmware = match &args.firmware {
+                Some(firmware) => firmware.clone(),
+                None => default_firmware(machine),
+            };
+            let mut emulator = EmulatorOptions::new(machine, firmware);
+            emulator.log = args.log.clone();
+            let (emulator, board) = Emulator::boot(&emulator, options)?;
+            return Ok(Self {
+                board,
+                emulator: Some(emulator),
+            });
+        }
+        let port = args.port.as_deref().context("no board named")?;
+        Ok(Self {
+            board: Board::open_with(port, options)?,
+            emulator: None,
+        })
+    }
+}
+
+/// The board's firmware in the workspace that the current folder, or this program, lies in.
+fn default_firmware(machine: &str) -> PathBuf {
+    let file = Path::new(FIRMWARE).join(machine);
+    let places = [std::env::current_dir(), std::env::current_exe()];
+    let found = places.iter().flatten().find_map(|place| {
+        place
+            .ancestors()
+            .map(|folder| folder.join(&file))
+            .find(|firmware| firmware.is_file())
+    });
+    found.unwrap_or(file)
+}

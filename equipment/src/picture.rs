@@ -1,0 +1,370 @@
+//! One PNG a wafer: its dies, the predicted mask over them, the class and its rivals.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::Path;
+
+use embedded_graphics::mono_font::ascii::{FONT_9X15, FONT_9X18_BOLD, FONT_10X20};
+use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::{PrimitiveStyle, Rectangle};
+use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
+use lightwafer_runtime::wafer::{Class, DieMap, IMAGE_SIZE, Mask, source_index};
+
+use crate::report::Report;
+
+const PAPER: Rgb888 = Rgb888::new(255, 255, 255);
+const INK: Rgb888 = Rgb888::new(31, 35, 40);
+const FAINT: Rgb888 = Rgb888::new(110, 119, 129);
+const TRACK: Rgb888 = Rgb888::new(234, 238, 242);
+const RIGHT: Rgb888 = Rgb888::new(26, 127, 55);
+const WRONG: Rgb888 = Rgb888::new(207, 34, 46);
+/// No die, pass, fail.
+const DIES: [Rgb888; 3] = [
+    Rgb888::new(246, 248, 250),
+    Rgb888::new(176, 214, 205),
+    Rgb888::new(214, 73, 51),
+];
+const MASK: Rgb888 = Rgb888::new(46, 58, 140);
+
+/// Screen pixels a mask pixel.
+const ZOOM: i32 = 2;
+const PANEL: i32 = IMAGE_SIZE as i32 * ZOOM;
+const MARGIN: i32 = 24;
+const TOP: i32 = 92;
+const WIDTH: i32 = 3 * MARGIN + 2 * PANEL;
+const BARS: i32 = TOP + PANEL + 46;
+const HEIGHT: i32 = BARS + 3 * 26 + MARGIN - 6;
+
+/// Draws a wafer and its report as a PNG file's bytes.
+///
+/// `name` identifies the wafer to the reader; `truth` colours the class right or wrong.
+///
+/// # Errors
+/// Only what the PNG encoder refuses, which for this size and format is nothing.
+pub fn draw(
+    name: &str,
+    map: &DieMap<'_>,
+    report: &Report,
+    truth: Option<Class>,
+) -> io::Result<Vec<u8>> {
+    let mut canvas = Canvas::new();
+    title(&mut canvas, name, map, report, truth);
+    canvas.text("dies", MARGIN, TOP - 22, &FONT_9X15, FAINT, Alignment::Left);
+    let right = 2 * MARGIN + PANEL;
+    canvas.text(
+        "predicted mask",
+        right,
+        TOP - 22,
+        &FONT_9X15,
+        FAINT,
+        Alignment::Left,
+    );
+    dies(&mut canvas, MARGIN, map);
+    overlay(&mut canvas, right, map, &report.mask);
+    legend(&mut canvas, right);
+    bars(&mut canvas, report);
+    canvas.png()
+}
+
+/// Writes [`draw`]'s bytes beside `path`, then gives them its name.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn write(
+    path: &Path,
+    name: &str,
+    map: &DieMap<'_>,
+    report: &Report,
+    truth: Option<Class>,
+) -> io::Result<()> {
+    let partial = path.with_extension("png.partial");
+    std::fs::write(&partial, draw(name, map, report, truth)?)?;
+    std::fs::rename(&partial, path)
+}
+
+fn title(canvas: &mut Canvas, name: &str, map: &DieMap<'_>, report: &Report, truth: Option<Class>) {
+    let class = report.class;
+    let colour = match truth {
+        Some(truth) if truth == class => RIGHT,
+        Some(_) => WRONG,
+        None => INK,
+    };
+    let text = format!("{}  {:.1} %", class.label(), 100.0 * report.top_score());
+    let next = canvas.text(&text, MARGIN, 16, &FONT_10X20, colour, Alignment::Left);
+    // Drawn twice, a pixel apart: there is no bold font of this size.
+    canvas.text(&text, MARGIN + 1, 16, &FONT_10X20, colour, Alignment::Left);
+    if let Some(truth) = truth {
+        let text = format!("truth {}", truth.label());
+        canvas.text(
+            &text,
+            next + 24,
+            18,
+            &FONT_9X18_BOLD,
+            FAINT,
+            Alignment::Left,
+        );
+    }
+    let facts = format!(
+        "{}x{} dies, {} marked, mask Dice {:.3}",
+        map.rows(),
+        map.cols(),
+        report.mask_dies,
+        report.mask.dice(map)
+    );
+    canvas.text(
+        name,
+        WIDTH - MARGIN,
+        16,
+        &FONT_9X18_BOLD,
+        INK,
+        Alignment::Right,
+    );
+    canvas.text(
+        &facts,
+        WIDTH - MARGIN,
+        38,
+        &FONT_9X15,
+        FAINT,
+        Alignment::Right,
+    );
+}
+
+/// The dies, with fine lines between them where there is room.
+fn dies(canvas: &mut Canvas, left: i32, map: &DieMap<'_>) {
+    let (rows, cols) = (map.rows(), map.cols());
+    let range = |at: usize, dies: usize| {
+        let edge = |at: usize| (at * PANEL as usize).div_ceil(dies) as i32;
+        (edge(at), edge(at + 1))
+    };
+    let gap = i32::from(rows.max(cols) <= 80);
+    for row in 0..rows {
+        let (y0, y1) = range(row, rows);
+        for col in 0..cols {
+            let (x0, x1) = range(col, cols);
+            let die = map.die(row, col);
+            let gap = if die == 0 { 0 } else { gap };
+            let colour = DIES[usize::from(die)];
+            canvas.block(left + x0, TOP + y0, x1 - x0 - gap, y1 - y0 - gap, colour);
+        }
+    }
+}
+
+/// The dies as the network sees them, the mask over them with its outline.
+fn overlay(canvas: &mut Canvas, left: i32, map: &DieMap<'_>, mask: &Mask) {
+    for y in 0..IMAGE_SIZE {
+        for x in 0..IMAGE_SIZE {
+            let row = source_index(y, map.rows(), IMAGE_SIZE);
+            let col = source_index(x, map.cols(), IMAGE_SIZE);
+            let pale = blend(DIES[usize::from(map.die(row, col))], PAPER, 120);
+            let inside = mask.get(y, x);
+            let border = inside
+                && !(mask.get(y, x + 1)
+                    && mask.get(y + 1, x)
+                    && x.checked_sub(1).is_some_and(|x| mask.get(y, x))
+                    && y.checked_sub(1).is_some_and(|y| mask.get(y, x)));
+            let colour = match (inside, border) {
+                (false, _) => pale,
+                (true, false) => blend(pale, MASK, 130),
+                (true, true) => blend(pale, MASK, 215),
+            };
+            let (x, y) = (left + x as i32 * ZOOM, TOP + y as i32 * ZOOM);
+            canvas.block(x, y, ZOOM, ZOOM, colour);
+        }
+    }
+}
+
+fn legend(canvas: &mut Canvas, right: i32) {
+    let y = TOP + PANEL + 12;
+    let mut x = MARGIN;
+    for (colour, text) in [(DIES[1], "pass"), (DIES[2], "fail")] {
+        x = entry(canvas, x, y, colour, text);
+    }
+    entry(
+        canvas,
+        right,
+        y,
+        blend(blend(DIES[2], PAPER, 120), MASK, 130),
+        "marked as defect",
+    );
+}
+
+fn entry(canvas: &mut Canvas, x: i32, y: i32, colour: Rgb888, text: &str) -> i32 {
+    canvas.block(x, y + 1, 13, 13, colour);
+    canvas.text(text, x + 20, y, &FONT_9X15, FAINT, Alignment::Left) + 22
+}
+
+fn bars(canvas: &mut Canvas, report: &Report) {
+    let length = WIDTH - 2 * MARGIN - 100 - 80;
+    for (i, (class, score)) in (0..).zip(report.ranking().into_iter().take(3)) {
+        let y = BARS + i * 26;
+        let (ink, bar) = if i == 0 {
+            (INK, MASK)
+        } else {
+            (FAINT, blend(MASK, PAPER, 120))
+        };
+        canvas.text(
+            class.label(),
+            MARGIN,
+            y,
+            &FONT_9X18_BOLD,
+            ink,
+            Alignment::Left,
+        );
+        canvas.block(MARGIN + 100, y + 2, length, 14, TRACK);
+        let filled = (score.clamp(0.0, 1.0) * length as f32).round() as i32;
+        canvas.block(MARGIN + 100, y + 2, filled, 14, bar);
+        let text = format!("{:.1} %", 100.0 * score);
+        canvas.text(
+            &text,
+            WIDTH - MARGIN,
+            y,
+            &FONT_9X18_BOLD,
+            ink,
+            Alignment::Right,
+        );
+    }
+}
+
+/// `top` over `bottom`, `weight` of 255 parts.
+fn blend(bottom: Rgb888, top: Rgb888, weight: u32) -> Rgb888 {
+    let mix = |a: u8, b: u8| ((u32::from(a) * (255 - weight) + u32::from(b) * weight) / 255) as u8;
+    Rgb888::new(
+        mix(bottom.r(), top.r()),
+        mix(bottom.g(), top.g()),
+        mix(bottom.b(), top.b()),
+    )
+}
+
+struct Canvas {
+    rgb: Vec<u8>,
+}
+
+impl Canvas {
+    fn new() -> Self {
+        Self {
+            rgb: vec![255; (WIDTH * HEIGHT * 3) as usize],
+        }
+    }
+
+    fn block(&mut self, x: i32, y: i32, width: i32, height: i32, colour: Rgb888) {
+        let size = Size::new(width.max(0) as u32, height.max(0) as u32);
+        let Ok(()) = Rectangle::new(Point::new(x, y), size)
+            .into_styled(PrimitiveStyle::with_fill(colour))
+            .draw(self);
+    }
+
+    /// Writes text with its top at `y` and gives the position behind it.
+    fn text(
+        &mut self,
+        text: &str,
+        x: i32,
+        y: i32,
+        font: &MonoFont<'_>,
+        colour: Rgb888,
+        alignment: Alignment,
+    ) -> i32 {
+        let style = TextStyleBuilder::new()
+            .alignment(alignment)
+            .baseline(Baseline::Top)
+            .build();
+        let character = MonoTextStyle::new(font, colour);
+        let Ok(end) = Text::with_text_style(text, Point::new(x, y), character, style).draw(self);
+        end.x
+    }
+
+    fn png(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.rgb)?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+}
+
+impl OriginDimensions for Canvas {
+    fn size(&self) -> Size {
+        Size::new(WIDTH as u32, HEIGHT as u32)
+    }
+}
+
+impl DrawTarget for Canvas {
+    type Color = Rgb888;
+    type Error = Infallible;
+
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(
+        &mut self,
+        pixels: I,
+    ) -> Result<(), Infallible> {
+        for Pixel(point, colour) in pixels {
+            if (0..WIDTH).contains(&point.x) && (0..HEIGHT).contains(&point.y) {
+                let at = 3 * (point.y * WIDTH + point.x) as usize;
+                self.rgb[at..at + 3].copy_from_slice(&[colour.r(), colour.g(), colour.b()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lightwafer_runtime::Answer;
+    use lightwafer_runtime::synth::synthesize;
+    use lightwafer_runtime::wafer::CLASS_COUNT;
+
+    use super::*;
+
+    /// A report as a good model would give it for a synthetic wafer.
+    fn example(class: Class, grid: u16) -> (Vec<u8>, Report) {
+        let dies = synthesize(class, 5, grid, grid);
+        let mut packed = vec![0; DieMap::packed_len(grid, grid).unwrap()];
+        let map = DieMap::pack(grid, grid, &dies, &mut packed).unwrap();
+        let mut mask = Mask::new();
+        let mut states = [0; IMAGE_SIZE];
+        for y in 0..IMAGE_SIZE {
+            map.render_row(y, &mut states);
+            let row = mask.row_mut(y).unwrap();
+            for (x, state) in states.iter().enumerate() {
+                row[x / 8] |= u8::from(*state == 2) << (x % 8);
+            }
+        }
+        let mut logits = [0; CLASS_COUNT];
+        logits[usize::from(class.index())] = 6 << 16;
+        logits[3] += 4 << 16;
+        let answer = Answer::from_logits(logits, Default::default());
+        let report = Report::new(&answer, mask, &map, Duration::from_millis(40), None);
+        (packed, report)
+    }
+
+    #[test]
+    fn pictures_of_any_grid_are_whole_pngs() {
+        let class = Class::new(34).unwrap();
+        for grid in [1, 3, 52, 224, 256] {
+            let (packed, report) = example(class, grid);
+            let map = DieMap::new_checked(grid, grid, &packed).unwrap();
+            for truth in [None, Some(class), Some(Class::NORMAL)] {
+                let bytes = draw("demo.npz, map 7", &map, &report, truth).unwrap();
+                let decoder = png::Decoder::new(std::io::Cursor::new(&bytes));
+                let mut reader = decoder.read_info().unwrap();
+                let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+                let info = reader.next_frame(&mut pixels).unwrap();
+                assert_eq!((info.width, info.height), (WIDTH as u32, HEIGHT as u32));
+                assert!(pixels.iter().any(|byte| *byte != 255));
+            }
+        }
+        if let Some(dir) = std::env::var_os("LIGHTWAFER_KEEP_PICTURES") {
+            for (truth, index) in [(34, 34), (0, 14), (7, 7), (6, 6)] {
+                let (packed, report) = example(Class::new(index).unwrap(), 52);
+                let map = DieMap::new_checked(52, 52, &packed).unwrap();
+                let path = Path::new(&dir).join(format!("{index}.png"));
+                write(&path, "demo.npz, map 7", &map, &report, Class::new(truth)).unwrap();
+            }
+        }
+    }
+}
