@@ -47,9 +47,13 @@ pub fn run(args: &Args) -> Result<()> {
             cargo
                 .current_dir(board.folder())
                 .args(["clippy", "--release", "--target-dir"]);
-            cargo
-                .arg(project::boards().join("target"))
-                .args(["--", "-D", "warnings"]);
+            cargo.arg(project::boards().join("target")).args([
+                "--bins",
+                "--examples",
+                "--",
+                "-D",
+                "warnings",
+            ]);
             process::run(&mut cargo)?;
         }
         Ok(())
@@ -76,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
     steps.step("tests", || {
         let mut cargo = process::cargo();
         if args.fast {
-            cargo.env("LIGHTWAFER_FAST", "1");
+            cargo.env("LIGHTWAFER_SKIP_EMULATED", "1");
         }
         process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))
     });
