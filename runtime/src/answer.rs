@@ -31,7 +31,12 @@ impl Answer {
             }
         }
         let class = Class::new(best.0).unwrap_or(Class::NORMAL);
-        Self { class, logits, scores: softmax(&logits), embedding }
+        Self {
+            class,
+            logits,
+            scores: softmax(&logits),
+            embedding,
+        }
     }
 }
 
@@ -114,7 +119,16 @@ mod tests {
     #[test]
     fn softmax_is_close_to_the_real_one() {
         let mut state = 1u32;
-        for scale in [0u32, 1, 100, 10_000, 65_536, 400_000, 4_000_000, u32::MAX / 2] {
+        for scale in [
+            0u32,
+            1,
+            100,
+            10_000,
+            65_536,
+            400_000,
+            4_000_000,
+            u32::MAX / 2,
+        ] {
             for _ in 0..200 {
                 let logits: [i32; CLASS_COUNT] = core::array::from_fn(|_| {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

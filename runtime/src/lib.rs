@@ -8,8 +8,14 @@
 //! * [`model`]: the model image, parsed without copying.
 //! * [`serial`]: frames, messages and the board's side of the protocol.
 //! * [`Engine`]: what classifies a wafer; [`Answer`]: what comes out.
-#![cfg_attr(not(any(test, feature = "npz", feature = "synth", feature = "writer")), no_std)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    not(any(test, feature = "npz", feature = "synth", feature = "writer")),
+    no_std
+)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 
 mod answer;
 pub mod exec;

@@ -37,7 +37,10 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Arena { needed, given } => {
-                write!(f, "the model needs {needed} bytes of arena, {given} were given")
+                write!(
+                    f,
+                    "the model needs {needed} bytes of arena, {given} were given"
+                )
             }
         }
     }
@@ -89,7 +92,9 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
         let needed = model.header().arena_bytes as usize;
         let given = arena.len();
-        let arena = arena.get_mut(..needed).ok_or(EngineError::Arena { needed, given })?;
+        let arena = arena
+            .get_mut(..needed)
+            .ok_or(EngineError::Arena { needed, given })?;
         let layers = model.layers();
         let table = plan::table_region(layers);
         let mut rings = [Region { start: 0, len: 0 }; MAX_LAYERS];
@@ -117,7 +122,11 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             embedding: Vec::new(),
             logits: [0; CLASS_COUNT],
         };
-        Ok(Self { facts: model.facts(), model, memory })
+        Ok(Self {
+            facts: model.facts(),
+            model,
+            memory,
+        })
     }
 
     /// The model it runs.
@@ -131,7 +140,9 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         memory.state_rows = [usize::MAX; 3];
         memory.sums = [0; MAX_CHANNELS];
         memory.embedding.clear();
-        plan::walk(model.layers(), |at, row, _| memory.produce(model, at, row, map, mask));
+        plan::walk(model.layers(), |at, row, _| {
+            memory.produce(model, at, row, map, mask)
+        });
         Answer::from_logits(memory.logits, memory.embedding.clone())
     }
 
@@ -143,7 +154,8 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         let map = self.model.golden_map().ok_or(SelfTestFailed)?;
         let answer = self.infer(&map, mask);
         let golden = self.model.golden();
-        let same = answer.logits[..] == golden.logits[..] && crate::crc32(&mask.0) == golden.mask_crc;
+        let same =
+            answer.logits[..] == golden.logits[..] && crate::crc32(&mask.0) == golden.mask_crc;
         same.then_some(()).ok_or(SelfTestFailed)
     }
 }
@@ -173,14 +185,24 @@ impl Memory<'_> {
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
         let (weights, records) = model.parameters(layer);
         let channels = model.channels_in(layer);
-        let Some(from) = model.layers().get(usize::from(layer.inputs[0])) else { return };
-        let Some(ring) = self.rings.get(usize::from(layer.inputs[0])) else { return };
-        let bytes = self.arena.get(ring.start..ring.start + ring.len).unwrap_or(&[]);
+        let Some(from) = model.layers().get(usize::from(layer.inputs[0])) else {
+            return;
+        };
+        let Some(ring) = self.rings.get(usize::from(layer.inputs[0])) else {
+            return;
+        };
+        let bytes = self
+            .arena
+            .get(ring.start..ring.start + ring.len)
+            .unwrap_or(&[]);
         heads::add_row(row::interior(bytes, from, row), channels, &mut self.sums);
         if row + 1 == layer.height {
             let mut embedding = [0; MAX_CHANNELS];
             let used = embedding.get_mut(..channels).unwrap_or(&mut []);
-            let quantization = Quantization { shift: 0, ..layer.quantization() };
+            let quantization = Quantization {
+                shift: 0,
+                ..layer.quantization()
+            };
             heads::embed(&self.sums, records, quantization, used);
             self.embedding.clear();
             // Checked models have at most MAX_CHANNELS channels.

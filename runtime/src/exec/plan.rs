@@ -17,7 +17,9 @@ pub type Produced = [u16; MAX_LAYERS];
 /// `layers` must read earlier layers only. A class head takes in each row as it is produced.
 pub fn walk(layers: &[Layer], mut visit: impl FnMut(usize, u16, &Produced)) {
     let mut produced: Produced = [0; MAX_LAYERS];
-    let Some(mask_head) = layers.iter().position(|l| l.op == Op::MaskHead) else { return };
+    let Some(mask_head) = layers.iter().position(|l| l.op == Op::MaskHead) else {
+        return;
+    };
     let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
     // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
     // positions than their readers, so it cannot outgrow the number of layers.
@@ -27,13 +29,17 @@ pub fn walk(layers: &[Layer], mut visit: impl FnMut(usize, u16, &Produced)) {
         waiting[0] = (mask_head as u8, mask_row);
         while let Some(&(at, until)) = depth.checked_sub(1).and_then(|top| waiting.get(top)) {
             let at = usize::from(at);
-            let (Some(layer), Some(&row)) = (layers.get(at), produced.get(at)) else { return };
+            let (Some(layer), Some(&row)) = (layers.get(at), produced.get(at)) else {
+                return;
+            };
             if row > until {
                 depth -= 1;
                 continue;
             }
             if let Some(missing) = missing_input(layers, layer, row, &produced) {
-                let Some(slot) = waiting.get_mut(depth) else { return };
+                let Some(slot) = waiting.get_mut(depth) else {
+                    return;
+                };
                 *slot = missing;
                 depth += 1;
                 continue;
@@ -55,7 +61,9 @@ fn count(produced: &mut Produced, at: usize) {
 }
 
 fn reads(layers: &[Layer], reader: usize, at: usize) -> bool {
-    layers.get(reader).is_some_and(|l| usize::from(l.inputs[0]) == at)
+    layers
+        .get(reader)
+        .is_some_and(|l| usize::from(l.inputs[0]) == at)
 }
 
 /// The inputs of a layer that are layers, with the first and last row that `row` needs.
@@ -122,29 +130,44 @@ pub struct Region {
 /// The first convolution's table: at the start of the arena.
 pub fn table_region(layers: &[Layer]) -> Region {
     let tables = layers.iter().filter(|l| l.op == Op::ImageConv3x3);
-    let len = tables.map(|l| table_bytes(usize::from(l.channels))).max().unwrap_or(0);
+    let len = tables
+        .map(|l| table_bytes(usize::from(l.channels)))
+        .max()
+        .unwrap_or(0);
     Region { start: 0, len }
 }
 
 /// A row of zero points, read above the first and below the last row of a 3×3 operator's input.
 pub fn padding_region(layers: &[Layer]) -> Region {
-    let padded = layers.iter().filter(|l| matches!(l.op, Op::Conv3x3 | Op::Depthwise3x3));
+    let padded = layers
+        .iter()
+        .filter(|l| matches!(l.op, Op::Conv3x3 | Op::Depthwise3x3));
     let inputs = padded.filter_map(|l| layers.get(usize::from(l.inputs[0])));
     let len = inputs.map(Layer::row_bytes).max().unwrap_or(0);
     let table = table_region(layers);
-    Region { start: table.start + table.len, len }
+    Region {
+        start: table.start + table.len,
+        len,
+    }
 }
 
 /// The ring of layer `at`.
 pub fn ring_region(layers: &[Layer], at: usize) -> Region {
     let padding = padding_region(layers);
     let ring = |l: &Layer| {
-        let rows = if l.has_ring() { usize::from(l.ring_rows) } else { 0 };
+        let rows = if l.has_ring() {
+            usize::from(l.ring_rows)
+        } else {
+            0
+        };
         (rows * l.row_bytes()).next_multiple_of(4)
     };
     let before: usize = layers.iter().take(at).map(ring).sum();
     let start = (padding.start + padding.len).next_multiple_of(4) + before;
-    Region { start, len: layers.get(at).map_or(0, ring) }
+    Region {
+        start,
+        len: layers.get(at).map_or(0, ring),
+    }
 }
 
 /// Bytes of the whole arena.

@@ -20,7 +20,9 @@ fn bordered<'r>(ring: &'r [i8], layer: &Layer, row: u16) -> &'r [i8] {
 pub(super) fn interior<'r>(ring: &'r [i8], layer: &Layer, row: u16) -> &'r [i8] {
     let channels = usize::from(layer.channels);
     let bytes = bordered(ring, layer, row);
-    bytes.get(channels..bytes.len().saturating_sub(channels)).unwrap_or(&[])
+    bytes
+        .get(channels..bytes.len().saturating_sub(channels))
+        .unwrap_or(&[])
 }
 
 /// All rings but one, while that one is written.
@@ -76,13 +78,26 @@ impl Memory<'_> {
             }
         }
 
-        let Some(&ring) = self.rings.get(at) else { return };
-        let Some((before, rest)) = self.arena.split_at_mut_checked(ring.start) else { return };
-        let Some((own, after)) = rest.split_at_mut_checked(ring.len) else { return };
-        let others = Others { before, after, after_start: ring.start + ring.len };
+        let Some(&ring) = self.rings.get(at) else {
+            return;
+        };
+        let Some((before, rest)) = self.arena.split_at_mut_checked(ring.start) else {
+            return;
+        };
+        let Some((own, after)) = rest.split_at_mut_checked(ring.len) else {
+            return;
+        };
+        let others = Others {
+            before,
+            after,
+            after_start: ring.start + ring.len,
+        };
         let rings = &self.rings;
         let input = |which: usize| {
-            let at = layer.inputs.get(which).map_or(usize::MAX, |&i| usize::from(i));
+            let at = layer
+                .inputs
+                .get(which)
+                .map_or(usize::MAX, |&i| usize::from(i));
             let from = layers.get(at)?;
             let ring = rings.get(at)?;
             Some((others.get(ring.start, ring.len), from))
@@ -101,7 +116,9 @@ impl Memory<'_> {
 
         if layer.op == Op::MaskHead {
             let Some((ring, from)) = input(0) else { return };
-            let Some(out) = mask.row_mut(usize::from(row)) else { return };
+            let Some(out) = mask.row_mut(usize::from(row)) else {
+                return;
+            };
             let row = interior(ring, from, row);
             return mask_row(row, usize::from(from.channels), weights, records, out);
         }
@@ -125,7 +142,11 @@ impl Memory<'_> {
         let step = usize::from(from.channels);
         match layer.op {
             Op::Conv3x3 => {
-                let segments = window((ring, from)).map(|row| Segment { row, step, len: 3 * step });
+                let segments = window((ring, from)).map(|row| Segment {
+                    row,
+                    step,
+                    len: 3 * step,
+                });
                 dense_row(segments, weights, records, quantization, channels, out);
             }
             Op::Depthwise3x3 => {
@@ -133,17 +154,29 @@ impl Memory<'_> {
                 depthwise_row(rows, weights, records, quantization, channels, out);
             }
             Op::Pointwise => {
-                let a = Segment { row: interior(ring, from, row), step, len: step };
+                let a = Segment {
+                    row: interior(ring, from, row),
+                    step,
+                    len: step,
+                };
                 if let Some((ring, from)) = input(1) {
                     let step = usize::from(from.channels);
-                    let b = Segment { row: interior(ring, from, row), step, len: step };
+                    let b = Segment {
+                        row: interior(ring, from, row),
+                        step,
+                        len: step,
+                    };
                     dense_row([a, b], weights, records, quantization, channels, out);
                 } else {
                     dense_row([a], weights, records, quantization, channels, out);
                 }
             }
             Op::TransposedConv2x2 => {
-                let segment = Segment { row: interior(ring, from, row / 2), step, len: step };
+                let segment = Segment {
+                    row: interior(ring, from, row / 2),
+                    step,
+                    len: step,
+                };
                 // The upper taps make even rows, the lower ones odd rows.
                 let half = |part: &'_ [u8]| match row % 2 {
                     0 => 0..part.len() / 2,

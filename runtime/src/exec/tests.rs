@@ -26,64 +26,93 @@ impl Random {
 fn student(seed: u64) -> ModelSpec {
     let mut random = Random(seed);
     let mut layers: Vec<LayerSpec> = Vec::new();
-    let mut add = |op, inputs: [u8; 2], height: u16, channels: u16, cin: usize, relu, zp: Option<i8>| {
-        let cout = usize::from(channels);
-        let (weights, gain) = match op {
-            Op::ImageConv3x3 | Op::Conv3x3 => (9 * cin * cout, 9 * cin),
-            Op::Depthwise3x3 => (9 * cout, 9),
-            Op::TransposedConv2x2 => (4 * cin * cout, cin),
-            Op::MaxPool2 | Op::AvgPool2 => (0, 1),
-            _ => (cin * cout, cin),
+    let mut add =
+        |op, inputs: [u8; 2], height: u16, channels: u16, cin: usize, relu, zp: Option<i8>| {
+            let cout = usize::from(channels);
+            let (weights, gain) = match op {
+                Op::ImageConv3x3 | Op::Conv3x3 => (9 * cin * cout, 9 * cin),
+                Op::Depthwise3x3 => (9 * cout, 9),
+                Op::TransposedConv2x2 => (4 * cin * cout, cin),
+                Op::MaxPool2 | Op::AvgPool2 => (0, 1),
+                _ => (cin * cout, cin),
+            };
+            let pool = matches!(op, Op::MaxPool2 | Op::AvgPool2);
+            let image = if op == Op::ImageConv3x3 { 4.0 } else { 1.0 };
+            let scale = 1.0 / (gain as f64).sqrt() / 60.0 / image;
+            let count = if pool { 0 } else { cout };
+            let mut multiplier = |scale: f64| {
+                (scale * (0.5 + random.below(1000) as f64 / 1000.0) * 4_294_967_296.0) as i32
+            };
+            let multipliers = match op {
+                Op::MaskHead => vec![],
+                Op::ClassHead => (0..count).map(|_| multiplier(0.2)).collect(),
+                _ => (0..count).map(|_| multiplier(scale)).collect(),
+            };
+            let bias = (0..count)
+                .map(|_| random.below(4001) as i32 - 2000)
+                .collect();
+            let zero_point = zp.unwrap_or_else(|| match (relu, random.below(3)) {
+                (true, 0..2) => -128,
+                _ => random.below(200) as i8,
+            });
+            layers.push(LayerSpec {
+                op,
+                inputs,
+                height,
+                width: height,
+                channels,
+                zero_point,
+                relu,
+                shift: if op == Op::ClassHead { 3 } else { 0 },
+                weights: (0..weights)
+                    .map(|_| (random.below(255) as i32 - 127) as i8)
+                    .collect(),
+                bias,
+                multipliers,
+                mean_multiplier: (4_294_967_296.0 / f64::from(height).powi(2)) as i32,
+            });
+            (layers.len() - 1) as u8
         };
-        let pool = matches!(op, Op::MaxPool2 | Op::AvgPool2);
-        let image = if op == Op::ImageConv3x3 { 4.0 } else { 1.0 };
-        let scale = 1.0 / (gain as f64).sqrt() / 60.0 / image;
-        let count = if pool { 0 } else { cout };
-        let mut multiplier = |scale: f64| {
-            (scale * (0.5 + random.below(1000) as f64 / 1000.0) * 4_294_967_296.0) as i32
-        };
-        let multipliers = match op {
-            Op::MaskHead => vec![],
-            Op::ClassHead => (0..count).map(|_| multiplier(0.2)).collect(),
-            _ => (0..count).map(|_| multiplier(scale)).collect(),
-        };
-        let bias = (0..count).map(|_| random.below(4001) as i32 - 2000).collect();
-        let zero_point = zp.unwrap_or_else(|| match (relu, random.below(3)) {
-            (true, 0..2) => -128,
-            _ => random.below(200) as i8,
-        });
-        layers.push(LayerSpec {
-            op,
-            inputs,
-            height,
-            width: height,
-            channels,
-            zero_point,
-            relu,
-            shift: if op == Op::ClassHead { 3 } else { 0 },
-            weights: (0..weights).map(|_| (random.below(255) as i32 - 127) as i8).collect(),
-            bias,
-            multipliers,
-            mean_multiplier: (4_294_967_296.0 / f64::from(height).powi(2)) as i32,
-        });
-        (layers.len() - 1) as u8
-    };
     let mut from = IMAGE;
     let (mut cin, mut size) = (3, 224);
     let mut skips = vec![];
     for (block, channels) in [8, 16, 16, 32, 64].into_iter().enumerate() {
-        let op = if block == 0 { Op::ImageConv3x3 } else { Op::Conv3x3 };
+        let op = if block == 0 {
+            Op::ImageConv3x3
+        } else {
+            Op::Conv3x3
+        };
         let c = usize::from(channels);
         let conv = add(op, [from, NONE], size, channels, cin, true, None);
-        let depthwise = add(Op::Depthwise3x3, [conv, NONE], size, channels, c, false, None);
+        let depthwise = add(
+            Op::Depthwise3x3,
+            [conv, NONE],
+            size,
+            channels,
+            c,
+            false,
+            None,
+        );
         // Skips share their zero point with the up-sampled tensor they meet: −20.
         let zp = Some(-20);
-        from = add(Op::Pointwise, [depthwise, NONE], size, channels, c, true, zp);
+        from = add(
+            Op::Pointwise,
+            [depthwise, NONE],
+            size,
+            channels,
+            c,
+            true,
+            zp,
+        );
         cin = c;
         if block < 4 {
             skips.push((from, channels));
             size /= 2;
-            let pool = if block < 3 { Op::MaxPool2 } else { Op::AvgPool2 };
+            let pool = if block < 3 {
+                Op::MaxPool2
+            } else {
+                Op::AvgPool2
+            };
             from = add(pool, [from, NONE], size, channels, cin, false, zp);
         }
     }
@@ -92,11 +121,35 @@ fn student(seed: u64) -> ModelSpec {
         let (skip, skip_channels) = skips.pop().unwrap();
         size *= 2;
         let c = usize::from(channels);
-        let up = add(Op::TransposedConv2x2, [from, NONE], size, channels, cin, false, Some(-20));
+        let up = add(
+            Op::TransposedConv2x2,
+            [from, NONE],
+            size,
+            channels,
+            cin,
+            false,
+            Some(-20),
+        );
         let both = c + usize::from(skip_channels);
         let reduced = add(Op::Pointwise, [up, skip], size, channels, both, true, None);
-        let depthwise = add(Op::Depthwise3x3, [reduced, NONE], size, channels, c, false, None);
-        from = add(Op::Pointwise, [depthwise, NONE], size, channels, c, true, None);
+        let depthwise = add(
+            Op::Depthwise3x3,
+            [reduced, NONE],
+            size,
+            channels,
+            c,
+            false,
+            None,
+        );
+        from = add(
+            Op::Pointwise,
+            [depthwise, NONE],
+            size,
+            channels,
+            c,
+            true,
+            None,
+        );
         cin = c;
     }
     add(Op::MaskHead, [from, NONE], size, 1, cin, false, Some(0));
@@ -134,14 +187,21 @@ fn rounded(acc: i64, shift: u8, multiplier: i32) -> i64 {
 
 /// The logits and mask of whole-tensor arithmetic.
 fn reference(spec: &ModelSpec, map: &DieMap<'_>) -> ([i32; CLASS_COUNT], Mask) {
-    let mut image = Tensor { size: 224, channels: 3, zero_point: 0, values: vec![] };
+    let mut image = Tensor {
+        size: 224,
+        channels: 3,
+        zero_point: 0,
+        values: vec![],
+    };
     for y in 0..224 {
         for x in 0..224 {
             let die = map.die(
                 source_index(y, map.rows(), IMAGE_SIZE),
                 source_index(x, map.cols(), IMAGE_SIZE),
             );
-            image.values.extend(PALETTE[usize::from(die)].map(i64::from));
+            image
+                .values
+                .extend(PALETTE[usize::from(die)].map(i64::from));
         }
     }
     let (mut logits, mut mask) = ([0; CLASS_COUNT], Mask::new());
@@ -210,23 +270,34 @@ fn reference(spec: &ModelSpec, map: &DieMap<'_>) -> ([i32; CLASS_COUNT], Mask) {
             }
         }
         if l.op == Op::ClassHead {
-            let sum = |c| (0..14).flat_map(|y| (0..14).map(move |x| real(y, x, c))).sum::<i64>();
+            let sum = |c| {
+                (0..14)
+                    .flat_map(|y| (0..14).map(move |x| real(y, x, c)))
+                    .sum::<i64>()
+            };
             let mean = |c| rounded(sum(c), 0, l.mean_multiplier) + zero_point;
-            let embedding: Vec<i64> =
-                (0..cin).map(|c| mean(c).clamp(-128, 127) - zero_point).collect();
+            let embedding: Vec<i64> = (0..cin)
+                .map(|c| mean(c).clamp(-128, 127) - zero_point)
+                .collect();
             for (co, logit) in logits.iter_mut().enumerate() {
                 let acc: i64 = (0..cin).map(|c| embedding[c] * w(co * cin + c)).sum();
-                *logit =
-                    rounded(acc + i64::from(l.bias[co]), l.shift, l.multipliers[co]) as i32;
+                *logit = rounded(acc + i64::from(l.bias[co]), l.shift, l.multipliers[co]) as i32;
             }
         }
-        tensors.push(Tensor { size, channels: cout, zero_point, values });
+        tensors.push(Tensor {
+            size,
+            channels: cout,
+            zero_point,
+            values,
+        });
     }
     (logits, mask)
 }
 
 fn random_map(random: &mut Random, rows: u16, cols: u16) -> Vec<u8> {
-    (0..usize::from(rows) * usize::from(cols)).map(|_| random.below(3) as u8).collect()
+    (0..usize::from(rows) * usize::from(cols))
+        .map(|_| random.below(3) as u8)
+        .collect()
 }
 
 #[test]
@@ -249,7 +320,10 @@ fn rows_in_rings_give_what_whole_tensors_give() {
         let (logits, expected) = reference(&spec, &map);
         assert_eq!(answer.logits, logits);
         assert!(mask == expected, "mask differs");
-        assert!((1..50_175).contains(&mask.count()), "a mask that tells nothing");
+        assert!(
+            (1..50_175).contains(&mask.count()),
+            "a mask that tells nothing"
+        );
         // A second wafer in between leaves no trace.
         engine.infer(&DieMap::new_checked(1, 1, &[2]).unwrap(), &mut mask);
         assert_eq!(engine.infer(&map, &mut mask), answer);
@@ -265,7 +339,10 @@ fn damaged_images_are_refused_by_name() {
     let image = write(&spec, &map).unwrap();
     let refuse = |bytes: &[u8]| Model::new_checked(bytes).unwrap_err();
     for cut in (0..image.len()).step_by(97) {
-        assert!(matches!(refuse(&image[..cut]), ModelError::Length { .. }), "cut at {cut}");
+        assert!(
+            matches!(refuse(&image[..cut]), ModelError::Length { .. }),
+            "cut at {cut}"
+        );
     }
     let mut random = Random(3);
     for _ in 0..300 {
@@ -280,7 +357,10 @@ fn damaged_images_are_refused_by_name() {
 
     let small = &mut [0; 1000];
     let model = Model::new_checked(&image).unwrap();
-    assert!(matches!(FixedEngine::new(model, small), Err(EngineError::Arena { given: 1000, .. })));
+    assert!(matches!(
+        FixedEngine::new(model, small),
+        Err(EngineError::Arena { given: 1000, .. })
+    ));
 }
 
 /// Bytes with a right CRC but hostile content: never a panic, whatever is accepted runs.
@@ -294,7 +374,11 @@ fn hostile_images_with_a_right_crc_never_panic() {
         let mut bytes = image.clone();
         let body = bytes.len() - 4;
         // Mostly the header and layers, where structure is.
-        let reach = if random.below(4) == 0 { body as u64 } else { 700 };
+        let reach = if random.below(4) == 0 {
+            body as u64
+        } else {
+            700
+        };
         for _ in 0..=random.below(3) {
             let at = 24 + random.below(reach - 24) as usize;
             bytes[at] = random.next() as u8;

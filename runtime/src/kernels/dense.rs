@@ -33,7 +33,9 @@ pub fn dense_row<const S: usize>(
     out: &mut [i8],
 ) {
     let block = 4 * segments.iter().map(|s| s.len).sum::<usize>();
-    let groups = weights.chunks_exact(block.max(1)).zip(records.chunks_exact(4 * RECORD_BYTES));
+    let groups = weights
+        .chunks_exact(block.max(1))
+        .zip(records.chunks_exact(4 * RECORD_BYTES));
     // Four channels over the whole row: what they need stays in registers or close by.
     for (group, (mut weights, records)) in groups.enumerate() {
         let (bias, multipliers) = record4(records);
@@ -44,7 +46,9 @@ pub fn dense_row<const S: usize>(
         });
         let mut rows = segments.map(|s| s.row);
         for pixel in out.chunks_exact_mut(outputs.max(1)) {
-            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else { return };
+            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else {
+                return;
+            };
             let mut acc = bias;
             for ((row, part), s) in rows.iter_mut().zip(parts).zip(segments) {
                 dot4(row.get(..s.len).unwrap_or(&[]), part, &mut acc);

@@ -34,14 +34,22 @@ fn groups(
     quantization: Quantization,
     out: &mut [i8],
 ) {
-    let groups = weights.as_chunks::<36>().0.iter().zip(records.chunks_exact(4 * RECORD_BYTES));
+    let groups = weights
+        .as_chunks::<36>()
+        .0
+        .iter()
+        .zip(records.chunks_exact(4 * RECORD_BYTES));
     // Four channels over the whole row: their weights and records stay close by.
     for (group, (weights, records)) in groups.enumerate() {
-        let [w0, w1, w2, w3, w4, w5, w6, w7, w8] = *weights.as_chunks::<4>().0 else { return };
+        let [w0, w1, w2, w3, w4, w5, w6, w7, w8] = *weights.as_chunks::<4>().0 else {
+            return;
+        };
         let (bias, multipliers) = record4(records);
         let pixels = out.chunks_exact_mut(channels.max(1)).enumerate();
         for (x, pixel) in pixels {
-            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else { return };
+            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else {
+                return;
+            };
             let at = x * channels + 4 * group;
             let [Some(a), Some(b), Some(c)] = rows.map(|row| row.get(at..at + 2 * channels + 4))
             else {

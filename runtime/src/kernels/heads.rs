@@ -17,10 +17,9 @@ pub fn mask_row(
     for (byte, eight) in out.iter_mut().zip(row.chunks_exact(8 * channels)) {
         *byte = 0;
         for (x, pixel) in eight.chunks_exact(channels).enumerate() {
-            let acc = pixel
-                .iter()
-                .zip(weights)
-                .fold(bias, |acc, (&x, &w)| acc.wrapping_add(i32::from(x) * i32::from(w as i8)));
+            let acc = pixel.iter().zip(weights).fold(bias, |acc, (&x, &w)| {
+                acc.wrapping_add(i32::from(x) * i32::from(w as i8))
+            });
             *byte |= u8::from(acc >= 0) << x;
         }
     }
@@ -50,10 +49,9 @@ pub fn logits(embedding: &[i8], weights: &[u8], records: &[u8], shift: u32) -> [
     let rows = weights.chunks_exact(embedding.len().max(1));
     for (class, (logit, weights)) in out.iter_mut().zip(rows).enumerate() {
         let (bias, multiplier) = record(records, class + 1);
-        let acc = embedding
-            .iter()
-            .zip(weights)
-            .fold(bias, |acc, (&x, &w)| acc.wrapping_add(i32::from(x) * i32::from(w as i8)));
+        let acc = embedding.iter().zip(weights).fold(bias, |acc, (&x, &w)| {
+            acc.wrapping_add(i32::from(x) * i32::from(w as i8))
+        });
         *logit = requantize(acc, multiplier, shift);
     }
     out

@@ -27,7 +27,9 @@ pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
         let ky = at / (4 * 64) % 3;
         let mut sum = 0i16;
         for kx in 0..3 {
-            let Some(colour) = PALETTE.get(states >> (2 * kx) & 3) else { continue };
+            let Some(colour) = PALETTE.get(states >> (2 * kx) & 3) else {
+                continue;
+            };
             for (ci, &level) in colour.iter().enumerate() {
                 let at = ((ky * 3 + kx) * 3 + ci) * channels + co;
                 let weight = weights.get(at).map_or(0, |&w| w as i8);
@@ -49,14 +51,22 @@ pub fn image_conv_row(
     channels: usize,
     out: &mut [i8],
 ) {
-    let entries = table.as_chunks::<8>().0.as_chunks::<64>().0.as_chunks::<3>().0;
+    let entries = table
+        .as_chunks::<8>()
+        .0
+        .as_chunks::<64>()
+        .0
+        .as_chunks::<3>()
+        .0;
     let groups = entries.iter().zip(records.chunks_exact(4 * RECORD_BYTES));
     for (group, (table, records)) in groups.enumerate() {
         let (bias, multipliers) = record4(records);
         // The window's three states, shifted along with each pixel.
         let mut codes = states.map(|row| usize::from(row[0]) << 2 | usize::from(row[1]) << 4);
         for (x, pixel) in out.chunks_exact_mut(channels.max(1)).enumerate() {
-            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else { return };
+            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else {
+                return;
+            };
             let mut terms = [[[0; 2]; 4]; 3];
             for (((code, row), table), term) in
                 codes.iter_mut().zip(states).zip(table).zip(&mut terms)

@@ -29,9 +29,10 @@ fn record4(records: &[u8]) -> ([i32; 4], [i32; 4]) {
 pub fn record(records: &[u8], channel: usize) -> (i32, i32) {
     let at = channel * RECORD_BYTES;
     match records.get(at..at + RECORD_BYTES) {
-        Some(&[a, b, c, d, e, f, g, h]) => {
-            (i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]))
-        }
+        Some(&[a, b, c, d, e, f, g, h]) => (
+            i32::from_le_bytes([a, b, c, d]),
+            i32::from_le_bytes([e, f, g, h]),
+        ),
         _ => (0, 0),
     }
 }

@@ -19,8 +19,13 @@ fn pool(rows: [&[i8]; 2], channels: usize, out: &mut [i8], f: impl Fn(i8, i8, i8
     let channels = channels.max(1);
     let [top, bottom] = rows.map(|row| row.chunks_exact(2 * channels));
     for ((pixel, top), bottom) in out.chunks_exact_mut(channels).zip(top).zip(bottom) {
-        let halves = (top.split_at_checked(channels), bottom.split_at_checked(channels));
-        let (Some((a, b)), Some((c, d))) = halves else { return };
+        let halves = (
+            top.split_at_checked(channels),
+            bottom.split_at_checked(channels),
+        );
+        let (Some((a, b)), Some((c, d))) = halves else {
+            return;
+        };
         for ((((value, &a), &b), &c), &d) in pixel.iter_mut().zip(a).zip(b).zip(c).zip(d) {
             *value = f(a, b, c, d);
         }

@@ -60,13 +60,28 @@ mod tests {
             state ^= state << 17;
             state
         };
-        let edges = [0, 1, -1, 2, -2, i32::MAX, i32::MIN, i32::MIN + 1, 1 << 30, -(1 << 30)];
+        let edges = [
+            0,
+            1,
+            -1,
+            2,
+            -2,
+            i32::MAX,
+            i32::MIN,
+            i32::MIN + 1,
+            1 << 30,
+            -(1 << 30),
+        ];
         let check = |acc: i32, multiplier: i32, shift: u32| {
             if i64::from(acc) << shift == i64::from(acc.wrapping_shl(shift)) {
                 let want = oracle(acc, multiplier, shift);
                 assert_eq!(i128::from(requantize(acc, multiplier, shift)), want);
                 for (zero_point, act_min) in [(0, -128), (-128, -128), (127, -128), (-3, -3)] {
-                    let q = Quantization { shift, zero_point, act_min };
+                    let q = Quantization {
+                        shift,
+                        zero_point,
+                        act_min,
+                    };
                     let want = (want + i128::from(zero_point)).clamp(-128, 127);
                     let want = want.max(i128::from(act_min));
                     assert_eq!(i128::from(q.activation(acc, multiplier)), want);
@@ -85,7 +100,11 @@ mod tests {
         for _ in 0..300_000 {
             let shift = (next() % 24) as u32;
             let acc = (next() as i32) >> (next() % 32);
-            check(acc >> shift, (next() as i32 & i32::MAX) >> (next() % 31), shift);
+            check(
+                acc >> shift,
+                (next() as i32 & i32::MAX) >> (next() % 31),
+                shift,
+            );
         }
     }
 

@@ -11,8 +11,12 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
     let mut macs = 0u64;
     for (at, layer) in layers.iter().enumerate() {
         inputs(layers, at, layer)?;
-        shape(layers, layer).then_some(()).ok_or(ModelError::Shape(at))?;
-        quantization(layers, layer).then_some(()).ok_or(ModelError::Quantization(at))?;
+        shape(layers, layer)
+            .then_some(())
+            .ok_or(ModelError::Shape(at))?;
+        quantization(layers, layer)
+            .then_some(())
+            .ok_or(ModelError::Quantization(at))?;
         let (weight_bytes, records, cost) = layer.costs(model.channels_in(layer));
         let (weights, params) = model.parameters(layer);
         if weights.len() != weight_bytes || params.len() != records * super::RECORD_BYTES {
@@ -65,7 +69,9 @@ fn shape(layers: &[Layer], layer: &Layer) -> bool {
     if layer.op == Op::ImageConv3x3 {
         return ring && h == image && w == image;
     }
-    let Some(from) = input(layers, layer, 0) else { return false };
+    let Some(from) = input(layers, layer, 0) else {
+        return false;
+    };
     let same = (h, w) == (from.height, from.width);
     match layer.op {
         Op::ImageConv3x3 => false,
@@ -105,7 +111,9 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
     let channels_in = model.channels_in(layer);
     let magnitude = |w: u8| u64::from((w as i8).unsigned_abs());
     let fits = |sum: u64, bias: i32, multiplier: i32| {
-        let bound = sum.checked_mul(128)?.checked_add(u64::from(bias.unsigned_abs()))?;
+        let bound = sum
+            .checked_mul(128)?
+            .checked_add(u64::from(bias.unsigned_abs()))?;
         let shifted = bound.checked_mul(1u64.checked_shl(u32::from(layer.shift))?)?;
         (layer.shift < 31 && shifted < 1 << 31 && multiplier >= 0).then_some(())
     };
@@ -115,13 +123,23 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
         Op::ImageConv3x3 => (0..channels).try_for_each(|c| {
             // A lit colour counts 255, so at most 2·128 times the sum.
             let (bias, multiplier) = record(records, c);
-            let sum: u64 = weights.iter().skip(c).step_by(channels).map(|&w| magnitude(w)).sum();
+            let sum: u64 = weights
+                .iter()
+                .skip(c)
+                .step_by(channels)
+                .map(|&w| magnitude(w))
+                .sum();
             fits(2 * sum, bias, multiplier)
         }),
         Op::Depthwise3x3 => (0..channels).try_for_each(|c| {
             let (bias, multiplier) = record(records, c);
             let group = weights.get(c / 4 * 36..c / 4 * 36 + 36)?;
-            let sum = group.iter().skip(c % 4).step_by(4).map(|&w| magnitude(w)).sum();
+            let sum = group
+                .iter()
+                .skip(c % 4)
+                .step_by(4)
+                .map(|&w| magnitude(w))
+                .sum();
             fits(sum, bias, multiplier)
         }),
         Op::MaskHead => {
@@ -148,13 +166,19 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
             if block == 0 {
                 return None;
             }
-            weights.chunks_exact(block).enumerate().try_for_each(|(g, part)| {
-                (0..4).try_for_each(|j| {
-                    let (bias, multiplier) = record(records, 4 * g + j);
-                    let sum = part.chunks_exact(16).map(|w| slice_sum(&w[4 * j..4 * j + 4])).sum();
-                    fits(sum, bias, multiplier)
+            weights
+                .chunks_exact(block)
+                .enumerate()
+                .try_for_each(|(g, part)| {
+                    (0..4).try_for_each(|j| {
+                        let (bias, multiplier) = record(records, 4 * g + j);
+                        let sum = part
+                            .chunks_exact(16)
+                            .map(|w| slice_sum(&w[4 * j..4 * j + 4]))
+                            .sum();
+                        fits(sum, bias, multiplier)
+                    })
                 })
-            })
         }
     }
 }

@@ -150,10 +150,16 @@ impl fmt::Display for ModelError {
         match *self {
             Self::Magic => write!(f, "not a LightWafer model image (wrong first bytes)"),
             Self::Version(v) => {
-                write!(f, "model format {v}; this build reads {FORMAT_VERSION}: export it again")
+                write!(
+                    f,
+                    "model format {v}; this build reads {FORMAT_VERSION}: export it again"
+                )
             }
             Self::Length { expected, found } => {
-                write!(f, "the image has {found} bytes, {expected} expected: is it cut short?")
+                write!(
+                    f,
+                    "the image has {found} bytes, {expected} expected: is it cut short?"
+                )
             }
             Self::Crc => write!(f, "the CRC-32 is wrong: the image is damaged"),
             Self::Header => write!(f, "the header cannot be decoded"),
@@ -164,10 +170,16 @@ impl fmt::Display for ModelError {
             Self::Data(l) => write!(f, "layer {l}: its weights lie outside the image"),
             Self::Quantization(l) => write!(f, "layer {l}: its quantization is contradictory"),
             Self::Overflow(l) => write!(f, "layer {l}: its accumulator could overflow 32 bits"),
-            Self::Heads => write!(f, "the model needs exactly one mask head and one class head"),
+            Self::Heads => write!(
+                f,
+                "the model needs exactly one mask head and one class head"
+            ),
             Self::Ring(l) => write!(f, "layer {l}: it keeps fewer rows than its readers need"),
             Self::Arena { expected, found } => {
-                write!(f, "the header says {found} bytes of arena, the rings need {expected}")
+                write!(
+                    f,
+                    "the header says {found} bytes of arena, the rings need {expected}"
+                )
             }
             Self::Macs => write!(f, "the header's multiply-accumulates are not the layers'"),
         }
@@ -192,7 +204,10 @@ impl<'a> Model<'a> {
     /// Every variant of [`ModelError`]; layers are named by position.
     pub fn new_checked(image: &'a [u8]) -> Result<Self, ModelError> {
         let found = image.len();
-        let short = ModelError::Length { expected: field::END + field::CRC_LEN, found };
+        let short = ModelError::Length {
+            expected: field::END + field::CRC_LEN,
+            found,
+        };
         if image.get(field::MAGIC).ok_or(short)? != MAGIC {
             return Err(ModelError::Magic);
         }
@@ -208,9 +223,14 @@ impl<'a> Model<'a> {
             .saturating_add(data_len)
             .saturating_add(golden_len);
         if total != found || expected != found {
-            return Err(ModelError::Length { expected: total.max(expected), found });
+            return Err(ModelError::Length {
+                expected: total.max(expected),
+                found,
+            });
         }
-        let (body, crc) = image.split_at_checked(found - field::CRC_LEN).ok_or(short)?;
+        let (body, crc) = image
+            .split_at_checked(found - field::CRC_LEN)
+            .ok_or(short)?;
         if crc != crc32(body).to_le_bytes() {
             return Err(ModelError::Crc);
         }
@@ -228,14 +248,22 @@ impl<'a> Model<'a> {
         for _ in 0..count {
             let (layer, rest) =
                 postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
-            layers.push(layer).map_err(|_| ModelError::LayerCount(count))?;
+            layers
+                .push(layer)
+                .map_err(|_| ModelError::LayerCount(count))?;
             records = rest;
         }
         let golden: Golden<'a> = match postcard::take_from_bytes(golden) {
             Ok((golden, [])) => golden,
             _ => return Err(ModelError::Golden),
         };
-        let model = Self { image, header, layers, data, golden };
+        let model = Self {
+            image,
+            header,
+            layers,
+            data,
+            golden,
+        };
         check::check(&model)?;
         model.golden_map().ok_or(ModelError::Golden)?;
         Ok(model)
@@ -285,7 +313,10 @@ impl<'a> Model<'a> {
         let channels = |input: u8| match input {
             IMAGE => 3,
             NONE => 0,
-            at => self.layers.get(usize::from(at)).map_or(0, |l| usize::from(l.channels)),
+            at => self
+                .layers
+                .get(usize::from(at))
+                .map_or(0, |l| usize::from(l.channels)),
         };
         channels(layer.inputs[0]) + channels(layer.inputs[1])
     }
@@ -298,6 +329,9 @@ impl<'a> Model<'a> {
             let at = at as usize;
             self.data.get(at..at.saturating_add(len)).unwrap_or(&[])
         };
-        (part(layer.weights, weights), part(layer.records, records * RECORD_BYTES))
+        (
+            part(layer.weights, weights),
+            part(layer.records, records * RECORD_BYTES),
+        )
     }
 }

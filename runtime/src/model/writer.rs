@@ -10,7 +10,9 @@ use std::vec::Vec;
 use std::{fmt, vec};
 
 use super::layer::Layer;
-use super::{FORMAT_VERSION, Golden, Header, IMAGE, MAGIC, MAX_LAYERS, Model, ModelError, NONE, Op};
+use super::{
+    FORMAT_VERSION, Golden, Header, IMAGE, MAGIC, MAX_LAYERS, Model, ModelError, NONE, Op,
+};
 use super::{Rounding, field};
 use crate::exec::{EngineError, FixedEngine, plan};
 use crate::wafer::{DieMap, Mask};
@@ -90,8 +92,16 @@ pub enum WriteError {
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tensor { layer, tensor, expected, found } => {
-                write!(f, "layer {layer}: {tensor} has {found} values, {expected} expected")
+            Self::Tensor {
+                layer,
+                tensor,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "layer {layer}: {tensor} has {found} values, {expected} expected"
+                )
             }
             Self::Model(e) => e.fmt(f),
             Self::Engine(e) => e.fmt(f),
@@ -120,7 +130,11 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
     }
     let rings = plan::minimum_rings(&layers);
     for (layer, rows) in layers.iter_mut().zip(rings) {
-        layer.ring_rows = if layer.has_ring() { rows.min(layer.height) } else { 0 };
+        layer.ring_rows = if layer.has_ring() {
+            rows.min(layer.height)
+        } else {
+            0
+        };
     }
     let arena_bytes = plan::arena_bytes(&layers);
     let header = Header {
@@ -157,7 +171,10 @@ fn channels_in(spec: &ModelSpec, layer: &LayerSpec) -> usize {
     let channels = |input: u8| match input {
         IMAGE => 3,
         NONE => 0,
-        at => spec.layers.get(usize::from(at)).map_or(0, |l| usize::from(l.channels)),
+        at => spec
+            .layers
+            .get(usize::from(at))
+            .map_or(0, |l| usize::from(l.channels)),
     };
     channels(layer.inputs[0]) + channels(layer.inputs[1])
 }
@@ -189,7 +206,12 @@ fn layer(
     let channels = if pool { 0 } else { cout };
     let multipliers = if from.op == Op::MaskHead { 0 } else { channels };
     let size = |tensor, values: usize, expected| {
-        let error = WriteError::Tensor { layer: index, tensor, expected, found: values };
+        let error = WriteError::Tensor {
+            layer: index,
+            tensor,
+            expected,
+            found: values,
+        };
         (values == expected).then_some(()).ok_or(error)
     };
     size("weights", from.weights.len(), weight_count)?;
@@ -215,7 +237,9 @@ fn layer(
             Op::Depthwise3x3 => of(at * 9..(at + 1) * 9),
             Op::TransposedConv2x2 => {
                 let (tap, co) = (at / cout, at % cout);
-                (0..cin).map(|ci| i32::from(w((ci * cout + co) * 4 + tap))).sum()
+                (0..cin)
+                    .map(|ci| i32::from(w((ci * cout + co) * 4 + tap)))
+                    .sum()
             }
             _ => of(at * cin..(at + 1) * cin),
         }
@@ -227,12 +251,20 @@ fn layer(
     };
     if from.op == Op::ClassHead {
         let pixels = i32::from(from.height) * i32::from(from.width);
-        record(-pixels * i32::from(input.map_or(0, |l| l.zero_point)), from.mean_multiplier);
+        record(
+            -pixels * i32::from(input.map_or(0, |l| l.zero_point)),
+            from.mean_multiplier,
+        );
     }
-    let taps = if from.op == Op::TransposedConv2x2 { 4 } else { 1 };
+    let taps = if from.op == Op::TransposedConv2x2 {
+        4
+    } else {
+        1
+    };
     for at in 0..taps * cout {
         let bias = i64::from(from.bias[at % cout]) - i64::from(zero_point) * i64::from(sum(at));
-        let bias = i32::try_from(bias).map_err(|_| WriteError::Model(ModelError::Overflow(index)))?;
+        let bias =
+            i32::try_from(bias).map_err(|_| WriteError::Model(ModelError::Overflow(index)))?;
         record(bias, from.multipliers.get(at % cout).copied().unwrap_or(0));
     }
     layer.weights = u32::try_from(data.len()).map_err(|_| WriteError::Size)?;
@@ -271,8 +303,13 @@ fn reorder(op: Op, cin: usize, cout: usize, w: impl Fn(usize) -> i8) -> Vec<i8> 
             grouped(4 * cout, cin, &|o, k| (k * cout + o % cout) * 4 + o / cout)
         }
         Op::Depthwise3x3 => {
-            let groups = (0..cout).step_by(4).flat_map(|g| (0..9).map(move |tap| (g, tap)));
-            groups.flat_map(|(g, tap)| (g..g + 4).map(move |c| c * 9 + tap)).map(w).collect()
+            let groups = (0..cout)
+                .step_by(4)
+                .flat_map(|g| (0..9).map(move |tap| (g, tap)));
+            groups
+                .flat_map(|(g, tap)| (g..g + 4).map(move |c| c * 9 + tap))
+                .map(w)
+                .collect()
         }
         Op::MaskHead | Op::ClassHead => (0..cin * cout).map(w).collect(),
         Op::MaxPool2 | Op::AvgPool2 => Vec::new(),
@@ -297,11 +334,19 @@ fn assemble(
         head.push(0);
     }
     let total = field::END + head.len() + data.len() + golden.len() + field::CRC_LEN;
-    let len = |n: usize| u32::try_from(n).map(u32::to_le_bytes).map_err(|_| WriteError::Size);
+    let len = |n: usize| {
+        u32::try_from(n)
+            .map(u32::to_le_bytes)
+            .map_err(|_| WriteError::Size)
+    };
     let mut image = Vec::with_capacity(total);
     image.extend(MAGIC);
     image.extend(FORMAT_VERSION.to_le_bytes());
-    image.extend(u16::try_from(head.len()).map_err(|_| WriteError::Size)?.to_le_bytes());
+    image.extend(
+        u16::try_from(head.len())
+            .map_err(|_| WriteError::Size)?
+            .to_le_bytes(),
+    );
     image.extend(len(total)?);
     image.extend(len(data.len())?);
     image.extend(len(golden.len())?);

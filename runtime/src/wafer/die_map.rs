@@ -57,7 +57,10 @@ impl fmt::Display for DieMapError {
                 write!(f, "the grid needs {expected} values, {found} were given")
             }
             Self::Die { index, value } => {
-                write!(f, "die {index} is {value}; 0 (no die), 1 (pass) or 2 (fail) expected")
+                write!(
+                    f,
+                    "die {index} is {value}; 0 (no die), 1 (pass) or 2 (fail) expected"
+                )
             }
             Self::Padding => write!(f, "unused bits after the last die are not zero"),
         }
@@ -96,7 +99,10 @@ impl<'a> DieMap<'a> {
     pub fn new_checked(rows: u16, cols: u16, packed: &'a [u8]) -> Result<Self, DieMapError> {
         let expected = Self::packed_len(rows, cols)?;
         if packed.len() != expected {
-            return Err(DieMapError::Length { expected, found: packed.len() });
+            return Err(DieMapError::Length {
+                expected,
+                found: packed.len(),
+            });
         }
         let dies = rows as usize * cols as usize;
         for (at, &byte) in packed.iter().enumerate() {
@@ -120,20 +126,21 @@ impl<'a> DieMap<'a> {
     ///
     /// # Errors
     /// As [`DieMap::new_checked`]; `Length` also when `out` is too short.
-    pub fn pack(
-        rows: u16,
-        cols: u16,
-        dies: &[u8],
-        out: &'a mut [u8],
-    ) -> Result<Self, DieMapError> {
+    pub fn pack(rows: u16, cols: u16, dies: &[u8], out: &'a mut [u8]) -> Result<Self, DieMapError> {
         let len = Self::packed_len(rows, cols)?;
         let count = rows as usize * cols as usize;
         if dies.len() != count {
-            return Err(DieMapError::Length { expected: count, found: dies.len() });
+            return Err(DieMapError::Length {
+                expected: count,
+                found: dies.len(),
+            });
         }
         let room = out.len();
         let Some(out) = out.get_mut(..len) else {
-            return Err(DieMapError::Length { expected: len, found: room });
+            return Err(DieMapError::Length {
+                expected: len,
+                found: room,
+            });
         };
         if let Some(index) = dies.iter().position(|&d| d > 2) {
             let value = dies.get(index).copied().unwrap_or(0);
@@ -142,7 +149,11 @@ impl<'a> DieMap<'a> {
         for (byte, four) in out.iter_mut().zip(dies.chunks(4)) {
             *byte = four.iter().rev().fold(0, |bits, die| bits << 2 | die);
         }
-        Ok(Self { rows, cols, packed: out })
+        Ok(Self {
+            rows,
+            cols,
+            packed: out,
+        })
     }
 
     /// Rows of the grid, 1…256.
@@ -167,7 +178,9 @@ impl<'a> DieMap<'a> {
             return 0;
         }
         let at = row * self.cols() + col;
-        self.packed.get(at / 4).map_or(0, |byte| byte >> (2 * (at % 4)) & 3)
+        self.packed
+            .get(at / 4)
+            .map_or(0, |byte| byte >> (2 * (at % 4)) & 3)
     }
 }
 
@@ -195,8 +208,17 @@ mod tests {
         let bad = |r, c, b: &[u8]| DieMap::new_checked(r, c, b).unwrap_err();
         assert_eq!(bad(0, 5, &[]), DieMapError::Grid { rows: 0, cols: 5 });
         assert_eq!(bad(257, 5, &[]), DieMapError::Grid { rows: 257, cols: 5 });
-        assert_eq!(bad(2, 2, &[]), DieMapError::Length { expected: 1, found: 0 });
-        assert_eq!(bad(1, 4, &[0b00_11_00_10]), DieMapError::Die { index: 2, value: 3 });
+        assert_eq!(
+            bad(2, 2, &[]),
+            DieMapError::Length {
+                expected: 1,
+                found: 0
+            }
+        );
+        assert_eq!(
+            bad(1, 4, &[0b00_11_00_10]),
+            DieMapError::Die { index: 2, value: 3 }
+        );
         assert_eq!(bad(1, 3, &[0b01_00_00_00]), DieMapError::Padding);
         assert_eq!(bad(1, 3, &[0b11_00_00_00]), DieMapError::Padding);
         let mut out = [0; 1];

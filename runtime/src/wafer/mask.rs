@@ -27,13 +27,19 @@ impl Mask {
     #[inline]
     pub fn get(&self, y: usize, x: usize) -> bool {
         x < IMAGE_SIZE
-            && self.0.get(y * MASK_ROW_BYTES + x / 8).is_some_and(|byte| byte >> (x % 8) & 1 != 0)
+            && self
+                .0
+                .get(y * MASK_ROW_BYTES + x / 8)
+                .is_some_and(|byte| byte >> (x % 8) & 1 != 0)
     }
 
     /// Row `y` for writing, or `None` outside the image.
     pub fn row_mut(&mut self, y: usize) -> Option<&mut [u8; MASK_ROW_BYTES]> {
         let start = y.checked_mul(MASK_ROW_BYTES)?;
-        self.0.get_mut(start..start + MASK_ROW_BYTES)?.try_into().ok()
+        self.0
+            .get_mut(start..start + MASK_ROW_BYTES)?
+            .try_into()
+            .ok()
     }
 
     /// Marked pixels.
@@ -79,7 +85,11 @@ impl Mask {
                 sum += u32::from(is) + u32::from(should);
             }
         }
-        if sum == 0 { 1.0 } else { 2.0 * both as f32 / sum as f32 }
+        if sum == 0 {
+            1.0
+        } else {
+            2.0 * both as f32 / sum as f32
+        }
     }
 }
 

@@ -127,19 +127,32 @@ pub fn multiply_add4(x: [i8; 4], weights: [u8; 4], acc: &mut [i32; 4]) {
     let w = u32::from_le_bytes(weights);
     let ((x0, w0), (x1, w1)) = ((even(x), even(w)), (odd(x), odd(w)));
     let [a, b, c, d] = *acc;
-    *acc = [smlabb(x0, w0, a), smlabb(x1, w1, b), smlatt(x0, w0, c), smlatt(x1, w1, d)];
+    *acc = [
+        smlabb(x0, w0, a),
+        smlabb(x1, w1, b),
+        smlatt(x0, w0, c),
+        smlatt(x1, w1, d),
+    ];
 }
 
 /// acc + 255·(sum of the three), for four i16 each, whose sums fit 16 bits.
 #[inline(always)]
 pub fn add_scaled4(terms: [[[u8; 2]; 4]; 3], acc: [i32; 4]) -> [i32; 4] {
     let [p, q, r] = terms.map(|[[a, b], [c, d], [e, f], [g, h]]| {
-        [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+        [
+            u32::from_le_bytes([a, b, c, d]),
+            u32::from_le_bytes([e, f, g, h]),
+        ]
     });
     let low = add_halves(add_halves(p[0], q[0]), r[0]);
     let high = add_halves(add_halves(p[1], q[1]), r[1]);
     let [a, b, c, d] = acc;
-    [smlabb(low, 255, a), smlatb(low, 255, b), smlabb(high, 255, c), smlatb(high, 255, d)]
+    [
+        smlabb(low, 255, a),
+        smlatb(low, 255, b),
+        smlabb(high, 255, c),
+        smlatb(high, 255, d),
+    ]
 }
 
 /// The larger of each of four values and `least`.

@@ -3,7 +3,12 @@
 /// Adds the dot products of `run` with four channels' weights, `[k/4][j][k%4]`.
 #[inline(always)]
 pub fn dot4(run: &[i8], weights: &[u8], acc: &mut [i32; 4]) {
-    for (x, w) in run.as_chunks::<4>().0.iter().zip(weights.as_chunks::<16>().0) {
+    for (x, w) in run
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .zip(weights.as_chunks::<16>().0)
+    {
         for (acc, w) in acc.iter_mut().zip(w.as_chunks::<4>().0) {
             for (&x, &w) in x.iter().zip(w) {
                 *acc = acc.wrapping_add(i32::from(x) * i32::from(w as i8));
