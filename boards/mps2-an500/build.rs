@@ -1,9 +1,10 @@
 //! Hands the linker this board's memory layout, and refuses to build for another processor.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Checking (clippy, an editor) from another folder is fine, firmware from there would not be.
     let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
@@ -11,8 +12,8 @@ fn main() {
         !release || flags.contains("target-cpu=cortex-m7"),
         "this would not be built for the cortex-m7: run cargo in boards/mps2-an500, whose .cargo/config.toml says so"
     );
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::write(out.join("memory.x"), include_bytes!("memory.x")).expect("OUT_DIR can be written");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("memory.x"), include_bytes!("memory.x"))?;
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg=--nmagic");
     println!("cargo::rustc-link-arg=-Tlink.x");
@@ -21,4 +22,5 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=memory.x");
     println!("cargo::rerun-if-changed=build.rs");
+    Ok(())
 }

@@ -150,8 +150,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// Takes every fault.
 ///
-/// A breakpoint that faults (HFSR.DEBUGEVT) is a log with no debugger there to take it: it is stepped
-/// over and logs fall silent. Everything else is reported, on a stack that has room: where the fault is
+/// A semihosting breakpoint that faults (CFSR clear, `bkpt 0xab` at the program counter) is a log with no
+/// debugger there to take it: it is stepped over and logs fall silent. Everything else is reported, on a stack that has room: where the fault is
 /// that the stack ran over, the report's own first push would fault again and lock the processor up.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -165,12 +165,15 @@ unsafe extern "C" fn HardFault() -> ! {
         "cmp r1, r2",
         "blo 2f",
         "ldr r0, [r1, #24]",
-        "movw r3, #0xed2c",
+        "movw r3, #0xed28",
         "movt r3, #0xe000",
         "ldr r12, [r3]",
         "cmp r12, #0",
-        "bpl 4f",
-        "str r12, [r3]",
+        "bne 4f",
+        "ldrh r3, [r0]",
+        "movw r12, #0xbeab",
+        "cmp r3, r12",
+        "bne 4f",
         "adds r0, #2",
         "str r0, [r1, #24]",
         "movw r3, :lower16:{mute}",

@@ -1,7 +1,6 @@
 //! Arm's MPS2 boards with the AN385, AN386 and AN500 images: 25 MHz, CMSDK UARTs, FPGA I/O.
 //!
-//! Emulated by QEMU, where logs leave by semihosting: on a real board without a debugger the first
-//! log would fault, so firmware for those is built without the feature `logs`.
+//! Run on QEMU's emulation of them; nobody has tried the real boards.
 
 mod leds;
 mod uart;

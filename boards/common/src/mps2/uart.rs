@@ -78,6 +78,7 @@ unsafe extern "C" {
 #[unsafe(link_section = ".vector_table.interrupts")]
 #[unsafe(no_mangle)]
 #[allow(unsafe_code)]
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static __INTERRUPTS: [unsafe extern "C" fn(); 13] = {
     let mut table: [unsafe extern "C" fn(); 13] = [DefaultHandler; 13];
     table[Interrupt::Receive as usize] = receive_interrupt;

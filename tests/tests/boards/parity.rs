@@ -1,0 +1,159 @@
+//! Board and host agree, bit for bit, on wafers of every shape.
+
+use std::fs;
+
+use fastrand::Rng;
+use lightwafer_equipment::BoardOptions;
+use lightwafer_equipment::emulator::Emulator;
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::Model;
+use lightwafer_runtime::wafer::{CLASS_COUNT, DieMap, Mask};
+
+use super::{options, root, skipped};
+
+/// Grids that are square, odd, one die thin, finer than the image, and the largest.
+const GRIDS: [(u16, u16); 12] = [
+    (1, 1),
+    (1, 256),
+    (256, 1),
+    (2, 3),
+    (7, 5),
+    (26, 40),
+    (53, 58),
+    (100, 37),
+    (224, 224),
+    (255, 253),
+    (256, 256),
+    (223, 225),
+];
+/// Wafers of 52×52 dies besides.
+const SQUARE: usize = 12;
+
+/// A round wafer with some of: a patch, a ring, a line, scattered dies.
+fn wafer(rows: u16, cols: u16, random: &mut Rng) -> Vec<u8> {
+    let patterns = random.u8(..16);
+    let noise = if patterns & 8 != 0 {
+        random.f64() * 0.9
+    } else {
+        0.02
+    };
+    let angle = random.f64() * std::f64::consts::TAU;
+    let (centre, size) = (random.f64() * 0.8, 0.1 + random.f64() * 0.3);
+    let (inner, width) = (0.3 + random.f64() * 0.6, 0.05 + random.f64() * 0.2);
+    let mut dies = Vec::new();
+    for row in 0..rows {
+        for col in 0..cols {
+            let y = (f64::from(row) + 0.5) / f64::from(rows) * 2.0 - 1.0;
+            let x = (f64::from(col) + 0.5) / f64::from(cols) * 2.0 - 1.0;
+            let radius = x.hypot(y);
+            let (along, across) = (
+                x * angle.cos() + y * angle.sin(),
+                y * angle.cos() - x * angle.sin(),
+            );
+            let fails = random.f64() < noise
+                || patterns & 1 != 0 && (along - centre).hypot(across) < size
+                || patterns & 2 != 0 && (radius - inner).abs() < width
+                || patterns & 4 != 0 && (across - centre / 2.0).abs() < 0.03;
+            dies.push(match (radius <= 1.0, fails) {
+                (false, _) => 0,
+                (true, false) => 1,
+                (true, true) => 2,
+            });
+        }
+    }
+    dies
+}
+
+/// The test's wafers: rows, columns, dies.
+fn wafers() -> Vec<(u16, u16, Vec<u8>)> {
+    let mut random = Rng::with_seed(20);
+    let squares = std::iter::repeat_n((52, 52), SQUARE);
+    let mut wafers: Vec<_> = GRIDS
+        .into_iter()
+        .chain(squares)
+        .map(|(rows, cols)| (rows, cols, wafer(rows, cols, &mut random)))
+        .collect();
+    // No die at all, and every die failing.
+    wafers.push((52, 52, vec![0; 52 * 52]));
+    wafers.push((52, 52, vec![2; 52 * 52]));
+    wafers
+}
+
+fn board_equals_host(machine: &str) {
+    if skipped() {
+        return;
+    }
+    let file = root().join("models/light-int8.lw");
+    let image = fs::read(&file).unwrap();
+    let model = Model::new_checked(&image).unwrap();
+    let mut arena = vec![0i8; model.header().arena_bytes as usize];
+    let mut engine = FixedEngine::new(model, &mut arena).unwrap();
+
+    let (_emulator, mut board) =
+        Emulator::boot(&options(machine, machine), BoardOptions::default()).unwrap();
+    assert_eq!(board.facts().board, machine);
+    assert_eq!(
+        board.facts().model,
+        (&engine.model().facts()).into(),
+        "the firmware holds another model than {}; run: cargo xtask firmware",
+        file.display()
+    );
+
+    let wafers = wafers();
+    assert!(wafers.len() >= 20);
+    let mut instructions = Vec::new();
+    let mut deepest = 0;
+    for (at, (rows, cols, dies)) in wafers.iter().enumerate() {
+        let what = format!("wafer {at} of {rows}×{cols} dies");
+        let mut packed = vec![0; DieMap::packed_len(*rows, *cols).unwrap()];
+        let map = DieMap::pack(*rows, *cols, dies, &mut packed).unwrap();
+        let mut mask = Mask::new();
+        let expected = engine.infer(&map, &mut mask);
+        let report = board
+            .classify(&map)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(report.class, expected.class, "{what}");
+        assert_eq!(report.raw_scores, expected.scores, "{what}");
+        assert_eq!(report.logits, expected.logits, "{what}");
+        assert_eq!(report.embedding[..], expected.embedding[..], "{what}");
+        assert!(report.mask == mask, "{what}: the masks differ");
+        assert_eq!(report.scores.len(), CLASS_COUNT);
+        instructions.push(report.instructions.expect("QEMU's -icount is on"));
+        let statistics = board.statistics().unwrap();
+        assert!(statistics.stack_max >= deepest);
+        deepest = statistics.stack_max;
+    }
+
+    let (least, most) = (
+        *instructions.iter().min().unwrap(),
+        *instructions.iter().max().unwrap(),
+    );
+    eprintln!("{machine}: {least} to {most} instructions, {deepest} bytes of stack");
+    // Work hardly depends on the wafer.
+    assert!(least > 50_000_000 && most - least < least / 4);
+
+    let statistics = board.statistics().unwrap();
+    assert_eq!(statistics.wafers as usize, wafers.len());
+    assert!(statistics.requests as usize > 5 * wafers.len());
+    assert!((500..15 * 1024).contains(&statistics.stack_max));
+    assert!(statistics.uptime_ms > 0);
+    let faults = [
+        statistics.truncated,
+        statistics.oversized,
+        statistics.corrupted,
+        statistics.malformed,
+        statistics.overruns,
+        statistics.refused,
+    ];
+    assert_eq!(faults, [0; 6]);
+}
+
+#[test]
+fn mps2_an500_equals_the_host() {
+    board_equals_host("mps2-an500");
+}
+
+#[test]
+fn mps2_an386_equals_the_host() {
+    board_equals_host("mps2-an386");
+}
