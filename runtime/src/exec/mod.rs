@@ -139,6 +139,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.state_rows = [usize::MAX; 3];
         memory.sums = [0; MAX_CHANNELS];
+        memory.logits = [0; CLASS_COUNT];
         memory.embedding.clear();
         plan::walk(model.layers(), |at, row, _| {
             memory.produce(model, at, row, map, mask)

@@ -107,7 +107,8 @@ pub fn minimum_rings(layers: &[Layer]) -> [u16; MAX_LAYERS] {
     rings
 }
 
-/// Proves that every ring holds the rows its readers need.
+/// Proves that every ring holds the rows its readers need, and that the class head sees all of its
+/// input.
 pub fn check_rings(layers: &[Layer]) -> Result<(), ModelError> {
     let needed = minimum_rings(layers);
     for (at, (layer, needed)) in layers.iter().zip(needed).enumerate() {
@@ -115,7 +116,13 @@ pub fn check_rings(layers: &[Layer]) -> Result<(), ModelError> {
             return Err(ModelError::Ring(at));
         }
     }
-    Ok(())
+    let is_class_head = |at: usize| layers.get(at).is_some_and(|l| l.op == Op::ClassHead);
+    let (mut seen, mut height) = (0, 0);
+    walk(layers, |at, _, _| seen += u16::from(is_class_head(at)));
+    for layer in layers.iter().filter(|l| l.op == Op::ClassHead) {
+        height = layer.height;
+    }
+    (seen == height).then_some(()).ok_or(ModelError::Heads)
 }
 
 /// Where things lie in the arena.

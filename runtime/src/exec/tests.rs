@@ -4,7 +4,7 @@ use std::vec::Vec;
 use std::{string::ToString, vec};
 
 use super::*;
-use crate::model::writer::{LayerSpec, ModelSpec, write};
+use crate::model::writer::{LayerSpec, ModelSpec, WriteError, write};
 use crate::model::{IMAGE, ModelError, NONE};
 use crate::wafer::{PALETTE, source_index};
 
@@ -351,6 +351,31 @@ fn damaged_images_are_refused_by_name() {
         bytes[at] ^= 1 << random.below(8);
         Model::new_checked(&bytes).unwrap_err();
     }
+    // A class head on a layer that the mask does not need would never see its input.
+    let mut aside = spec.clone();
+    let head = aside
+        .layers
+        .iter()
+        .position(|l| l.op == Op::ClassHead)
+        .unwrap();
+    let mut extra = aside.layers[head - 1].clone();
+    extra.inputs = [head as u8 - 2, NONE];
+    aside.layers[head].inputs[0] = head as u8;
+    aside.layers.insert(head, extra);
+    for layer in &mut aside.layers[head + 2..] {
+        for input in layer
+            .inputs
+            .iter_mut()
+            .filter(|i| (head as u8..IMAGE).contains(i))
+        {
+            *input += 1;
+        }
+    }
+    assert_eq!(
+        write(&aside, &map),
+        Err(WriteError::Model(ModelError::Heads))
+    );
+
     let mut long = image.clone();
     long.push(0);
     assert!(matches!(refuse(&long), ModelError::Length { .. }));

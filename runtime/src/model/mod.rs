@@ -130,7 +130,8 @@ pub enum ModelError {
     Quantization(usize),
     /// A layer's accumulator could overflow 32 bits.
     Overflow(usize),
-    /// There is not exactly one mask head and one class head.
+    /// There is not exactly one mask head and one class head, or the mask head does not need all that
+    /// the class head reads.
     Heads,
     /// A layer keeps fewer rows than its readers need.
     Ring(usize),
@@ -172,7 +173,7 @@ impl fmt::Display for ModelError {
             Self::Overflow(l) => write!(f, "layer {l}: its accumulator could overflow 32 bits"),
             Self::Heads => write!(
                 f,
-                "the model needs exactly one mask head and one class head"
+                "the model needs one mask head and one class head on its way"
             ),
             Self::Ring(l) => write!(f, "layer {l}: it keeps fewer rows than its readers need"),
             Self::Arena { expected, found } => {
