@@ -12,6 +12,7 @@
     not(any(test, feature = "npz", feature = "synth", feature = "writer")),
     no_std
 )]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
