@@ -2,11 +2,12 @@
 
 use core::fmt::Write as _;
 
+use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, Write};
 use heapless::String;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::{Model, ModelFacts, Rounding};
+use lightwafer_runtime::exec::{EngineError, FixedEngine};
+use lightwafer_runtime::model::{Model, ModelError, ModelFacts, Rounding};
 use lightwafer_runtime::serial::frame::MAX_TEXT;
 use lightwafer_runtime::serial::message::ResetCause;
 use lightwafer_runtime::serial::{Platform, Station, StationMemory};
@@ -137,27 +138,23 @@ impl Platform for BoardPlatform {
 }
 
 /// The engine of a board: the model's, or one that says why there is none.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, and nowhere to box it"
-)]
 enum BoardEngine {
-    Runs(FixedEngine<'static, 'static>),
+    Runs(&'static mut FixedEngine<'static, 'static>),
     Refuses(String<MAX_TEXT>),
 }
 
 impl BoardEngine {
     fn new(image: &'static [u8], arena: &'static mut [i8]) -> Self {
         let given = arena.len();
-        let model = match Model::new_checked(image) {
+        let model = match check(image) {
             Ok(model) => model,
             Err(error) => {
                 log!(error, "no model: {}", Shown(&error));
                 return Self::refuse(format_args!("none: {error}"));
             }
         };
-        match FixedEngine::new(model, arena) {
-            Ok(engine) => {
+        match start(model, arena) {
+            Ok(Some(engine)) => {
                 let facts = engine.facts();
                 log!(
                     info,
@@ -170,6 +167,7 @@ impl BoardEngine {
                 );
                 Self::Runs(engine)
             }
+            Ok(None) => Self::refuse(format_args!("none: there is an engine already")),
             Err(error) => {
                 log!(error, "no engine: {}", Shown(&error));
                 Self::refuse(format_args!("none: {error}"))
@@ -183,6 +181,24 @@ impl BoardEngine {
         let _ = text.write_fmt(reason);
         Self::Refuses(text)
     }
+}
+
+// Each by itself and the engine in a static: what they take of the stack is free again before the next
+// needs it, and before the first inference.
+
+#[inline(never)]
+fn check(image: &'static [u8]) -> Result<Model<'static>, ModelError> {
+    Model::new_checked(image)
+}
+
+/// `None` the second time.
+#[inline(never)]
+fn start(
+    model: Model<'static>,
+    arena: &'static mut [i8],
+) -> Result<Option<&'static mut FixedEngine<'static, 'static>>, EngineError> {
+    let engine = FixedEngine::new(model, arena)?;
+    Ok(singleton!(: FixedEngine<'static, 'static> = engine))
 }
 
 impl Engine for BoardEngine {

@@ -26,10 +26,12 @@ fn main() -> ! {
     let Some(peripherals) = mps2::Peripherals::take() else {
         reset::restart()
     };
-    let arena = &raw mut ARENA.0;
     // SAFETY: main runs once, and nothing else names ARENA.
     #[allow(unsafe_code)]
-    let arena = unsafe { &mut *arena };
+    let arena = unsafe {
+        let arena = &raw mut ARENA.0;
+        &mut *arena
+    };
     let board = Board {
         name: env!("CARGO_PKG_NAME"),
         line: peripherals.line,
