@@ -159,7 +159,7 @@ impl Student {
                 x = if i < 3 {
                     x.max_pool2d_default(2)
                 } else {
-                    x.avg_pool2d_default(2)
+                    mean_pool(&x)
                 };
             }
         }

@@ -3,17 +3,15 @@
 //! Everything random in a step (order, symmetries, dropout) is a function of the seed and the step's
 //! number, so that the state to resume from is the weights, the moments and two counters.
 
-use std::fs::{self, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::batch::{Source, random_symmetries};
 use crate::checkpoint::{self, Checkpoint, Info};
@@ -21,6 +19,7 @@ use crate::data::{Data, Protocol, Random};
 use crate::eval::evaluate;
 use crate::metrics::Report;
 use crate::optim::{AdamW, Schedule};
+use crate::progress::{Log, Meter, Progress};
 use crate::student::{ARCHITECTURE, Student};
 use crate::{loss, native};
 
@@ -119,6 +118,10 @@ struct State {
     /// Stage, and steps done in it.
     stage: usize,
     step: u64,
+    /// Epochs done in it.
+    epochs: f64,
+    /// The step of the last validation in it; 0 before the first.
+    validated: u64,
     /// Steps of each optimizer.
     optimizer_steps: [u64; 2],
     /// Best validation accuracy at the size of this stage.
@@ -187,6 +190,8 @@ impl Run {
             settings,
             stage: 0,
             step: 0,
+            epochs: 0.0,
+            validated: 0,
             optimizer_steps: [0; 2],
             best: None,
             metrics: Default::default(),
@@ -273,7 +278,7 @@ impl Run {
                 return Ok(End::Stopped);
             }
             self.state.stage += 1;
-            self.state.step = 0;
+            (self.state.step, self.state.epochs, self.state.validated) = (0, 0.0, 0);
             self.save()?;
         }
         log.line(&json!({ "event": "finished" }))?;
@@ -302,11 +307,26 @@ impl Run {
         let mut saved = Instant::now();
         let mut meter = Meter::new();
 
-        while self.state.step < steps {
+        loop {
+            let step = self.state.step;
+            let epoch_ends = step > 0 && (step.is_multiple_of(per_epoch) || step == steps);
+            if epoch_ends && self.state.validated != step {
+                bar.message("validating");
+                // Saved first: stopping in the validation loses nothing.
+                self.save()?;
+                match evaluate(&self.student, source, &data.val, stage.size, 0, true, stop) {
+                    None => return Ok(End::Stopped),
+                    Some(report) => self.validated(stage.size, &report, log, &bar)?,
+                }
+                meter.restart();
+                saved = Instant::now();
+            }
+            if step >= steps {
+                break;
+            }
             if stop() {
                 return Ok(End::Stopped);
             }
-            let step = self.state.step;
             let (epoch, at) = (step / per_epoch, (step % per_epoch) as usize);
             if order.0 != epoch {
                 let mut wafers = data.train.clone();
@@ -339,6 +359,7 @@ impl Run {
                 .iter_mut()
                 .for_each(|optimizer| optimizer.step(rate));
             self.state.step += 1;
+            self.state.epochs = self.state.step as f64 / per_epoch as f64;
 
             let right = output
                 .logits
@@ -363,17 +384,7 @@ impl Run {
                 bar.line(&meter, self.state.step, steps, stage.size);
                 meter.restart();
             }
-            if self.state.step.is_multiple_of(per_epoch) || self.state.step == steps {
-                bar.message("validating");
-                // The epoch is saved first: stopping in the validation loses nothing.
-                self.save()?;
-                match evaluate(&self.student, source, &data.val, stage.size, 0, true, stop) {
-                    None => return Ok(End::Stopped),
-                    Some(report) => self.validated(stage.size, &report, log, &bar)?,
-                }
-                meter.restart();
-                saved = Instant::now();
-            } else if saved.elapsed() > SAVE_EVERY {
+            if saved.elapsed() > SAVE_EVERY {
                 self.save()?;
                 saved = Instant::now();
             }
@@ -388,6 +399,7 @@ impl Run {
         log: &mut Log,
         bar: &Progress,
     ) -> Result<()> {
+        self.state.validated = self.state.step;
         bar.say(&format!("validation at {size}×{size}: {}", report.line()));
         self.state.metrics = [
             ("val_size".to_owned(), size as f64),
@@ -403,9 +415,11 @@ impl Run {
             "event": "validation", "size": size, "step": self.state.step,
             "epochs": self.epochs(), "metrics": self.state.metrics,
         }))?;
-        let better = self.state.best.is_none_or(|(best_size, best)| {
-            size > best_size || (size == best_size && report.accuracy > best)
-        });
+        // Without validation wafers the latest weights are the best known.
+        let better = report.wafers == 0
+            || self.state.best.is_none_or(|(best_size, best)| {
+                size > best_size || (size == best_size && report.accuracy > best)
+            });
         if better {
             self.state.best = Some((size, report.accuracy));
             let tensors = checkpoint::tensors(&self.student.vars);
@@ -414,24 +428,20 @@ impl Run {
         self.save()
     }
 
-    /// Epochs done, all stages together, as far as whole stages and steps say.
+    /// Epochs done, all stages together.
     fn epochs(&self) -> f64 {
-        let stages = &self.state.settings.stages;
-        stages
-            .iter()
-            .take(self.state.stage)
-            .map(|stage| stage.epochs)
-            .sum::<f64>()
-            + if self.state.step > 0 {
-                stages.get(self.state.stage).map_or(0.0, |s| s.epochs)
-            } else {
-                0.0
-            }
+        let done = self.state.settings.stages.iter().take(self.state.stage);
+        done.map(|stage| stage.epochs).sum::<f64>() + self.state.epochs
     }
 
     fn info(&self, run: Option<String>) -> Info {
         let stages = &self.state.settings.stages;
-        let stage = stages.get(self.state.stage).or(stages.last());
+        // Between stages, the one just done.
+        let at = self
+            .state
+            .stage
+            .saturating_sub(usize::from(self.state.step == 0));
+        let stage = stages.get(at);
         Info {
             architecture: ARCHITECTURE.into(),
             size: stage.map_or(0, |stage| stage.size),
@@ -457,130 +467,5 @@ impl Run {
         }
         let state = serde_json::to_string(&self.state)?;
         checkpoint::save(&Self::last(&self.out), &tensors, &self.info(Some(state)))
-    }
-}
-
-/// Running means of the last steps.
-struct Meter {
-    class_loss: f64,
-    mask_loss: Option<f64>,
-    accuracy: f64,
-    seen: usize,
-    images: usize,
-    since: Instant,
-}
-
-impl Meter {
-    fn new() -> Self {
-        let since = Instant::now();
-        Self {
-            class_loss: 0.0,
-            mask_loss: None,
-            accuracy: 0.0,
-            seen: 0,
-            images: 0,
-            since,
-        }
-    }
-
-    fn restart(&mut self) {
-        (self.seen, self.images, self.since) = (0, 0, Instant::now());
-    }
-
-    fn add(&mut self, batch: usize, class: &Tensor, mask: Option<&Tensor>, right: &Tensor) {
-        self.seen += 1;
-        self.images += batch;
-        let share = 1.0 / self.seen.min(50) as f64;
-        let accuracy = right.double_value(&[]) / batch as f64;
-        self.class_loss += share * (class.double_value(&[]) - self.class_loss);
-        self.accuracy += share * (accuracy - self.accuracy);
-        if let Some(mask) = mask {
-            self.mask_loss = Some(mask.double_value(&[]));
-        }
-    }
-
-    fn speed(&self) -> f64 {
-        self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-9)
-    }
-
-    fn words(&self) -> String {
-        let mask = self
-            .mask_loss
-            .map_or("-".into(), |loss| format!("{loss:.4}"));
-        format!(
-            "{:.0} img/s, class loss {:.4}, mask loss {mask}, accuracy {:.1} %",
-            self.speed(),
-            self.class_loss,
-            100.0 * self.accuracy
-        )
-    }
-}
-
-/// A bar on a terminal; plain lines elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn new(steps: u64, done: u64, size: i64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let template = "{prefix} {wide_bar} {pos}/{len} {eta} {msg}";
-            let style = ProgressStyle::with_template(template);
-            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = ProgressBar::new(steps)
-                .with_style(style)
-                .with_prefix(format!("{size}×{size}"));
-            bar.set_position(done);
-            bar
-        });
-        Self { bar }
-    }
-
-    fn show(&self, step: u64, meter: &Meter) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(step);
-            bar.set_message(meter.words());
-        }
-    }
-
-    fn message(&self, text: &'static str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(text);
-        }
-    }
-
-    fn line(&self, meter: &Meter, step: u64, steps: u64, size: i64) {
-        if self.bar.is_none() {
-            eprintln!("{size}×{size} step {step}/{steps}: {}", meter.words());
-        }
-    }
-
-    fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
-        }
-    }
-}
-
-/// `log.jsonl`: one JSON object a line.
-struct Log {
-    file: fs::File,
-    path: PathBuf,
-}
-
-impl Log {
-    fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self {
-            file,
-            path: path.into(),
-        })
-    }
-
-    fn line(&mut self, value: &serde_json::Value) -> Result<()> {
-        writeln!(self.file, "{value}")
-            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

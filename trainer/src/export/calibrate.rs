@@ -24,7 +24,10 @@ pub struct Affine {
 
 impl Affine {
     /// The image's: 0 and 1 are exact.
-    pub const IMAGE: Self = Self { scale: 1.0 / 255.0, zero_point: -128 };
+    pub const IMAGE: Self = Self {
+        scale: 1.0 / 255.0,
+        zero_point: -128,
+    };
 
     /// Covers `low`…`high`, widened to contain zero.
     pub fn covering(low: f64, high: f64) -> Self {
@@ -69,9 +72,16 @@ pub fn calibrate(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<Value, 
             let _ = student.forward(images, |value, x| {
                 let (low, high) = widened(extremes[&value]);
                 // Index by hand: torch's histc has no 64-bit counts.
-                let at = ((x - low) * (BINS as f64 / (high - low))).floor().clamp(0.0, BINS as f64 - 1.0);
-                let counts = at.to_kind(Kind::Int64).flatten(0, -1).bincount::<Tensor>(None, BINS);
-                let sum = histograms.remove(&value).map_or_else(|| counts.shallow_clone(), |h| h + &counts);
+                let at = ((x - low) * (BINS as f64 / (high - low)))
+                    .floor()
+                    .clamp(0.0, BINS as f64 - 1.0);
+                let counts = at
+                    .to_kind(Kind::Int64)
+                    .flatten(0, -1)
+                    .bincount::<Tensor>(None, BINS);
+                let sum = histograms
+                    .remove(&value)
+                    .map_or_else(|| counts.shallow_clone(), |h| h + &counts);
                 histograms.insert(value, sum);
             });
         }
@@ -100,7 +110,10 @@ fn choose(counts: &[i64], extremes: (f64, f64)) -> Choice {
         })
         .collect();
     let error = |affine: Affine| -> f64 {
-        points.iter().map(|(x, n)| n * (x - affine.round_trip(*x)).powi(2)).sum()
+        points
+            .iter()
+            .map(|(x, n)| n * (x - affine.round_trip(*x)).powi(2))
+            .sum()
     };
     let candidates = (20..=CANDIDATES).map(|i| f64::from(i) / f64::from(CANDIDATES));
     let best = candidates
@@ -109,7 +122,11 @@ fn choose(counts: &[i64], extremes: (f64, f64)) -> Choice {
         .min_by(|a, b| a.0.total_cmp(&b.0));
     let (noise, affine) = best.unwrap_or((0.0, Affine::covering(low, high)));
     let signal: f64 = points.iter().map(|(x, n)| n * x * x).sum();
-    Choice { affine, extremes, sqnr_db: 10.0 * (signal / noise.max(1e-30)).log10() }
+    Choice {
+        affine,
+        extremes,
+        sqnr_db: 10.0 * (signal / noise.max(1e-30)).log10(),
+    }
 }
 
 #[cfg(test)]

@@ -73,13 +73,22 @@ impl FoldedStudent {
     /// Names the tensor that is missing or has another shape than the student's.
     pub fn new(tensors: &HashMap<String, Tensor>) -> Result<Self> {
         let get = |name: String| -> Result<Tensor> {
-            let tensor = tensors.get(&name).with_context(|| format!("no tensor {name}"))?;
-            Ok(tensor.to_kind(Kind::Float).to_device(tch::Device::Cpu).contiguous().detach())
+            let tensor = tensors
+                .get(&name)
+                .with_context(|| format!("no tensor {name}"))?;
+            Ok(tensor
+                .to_kind(Kind::Float)
+                .to_device(tch::Device::Cpu)
+                .contiguous()
+                .detach())
         };
         let shaped = |name: String, shape: &[i64]| -> Result<Tensor> {
             let tensor = get(name.clone())?;
             let found = tensor.size();
-            ensure!(found == shape, "{name} has shape {found:?}, the student's is {shape:?}");
+            ensure!(
+                found == shape,
+                "{name} has shape {found:?}, the student's is {shape:?}"
+            );
             Ok(tensor)
         };
         let normalized = |weight: Tensor, bn: &str| -> Result<Folded> {
@@ -88,7 +97,10 @@ impl FoldedStudent {
             let (gain, shift) = (part("weight")?, part("bias")?);
             let (mean, variance) = (part("running_mean")?, part("running_var")?);
             let gain = gain / (variance + EPSILON).sqrt();
-            Ok(Folded { weight: weight * gain.view([-1, 1, 1, 1]), bias: shift - mean * gain })
+            Ok(Folded {
+                weight: weight * gain.view([-1, 1, 1, 1]),
+                bias: shift - mean * gain,
+            })
         };
         let block = |p: &str, first: &str, kernel: i64, ci: i64, co: i64| -> Result<FoldedBlock> {
             let weight = shaped(format!("{p}.{first}.weight"), &[co, ci, kernel, kernel])?;
@@ -96,7 +108,10 @@ impl FoldedStudent {
             let pointwise = shaped(format!("{p}.pointwise.weight"), &[co, co, 1, 1])?;
             Ok(FoldedBlock {
                 first: normalized(weight, &format!("{p}.bn1"))?,
-                depthwise: Folded { bias: Tensor::zeros([co], (Kind::Float, depthwise.device())), weight: depthwise },
+                depthwise: Folded {
+                    bias: Tensor::zeros([co], (Kind::Float, depthwise.device())),
+                    weight: depthwise,
+                },
                 pointwise: normalized(pointwise, &format!("{p}.bn2"))?,
             })
         };
@@ -134,11 +149,22 @@ impl FoldedStudent {
 
     /// Runs images (B, 3, 224, 224) and shows every value that is quantized; gives class logits
     /// (B, 38) and mask logits (B, 1, 224, 224).
-    pub fn forward(&self, image: &Tensor, mut look: impl FnMut(Value, &Tensor)) -> (Tensor, Tensor) {
+    pub fn forward(
+        &self,
+        image: &Tensor,
+        mut look: impl FnMut(Value, &Tensor),
+    ) -> (Tensor, Tensor) {
         let conv = |x: &Tensor, f: &Folded| {
             let kernel = f.weight.size()[2];
             let groups = x.size()[1] / f.weight.size()[1];
-            x.conv2d(&f.weight, Some(&f.bias), [1, 1], [kernel / 2; 2], [1, 1], groups)
+            x.conv2d(
+                &f.weight,
+                Some(&f.bias),
+                [1, 1],
+                [kernel / 2; 2],
+                [1, 1],
+                groups,
+            )
         };
         let mut x = image.shallow_clone();
         let mut skips = Vec::new();
@@ -151,7 +177,11 @@ impl FoldedStudent {
             look(Value::Skip(i), &x);
             if i < 4 {
                 skips.push(x.shallow_clone());
-                x = if i < 3 { x.max_pool2d_default(2) } else { mean_pool(&x) };
+                x = if i < 3 {
+                    x.max_pool2d_default(2)
+                } else {
+                    mean_pool(&x)
+                };
             }
         }
         let embedding = x.mean_dim([2i64, 3].as_slice(), false, None);
@@ -160,7 +190,15 @@ impl FoldedStudent {
         let logits = embedding.matmul(&head.weight.tr()) + &head.bias;
         for (i, (up, block)) in self.up.iter().zip(&self.decoder).enumerate() {
             let level = 3 - i;
-            x = x.conv_transpose2d(&up.weight, Some(&up.bias), [2, 2], [0, 0], [0, 0], 1, [1, 1]);
+            x = x.conv_transpose2d(
+                &up.weight,
+                Some(&up.bias),
+                [2, 2],
+                [0, 0],
+                [0, 0],
+                1,
+                [1, 1],
+            );
             look(Value::Skip(level), &x);
             x = conv(&Tensor::cat(&[&x, &skips[level]], 1), &block.first).relu_();
             look(Value::DecoderFirst(i), &x);

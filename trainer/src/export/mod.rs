@@ -1,9 +1,11 @@
 //! `trainer export --int8`: a checkpoint becomes the model image that a board runs.
 //!
-//! Folds batch normalization ([`fold`]), chooses ranges on training maps ([`calibrate`]), quantizes
-//! ([`quantize`]) and writes with the runtime's own writer, which proves the image before it is written.
+//! Folds batch normalization ([`fold`]), evens out channels ([`equalize`]), chooses ranges on training
+//! maps ([`calibrate`]), quantizes ([`quantize`]) and writes with the runtime's own writer, which proves
+//! the image before it is written.
 
 pub mod calibrate;
+pub mod equalize;
 pub mod fold;
 pub mod quantize;
 
@@ -40,10 +42,16 @@ pub fn export_int8(
     name: &str,
     created: &str,
 ) -> Result<Exported> {
-    let student = FoldedStudent::new(tensors).context("the checkpoint is not a student's")?;
+    let mut student = FoldedStudent::new(tensors).context("the checkpoint is not a student's")?;
+    equalize::equalize(&mut student, batches);
     let choices = calibrate::calibrate(&student, batches);
     let layers = quantize::layers(&student, &choices)?;
-    let spec = ModelSpec { name: name.into(), created: created.into(), parameters, layers };
+    let spec = ModelSpec {
+        name: name.into(),
+        created: created.into(),
+        parameters,
+        layers,
+    };
     let image = write(&spec, golden).context("the quantized network cannot be written")?;
     let mut choices: Vec<_> = choices.into_iter().collect();
     choices.sort_by_key(|(value, _)| order(*value));

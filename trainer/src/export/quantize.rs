@@ -55,17 +55,27 @@ fn quantize(layer: &Folded, axis: usize, input_scale: f64) -> Result<Quantized> 
             .enumerate()
             .map(|(at, w)| round(w / scales[channel(at)]).clamp(-127.0, 127.0) as i8)
             .collect(),
-        bias: bias.iter().zip(&scales).map(|(b, s)| round(b / (s * input_scale)) as i32).collect(),
+        bias: bias
+            .iter()
+            .zip(&scales)
+            .map(|(b, s)| round(b / (s * input_scale)) as i32)
+            .collect(),
         scales,
     })
 }
 
 /// The smallest shift with which every multiplier is below 2^31, and those multipliers.
 fn multipliers(real: &[f64]) -> (u8, Vec<i32>) {
-    let fits = |shift: i32| real.iter().all(|m| m * TWO_32 / 2f64.powi(shift) < 2_147_483_647.0);
+    let fits = |shift: i32| {
+        real.iter()
+            .all(|m| m * TWO_32 / 2f64.powi(shift) < 2_147_483_647.0)
+    };
     let shift = (0..30).find(|s| fits(*s)).unwrap_or(30);
     let scale = TWO_32 / 2f64.powi(shift);
-    (shift as u8, real.iter().map(|m| (m * scale).round() as i32).collect())
+    (
+        shift as u8,
+        real.iter().map(|m| (m * scale).round() as i32).collect(),
+    )
 }
 
 /// Builds layers one after the other.
@@ -78,11 +88,18 @@ struct Builder<'c> {
 
 impl Builder<'_> {
     fn affine(&self, value: Value) -> Result<Affine> {
-        Ok(self.choices.get(&value).with_context(|| format!("{value:?} was not calibrated"))?.affine)
+        Ok(self
+            .choices
+            .get(&value)
+            .with_context(|| format!("{value:?} was not calibrated"))?
+            .affine)
     }
 
     fn input(&self, at: u8) -> Affine {
-        self.outputs.get(usize::from(at)).copied().unwrap_or(Affine::IMAGE)
+        self.outputs
+            .get(usize::from(at))
+            .copied()
+            .unwrap_or(Affine::IMAGE)
     }
 
     #[allow(clippy::too_many_arguments, reason = "one layer's facts")]
@@ -98,7 +115,11 @@ impl Builder<'_> {
         let axis = usize::from(op == Op::TransposedConv2x2);
         let input = self.input(inputs[0]);
         let q = quantize(layer, axis, input.scale)?;
-        let real: Vec<f64> = q.scales.iter().map(|s| s * input.scale / output.scale).collect();
+        let real: Vec<f64> = q
+            .scales
+            .iter()
+            .map(|s| s * input.scale / output.scale)
+            .collect();
         let (shift, multipliers) = multipliers(&real);
         self.push(
             LayerSpec {
@@ -143,7 +164,11 @@ impl Builder<'_> {
     fn class_head(&mut self, from: u8, size: u16, layer: &Folded) -> Result<u8> {
         let (input, embedding) = (self.input(from), self.affine(Value::Embedding)?);
         let q = quantize(layer, 0, embedding.scale)?;
-        let real: Vec<f64> = q.scales.iter().map(|s| s * embedding.scale * LOGIT_UNITS).collect();
+        let real: Vec<f64> = q
+            .scales
+            .iter()
+            .map(|s| s * embedding.scale * LOGIT_UNITS)
+            .collect();
         let (shift, multipliers) = multipliers(&real);
         let pixels = f64::from(size) * f64::from(size);
         self.push(
@@ -177,17 +202,39 @@ impl Builder<'_> {
 /// # Errors
 /// A value that was not calibrated.
 pub fn layers(student: &FoldedStudent, choices: &HashMap<Value, Choice>) -> Result<Vec<LayerSpec>> {
-    let mut net = Builder { choices, layers: vec![], outputs: vec![] };
+    let mut net = Builder {
+        choices,
+        layers: vec![],
+        outputs: vec![],
+    };
     let mut size = lightwafer_runtime::wafer::IMAGE_SIZE as u16;
     let (mut from, mut skips) = (IMAGE, vec![]);
     for (i, block) in student.encoder.iter().enumerate() {
-        let op = if i == 0 { Op::ImageConv3x3 } else { Op::Conv3x3 };
+        let op = if i == 0 {
+            Op::ImageConv3x3
+        } else {
+            Op::Conv3x3
+        };
         let first = net.affine(Value::EncoderFirst(i))?;
         let depthwise = net.affine(Value::EncoderDepthwise(i))?;
         let output = net.affine(Value::Skip(i))?;
         from = net.convolution(op, [from, NONE], size, &block.first, first, true)?;
-        from = net.convolution(Op::Depthwise3x3, [from, NONE], size, &block.depthwise, depthwise, false)?;
-        from = net.convolution(Op::Pointwise, [from, NONE], size, &block.pointwise, output, true)?;
+        from = net.convolution(
+            Op::Depthwise3x3,
+            [from, NONE],
+            size,
+            &block.depthwise,
+            depthwise,
+            false,
+        )?;
+        from = net.convolution(
+            Op::Pointwise,
+            [from, NONE],
+            size,
+            &block.pointwise,
+            output,
+            true,
+        )?;
         if i < 4 {
             skips.push(from);
             size /= 2;
@@ -204,12 +251,43 @@ pub fn layers(student: &FoldedStudent, choices: &HashMap<Value, Choice>) -> Resu
         let depthwise = net.affine(Value::DecoderDepthwise(i))?;
         let output = net.affine(Value::DecoderOutput(i))?;
         from = net.convolution(Op::TransposedConv2x2, [from, NONE], size, up, skip, false)?;
-        from = net.convolution(Op::Pointwise, [from, skips[level]], size, &block.first, first, true)?;
-        from = net.convolution(Op::Depthwise3x3, [from, NONE], size, &block.depthwise, depthwise, false)?;
-        from = net.convolution(Op::Pointwise, [from, NONE], size, &block.pointwise, output, true)?;
+        from = net.convolution(
+            Op::Pointwise,
+            [from, skips[level]],
+            size,
+            &block.first,
+            first,
+            true,
+        )?;
+        from = net.convolution(
+            Op::Depthwise3x3,
+            [from, NONE],
+            size,
+            &block.depthwise,
+            depthwise,
+            false,
+        )?;
+        from = net.convolution(
+            Op::Pointwise,
+            [from, NONE],
+            size,
+            &block.pointwise,
+            output,
+            true,
+        )?;
     }
-    let unit = Affine { scale: 1.0, zero_point: 0 };
-    net.convolution(Op::MaskHead, [from, NONE], size, &student.mask_head, unit, false)?;
+    let unit = Affine {
+        scale: 1.0,
+        zero_point: 0,
+    };
+    net.convolution(
+        Op::MaskHead,
+        [from, NONE],
+        size,
+        &student.mask_head,
+        unit,
+        false,
+    )?;
     if let Some(head) = net.layers.last_mut() {
         // The mask is the accumulator's sign: nothing to requantize.
         head.multipliers.clear();

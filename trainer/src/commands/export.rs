@@ -1,0 +1,192 @@
+//! `trainer export`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use lightwafer_runtime::LOGIT_UNIT;
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::Model;
+use lightwafer_runtime::synth::synthesize;
+use lightwafer_runtime::wafer::{Class, IMAGE_SIZE, Mask};
+use tch::Device;
+use trainer::batch::{Source, random_symmetries};
+use trainer::checkpoint::{Checkpoint, tensors, write_atomically};
+use trainer::data::{Data, Protocol, Random, SPLIT_SEED};
+use trainer::export::{Exported, export_int8};
+use trainer::int8::Grid;
+use trainer::metrics::best;
+use trainer::student::{ARCHITECTURE, Student};
+
+/// Wafers in one calibration pass.
+const BATCH: usize = 16;
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Export the int8 model image that boards run.
+    #[arg(long, required = true)]
+    int8: bool,
+    /// A float checkpoint (.safetensors).
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// Labelled wafer maps in MixedWM38's layout (.npz): ranges are chosen on its training part.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The model image to write (.lw).
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The model's name, as boards report it.
+    #[arg(long, default_value = "lightwafer-light")]
+    name: String,
+    /// Training wafers to choose ranges on.
+    #[arg(long, default_value_t = 384)]
+    calibration: usize,
+    /// Validation wafers to compare the image with the checkpoint on.
+    #[arg(long, default_value_t = 128)]
+    compare: usize,
+    /// Threads; all if not given.
+    #[arg(long)]
+    threads: Option<i32>,
+}
+
+pub fn run(args: ExportArgs) -> Result<()> {
+    if let Some(threads) = args.threads {
+        tch::set_num_threads(threads.max(1));
+    }
+    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let student = Student::new(Device::Cpu);
+    checkpoint.load(&student.vars, ARCHITECTURE)?;
+    let protocol = checkpoint.info.split.unwrap_or(Protocol::Distinct);
+    let data = Data::load(&args.data, protocol)?;
+    ensure!(
+        !data.train.is_empty(),
+        "{}: no training wafers",
+        args.data.display()
+    );
+    eprintln!("{}", data.describe());
+    let source = Source::new(&data, Device::Cpu);
+
+    let mut random = Random::new(&[SPLIT_SEED, 3]);
+    let mut chosen = data.train.clone();
+    random.shuffle(&mut chosen);
+    chosen.truncate(args.calibration.max(1));
+    let batches: Vec<_> = chosen
+        .chunks(BATCH)
+        .map(|wafers| {
+            let symmetries = random_symmetries(&mut random, wafers.len());
+            source.batch(wafers, &symmetries, IMAGE_SIZE as i64).image
+        })
+        .collect();
+
+    // The golden wafer is synthetic: the image then carries nobody's data.
+    let golden = golden();
+    let parameters = u32::try_from(student.parameters().iter().sum::<i64>())?;
+    let tensors = tensors(&student.vars).into_iter().collect();
+    let exported = golden
+        .packed(|map| export_int8(&tensors, parameters, &batches, map, &args.name, &now()?))??;
+    print_choices(&exported);
+    write_atomically(&args.output, &exported.image)?;
+
+    let model = Model::new_checked(&exported.image)?;
+    let header = model.header();
+    println!(
+        "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
+        args.output.display(),
+        exported.image.len(),
+        header.parameters,
+        header.macs,
+        header.arena_bytes
+    );
+    let wafers: Vec<u32> = data.val.iter().copied().take(args.compare).collect();
+    if !wafers.is_empty() {
+        compare(&student, &exported, &data, &source, &wafers)?;
+    }
+    Ok(())
+}
+
+/// A wafer with many patterns, so that every layer has something to do.
+fn golden() -> Grid {
+    let bits = Class::all()
+        .map(Class::patterns)
+        .max_by_key(|bits| bits.count_ones())
+        .unwrap_or(0);
+    let class = Class::from_patterns(bits).unwrap_or(Class::NORMAL);
+    Grid {
+        rows: 52,
+        cols: 52,
+        dies: synthesize(class, 1, 52, 52),
+    }
+}
+
+/// The time in RFC 3339; that of `SOURCE_DATE_EPOCH`, where set, so that exports can be repeated.
+fn now() -> Result<String> {
+    let time = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(seconds) => {
+            let seconds = seconds
+                .parse()
+                .context("SOURCE_DATE_EPOCH is no number of seconds")?;
+            SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+        }
+        Err(_) => SystemTime::now(),
+    };
+    Ok(humantime::format_rfc3339_seconds(time).to_string())
+}
+
+fn print_choices(exported: &Exported) {
+    println!(
+        "{:<22}{:>22}{:>12}{:>12}{:>11}",
+        "tensor", "values", "scale", "zero point", "SQNR"
+    );
+    for (value, choice) in &exported.choices {
+        let (low, high) = choice.extremes;
+        println!(
+            "{:<22}{:>22}{:>12.6}{:>12}{:>8.1} dB",
+            format!("{value:?}"),
+            format!("{low:.3} … {high:.3}"),
+            choice.affine.scale,
+            choice.affine.zero_point,
+            choice.sqnr_db
+        );
+    }
+}
+
+/// Says how far the image's answers are from the checkpoint's.
+fn compare(
+    student: &Student,
+    exported: &Exported,
+    data: &Data,
+    source: &Source,
+    wafers: &[u32],
+) -> Result<()> {
+    let model = Model::new_checked(&exported.image)?;
+    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut engine = FixedEngine::new(model, &mut arena)?;
+    let mut mask = Mask::new();
+    let (mut same, mut pixels, mut square, mut logits) = (0, 0u64, 0.0, 0);
+    for &wafer in wafers {
+        let batch = source.batch(&[wafer], &[0], IMAGE_SIZE as i64);
+        let output = tch::no_grad(|| student.forward(&batch.image, false, true));
+        let float: Vec<f32> = Vec::try_from(output.logits.view([-1]))?;
+        let marked = output.mask.context("the student gave no mask")?.ge(0.0);
+        let marked: Vec<bool> = Vec::try_from(marked.view([-1]))?;
+        let answer = Grid::of(data, wafer).packed(|map| engine.infer(map, &mut mask))?;
+        same += usize::from(usize::from(answer.class.index()) == best(&float));
+        for (at, float) in marked.iter().enumerate() {
+            pixels += u64::from(mask.get(at / IMAGE_SIZE, at % IMAGE_SIZE) == *float);
+        }
+        for (int, float) in answer.logits.iter().zip(&float) {
+            square += f64::from(*int as f32 * LOGIT_UNIT - float).powi(2);
+            logits += 1;
+        }
+    }
+    let all = (wafers.len() * IMAGE_SIZE * IMAGE_SIZE) as f64;
+    println!(
+        "against the checkpoint on {} validation wafers: {same} same classes, {:.4} % same mask pixels, \
+         logits off by {:.3} (root mean square)",
+        wafers.len(),
+        100.0 * pixels as f64 / all,
+        (square / f64::from(logits.max(1))).sqrt()
+    );
+    Ok(())
+}

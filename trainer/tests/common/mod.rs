@@ -1,0 +1,24 @@
+//! Synthetic wafers for the trainer's tests.
+
+use lightwafer_runtime::npz::WaferSet;
+use lightwafer_runtime::synth::synthesize;
+use lightwafer_runtime::wafer::Class;
+use trainer::data::{Data, Protocol};
+
+/// `each` synthetic wafers of each of `classes`.
+pub fn data(classes: &[u8], each: u64) -> Data {
+    let (mut dies, mut labels) = (Vec::new(), Vec::new());
+    for seed in 0..each {
+        for &class in classes {
+            dies.extend(synthesize(Class::new(class).unwrap(), seed, 52, 52));
+            labels.push(class);
+        }
+    }
+    let wafers = WaferSet {
+        rows: 52,
+        cols: 52,
+        dies,
+        labels: None,
+    };
+    Data::split(wafers, labels, Protocol::Distinct)
+}
