@@ -17,6 +17,8 @@ const CENTRE: f64 = 26.0;
 const RADIUS: f64 = 25.58;
 /// Failing dies at random under every defect but Random and Near-full, for 52×52.
 const BACKGROUND: usize = 400;
+/// The same in D+EL+L and D+ER+L.
+const THIN_BACKGROUND: usize = 240;
 
 /// A wafer map of `class`: `rows`×`cols` dies, row-major, 0 no die, 1 pass, 2 fail.
 /// Sides are limited to 1…256.
@@ -34,21 +36,29 @@ pub fn synthesize(class: Class, seed: u64, rows: u16, cols: u16) -> Vec<u8> {
     if has(Pattern::NearFull) {
         return wafer.coarse(Wafer::near_full_field);
     }
+    let edge = has(Pattern::EdgeLoc) || has(Pattern::EdgeRing);
+    // The data set's D+EL+L and D+ER+L: thicker rings on cleaner wafers than its other classes.
+    let thick = has(Pattern::Donut) && has(Pattern::Loc) && edge && !has(Pattern::Scratch);
     let failing = if class == Class::NORMAL {
         wafer.rng.usize(20..300)
+    } else if thick {
+        THIN_BACKGROUND
     } else {
         BACKGROUND
     };
     wafer.background(failing);
     // The hole first: it clears dies.
     if has(Pattern::Donut) {
-        wafer.donut();
+        wafer.donut(thick);
     }
     if has(Pattern::Center) {
         wafer.center();
     }
     if has(Pattern::EdgeLoc) {
-        let extent = 40.0 + 125.0 * (wafer.rng.f64() + wafer.rng.f64());
+        let mut extent = 50.0 + 130.0 * (wafer.rng.f64() + wafer.rng.f64());
+        if class.label() == "EL+L" {
+            extent *= 0.65;
+        }
         wafer.rim(extent.to_radians());
     }
     if has(Pattern::EdgeRing) {
@@ -146,9 +156,13 @@ impl Wafer {
     }
 
     /// A clean hole and around it a ring whose outer edge frays.
-    fn donut(&mut self) {
+    fn donut(&mut self, thick: bool) {
         let (cy, cx) = self.middle();
-        let (hole, width) = (self.between(2.4, 8.6), self.between(2.6, 7.2));
+        let (hole, width) = if thick {
+            (self.between(2.2, 8.0), self.between(3.4, 8.0))
+        } else {
+            (self.between(2.6, 8.8), self.between(2.6, 7.1))
+        };
         let mut rng = self.rng.fork();
         self.paint(|y, x, die| {
             let beyond = (y - cy).hypot(x - cx) - hole;
@@ -163,19 +177,25 @@ impl Wafer {
         });
     }
 
-    /// Failing dies along the rim, thrown at random places of an arc of `extent` radians.
+    /// Failing dies along the rim, over an arc of `extent` radians; its two outer rows are the densest.
     fn rim(&mut self, extent: f64) {
         let start = self.between(0.0, TAU);
-        let density = self.between(1.1, 3.3);
-        let throws = density * 300.0 * extent / TAU * self.scale().max(0.2);
-        for _ in 0..throws as usize {
-            let (angle, radius) = (start + self.between(0.0, extent), self.between(23.7, 25.5));
-            let (sin, cos) = angle.sin_cos();
-            self.fail(
-                (CENTRE + radius * sin).round(),
-                (CENTRE + radius * cos).round(),
-            );
-        }
+        let density = self.between(0.5, 1.6);
+        let mut rng = self.rng.fork();
+        self.paint(|y, x, die| {
+            let radius = (y - CENTRE).hypot(x - CENTRE);
+            let weight = match radius {
+                r if r < 23.0 => return,
+                r if r < 23.5 => 0.04,
+                r if r < 24.5 => 1.0,
+                r if r < 25.0 => 2.6,
+                _ => 2.2,
+            };
+            let angle = ((y - CENTRE).atan2(x - CENTRE) - start).rem_euclid(TAU);
+            if *die == 1 && angle <= extent && rng.f64() > (-density * weight).exp() {
+                *die = 2;
+            }
+        });
     }
 
     /// A bundle of radial strokes between middle and rim.
@@ -259,10 +279,10 @@ impl Wafer {
 
     /// Failure everywhere, here more and there less.
     fn random_field(&mut self) -> Box<dyn Fn(f64, f64) -> f64> {
-        let base = 0.28 + 0.17 * (self.rng.f64() + self.rng.f64());
+        let base = 0.30 + 0.17 * (self.rng.f64() + self.rng.f64());
         let (angle, slope) = (self.between(0.0, TAU), self.between(0.0, 0.22));
         let rim = self.between(-0.05, 0.3);
-        let core = self.between(-0.1, 0.2);
+        let core = self.between(-0.1, 0.3);
         Box::new(move |y, x| {
             let r = y.hypot(x);
             base + slope * (y * angle.sin() + x * angle.cos())
@@ -273,9 +293,9 @@ impl Wafer {
 
     /// Failure nearly everywhere, a side perhaps spared.
     fn near_full_field(&mut self) -> Box<dyn Fn(f64, f64) -> f64> {
-        let base = 1.0 - 0.36 * self.rng.f64().powi(2);
-        let (angle, limit) = (self.between(0.0, TAU), self.between(0.55, 1.3));
-        let spared = self.between(0.1, 0.6);
+        let base = 1.0 - 0.25 * self.rng.f64().powi(2);
+        let (angle, limit) = (self.between(0.0, TAU), self.between(0.35, 1.25));
+        let spared = self.between(0.0, 0.6);
         Box::new(move |y, x| {
             let along = y * angle.sin() + x * angle.cos();
             if along > limit { base * spared } else { base }

@@ -38,24 +38,19 @@ pub struct BoardArgs {
     #[arg(long, value_name = "BOARD", group = "where")]
     pub emulate: Option<String>,
     /// The emulated board's firmware [default: what `cargo xtask firmware` built]
-    #[arg(long, value_name = "ELF", requires = "emulate")]
+    #[arg(long, value_name = "ELF", conflicts_with = "port")]
     pub firmware: Option<PathBuf>,
     /// File for what the emulated firmware logs (defmt frames)
-    #[arg(long, value_name = "FILE", requires = "emulate")]
+    #[arg(long, value_name = "FILE", conflicts_with = "port")]
     pub log: Option<PathBuf>,
-    /// Line speed of the serial port
-    #[arg(
-        long,
-        value_name = "BAUD",
-        default_value_t = 115_200,
-        requires = "port"
-    )]
+    /// Line speed of the serial port [default: 115200]
+    #[arg(long, value_name = "BAUD", conflicts_with = "emulate")]
     #[arg(value_parser = clap::value_parser!(u32).range(300..))]
-    pub baud: u32,
-    /// Longest wait for one inference, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub baud: Option<u32>,
+    /// Longest wait for one inference, in seconds [default: 120]
+    #[arg(long, value_name = "SECONDS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub timeout: u32,
+    pub timeout: Option<u32>,
 }
 
 /// `lightwafer classify`
@@ -67,6 +62,7 @@ pub struct Classify {
     pub inputs: Vec<PathBuf>,
     /// On this machine, with this model file
     #[arg(long, value_name = "MODEL", group = "where")]
+    #[arg(conflicts_with_all = ["firmware", "log", "baud", "timeout"])]
     pub local: Option<PathBuf>,
     #[command(flatten)]
     pub board: BoardArgs,
@@ -86,7 +82,7 @@ pub struct Classify {
     #[arg(long, conflicts_with = "local")]
     pub statistics: bool,
     /// Threads for --local [default: one a core]
-    #[arg(long, value_name = "N", requires = "local")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["port", "emulate"])]
     pub threads: Option<NonZero<usize>>,
 }
 
@@ -96,6 +92,7 @@ pub struct Classify {
 pub struct Info {
     /// A model file
     #[arg(value_name = "MODEL", group = "where")]
+    #[arg(conflicts_with_all = ["firmware", "log", "baud", "timeout"])]
     pub model: Option<PathBuf>,
     #[command(flatten)]
     pub board: BoardArgs,
@@ -162,7 +159,11 @@ mod tests {
         assert!(parse("lightwafer classify a.npz --local m.lw --port p").is_err());
         assert!(parse("lightwafer classify a.npz --local m.lw --statistics").is_err());
         assert!(parse("lightwafer classify a.npz --port p --firmware f").is_err());
+        assert!(parse("lightwafer classify a.npz --local m.lw --baud 9600").is_err());
+        assert!(parse("lightwafer classify a.npz --emulate b --baud 9600").is_err());
+        assert!(parse("lightwafer classify a.npz --emulate b --threads 2").is_err());
         assert!(parse("lightwafer info").is_err());
+        assert!(parse("lightwafer info m.lw --firmware f").is_err());
         assert!(parse("lightwafer info m.lw --port p").is_err());
         parse("lightwafer classify a.npz b.csv --local m.lw --threads 2").unwrap();
         parse("lightwafer classify a.npz --port p --baud 9600 --statistics").unwrap();

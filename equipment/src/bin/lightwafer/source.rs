@@ -23,11 +23,13 @@ pub struct Connection {
 impl Connection {
     /// Opens the board that the arguments name.
     pub fn open(args: &BoardArgs) -> Result<Self> {
-        let options = BoardOptions {
-            baud: args.baud,
-            run_timeout: Duration::from_secs(args.timeout.into()),
-            ..BoardOptions::default()
-        };
+        let mut options = BoardOptions::default();
+        if let Some(baud) = args.baud {
+            options.baud = baud;
+        }
+        if let Some(seconds) = args.timeout {
+            options.run_timeout = Duration::from_secs(seconds.into());
+        }
         if let Some(machine) = &args.emulate {
             let firmware = match &args.firmware {
                 Some(firmware) => firmware.clone(),

@@ -1,0 +1,252 @@
+//! The `lightwafer` command as a user calls it, with the published model on this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use lightwafer_runtime::npz::read_wafers;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/light-int8.lw")
+}
+
+fn lightwafer(folder: &TempDir, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lightwafer"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .output()
+        .unwrap()
+}
+
+/// Classifies with the published model; gives the exit code, stdout and stderr.
+fn classify(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    let model = model();
+    let mut all = vec!["classify", "--local", model.to_str().unwrap()];
+    all.extend(arguments);
+    text(&lightwafer(folder, &all))
+}
+
+fn text(output: &Output) -> (i32, String, String) {
+    let utf8 = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code().unwrap(),
+        utf8(&output.stdout),
+        utf8(&output.stderr),
+    )
+}
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let output = lightwafer(&folder, &["synth", "wafers.npz", "--seed", "3"]);
+    assert!(output.status.success(), "{output:?}");
+    folder
+}
+
+fn lines(stdout: &str) -> Vec<Value> {
+    stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn synthetic_maps_cover_all_classes_and_repeat() {
+    let folder = folder();
+    let file = |name: &str| folder.path().join(name);
+    let set = read_wafers(&file("wafers.npz")).unwrap();
+    assert_eq!((set.len(), set.rows, set.cols), (38, 52, 52));
+    assert_eq!(set.labels, Some((0..38).collect()));
+    let again = [
+        "synth",
+        "again.npz",
+        "--seed",
+        "3",
+        "--per-class",
+        "1",
+        "--grid",
+        "52x52",
+    ];
+    assert!(lightwafer(&folder, &again).status.success());
+    assert_eq!(read_wafers(&file("again.npz")).unwrap(), set);
+    let other = ["synth", "other.npz", "--seed", "4", "--grid", "20x31"];
+    assert!(lightwafer(&folder, &other).status.success());
+    let other = read_wafers(&file("other.npz")).unwrap();
+    assert_eq!((other.rows, other.cols), (20, 31));
+}
+
+#[test]
+fn json_masks_and_pictures_of_every_wafer() {
+    let folder = folder();
+    let arguments = [
+        "wafers.npz",
+        "--limit",
+        "9",
+        "--json",
+        "--masks",
+        "masks.npz",
+        "--pictures",
+        "p",
+    ];
+    let (code, stdout, stderr) = classify(&folder, &arguments);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("9 maps: 9 answered, 0 failed"), "{stderr}");
+    let answers = lines(&stdout);
+    assert_eq!(answers.len(), 9);
+    let masks = read_wafers(&folder.path().join("masks.npz")).unwrap();
+    assert_eq!((masks.len(), masks.rows, masks.cols), (9, 224, 224));
+    for (index, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["index"], index);
+        assert_eq!(answer["map"], index);
+        assert_eq!(answer["input"], "wafers.npz");
+        assert_eq!(answer["truth"], index);
+        assert!(answer["elapsed_ms"].as_f64().unwrap() > 0.0);
+        assert!(answer.get("instructions").is_none());
+        assert!((0.0..=1.0).contains(&answer["mask_dice"].as_f64().unwrap()));
+        let scores: Vec<f64> = answer["scores"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| s.as_f64().unwrap())
+            .collect();
+        assert_eq!(scores.len(), 38);
+        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-4);
+        let class = answer["class"].as_u64().unwrap() as usize;
+        assert!(scores.iter().all(|score| *score <= scores[class]));
+        let label = answer["label"].as_str().unwrap();
+        let picture = folder.path().join(format!("p/{index:04}_{label}.png"));
+        assert!(fs::read(picture).unwrap().starts_with(b"\x89PNG"));
+        // A mask without pixels marks no die; the other way round need not hold.
+        let pixels: u32 = masks
+            .dies(index)
+            .iter()
+            .map(|pixel| u32::from(*pixel))
+            .sum();
+        assert!(pixels > 0 || answer["mask_dies"] == 0);
+    }
+    assert_eq!(fs::read_dir(folder.path().join("p")).unwrap().count(), 9);
+}
+
+#[test]
+fn the_table_is_aligned_and_counts() {
+    let folder = folder();
+    let (code, stdout, stderr) = classify(&folder, &["wafers.npz", "--threads", "2"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let rows: Vec<&str> = stdout.lines().collect();
+    assert_eq!(rows.len(), 1 + 38 + 2);
+    let width = rows[0].chars().count();
+    assert!(
+        rows[..39].iter().all(|row| row.chars().count() == width),
+        "{stdout}"
+    );
+    assert!(
+        rows[40].starts_with("38 maps: 38 answered, 0 failed; accuracy "),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn what_fails_is_named_and_the_rest_is_answered() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("good.csv", "0,1,0\n1;2;1\n0 1 0\n");
+    write("one.csv", "2\n");
+    write("ragged.csv", "0,1\n1\n");
+    write("value.csv", "0,1\n1,7\n");
+    write("broken.npz", "PK nothing");
+    write("map.klarf", "");
+    let inputs = [
+        "good.csv",
+        "ragged.csv",
+        "value.csv",
+        "broken.npz",
+        "none.npz",
+        "map.klarf",
+        "one.csv",
+    ];
+    let (code, stdout, stderr) = classify(&folder, &[&inputs[..], &["--json"]].concat());
+    assert_eq!(code, 1);
+    let answers = lines(&stdout);
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0]["input"], "good.csv");
+    assert_eq!(
+        (&answers[1]["input"], &answers[1]["index"]),
+        (&"one.csv".into(), &1.into())
+    );
+    assert!(answers.iter().all(|answer| answer.get("truth").is_none()));
+    for expected in [
+        "ragged.csv: line 2 has 1 values, the rows before it have 2",
+        "value.csv: line 2, value 2: `7`",
+        "broken.npz: ",
+        "none.npz: ",
+        "map.klarf: unknown kind of file",
+        "2 maps: 2 answered, 0 failed",
+    ] {
+        assert!(stderr.contains(expected), "{expected} not in:\n{stderr}");
+    }
+}
+
+#[test]
+fn exit_codes_of_wrong_usage_and_unreachable_parts() {
+    let folder = folder();
+    let check = |arguments: &[&str], expected: i32, says: &str| {
+        let (code, _, stderr) = text(&lightwafer(&folder, arguments));
+        assert_eq!(code, expected, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+    };
+    check(&[], 2, "Usage");
+    check(&["classify", "wafers.npz"], 2, "--local <MODEL>");
+    check(
+        &["classify", "wafers.npz", "--local", "m", "--port", "p"],
+        2,
+        "cannot be used",
+    );
+    check(&["synth", "x.npz", "--grid", "300"], 2, "1 to 256");
+    check(&["info"], 2, "Usage");
+    check(
+        &["classify", "wafers.npz", "--local", "none.lw"],
+        1,
+        "none.lw",
+    );
+    check(&["info", "wafers.npz"], 1, "not a LightWafer model image");
+    check(
+        &["status", "--port", "/dev/no-such-port"],
+        1,
+        "/dev/no-such-port",
+    );
+    check(
+        &["info", "--emulate", "no-such-board"],
+        1,
+        "cargo xtask firmware",
+    );
+    check(&["synth", "no/such/folder.npz"], 1, "no/such/folder.npz");
+}
+
+#[test]
+fn a_model_files_facts() {
+    let folder = folder();
+    let model = model();
+    let model = model.to_str().unwrap();
+    let (code, stdout, _) = text(&lightwafer(&folder, &["info", model, "--json"]));
+    assert_eq!(code, 0);
+    let facts: Value = serde_json::from_str(&stdout).unwrap();
+    for number in ["parameters", "macs", "arena_bytes", "model_bytes"] {
+        assert!(facts[number].as_u64().unwrap() > 0, "{number}: {stdout}");
+    }
+    assert_eq!(facts["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(facts["rounding"], "single-up");
+    assert!(facts["created"].is_string() && facts["name"].is_string());
+    assert_eq!(facts["self_test"], "passed");
+
+    let mut damaged = fs::read(model).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(folder.path().join("damaged.lw"), damaged).unwrap();
+    let (code, _, stderr) = text(&lightwafer(&folder, &["info", "damaged.lw"]));
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("damaged.lw: the CRC-32 is wrong"),
+        "{stderr}"
+    );
+}
