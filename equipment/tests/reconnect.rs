@@ -1,0 +1,177 @@
+//! A port that vanishes and comes back: the host against a real station on a pseudo-terminal.
+#![cfg(unix)]
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local};
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::Model;
+use lightwafer_runtime::serial::message::ResetCause;
+use lightwafer_runtime::serial::{Platform, Station, StationMemory};
+use lightwafer_runtime::synth::synthesize;
+use lightwafer_runtime::wafer::Class;
+use serialport::{SerialPort, TTYPort};
+
+struct Desk {
+    name: &'static str,
+    start: Instant,
+}
+
+impl Platform for Desk {
+    fn board(&self) -> &str {
+        self.name
+    }
+    fn firmware(&self) -> &str {
+        "test"
+    }
+    fn reset_cause(&self) -> ResetCause {
+        ResetCause::PowerOn
+    }
+    fn uptime_us(&mut self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+}
+
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/light-int8.lw")
+}
+
+/// A station on a pseudo-terminal whose name `link` points to; it ends when told to, or after
+/// `requests` requests.
+struct Device {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Device {
+    fn plug_in(name: &'static str, link: &Path, requests: usize) -> Self {
+        let (mut master, slave) = TTYPort::pair().unwrap();
+        let _ = std::fs::remove_file(link);
+        symlink(slave.name().unwrap(), link).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let path = link.to_path_buf();
+        let (ready, plugged) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let image = std::fs::read(model()).unwrap();
+            let model = Model::new_checked(&image).unwrap();
+            let mut arena = vec![0; model.header().arena_bytes as usize];
+            let engine = FixedEngine::new(model, &mut arena).unwrap();
+            let mut memory = Box::new(StationMemory::new());
+            let mut station = Station::new(
+                &mut memory,
+                engine,
+                Desk {
+                    name,
+                    start: Instant::now(),
+                },
+            );
+            master.set_timeout(Duration::from_millis(20)).unwrap();
+            ready.send(()).unwrap();
+            // Held until the host has opened it, else the master reads an error; then let go, so
+            // that the host sees the end of `master`.
+            let mut slave = Some(slave);
+            let (mut buffer, mut answered) = ([0; 256], 0);
+            while !stopped.load(Ordering::Relaxed) && answered < requests {
+                let count = match master.read(&mut buffer) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+                    Err(_) => break,
+                };
+                slave = None;
+                for &byte in &buffer[..count] {
+                    if let Some(frame) = station.feed(byte) {
+                        answered += 1;
+                        if answered >= requests || master.write_all(frame).is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+            // Before the system gives the name to the next pseudo-terminal that anyone opens.
+            let _ = std::fs::remove_file(path);
+            drop((slave, master));
+        });
+        plugged.recv().unwrap();
+        Self { stop, thread }
+    }
+
+    fn wait(self) {
+        self.thread.join().unwrap();
+    }
+
+    fn unplug(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wait();
+    }
+}
+
+fn options() -> BoardOptions {
+    BoardOptions {
+        request_timeout: Duration::from_millis(500),
+        reconnect_timeout: Duration::from_secs(20),
+        ..BoardOptions::default()
+    }
+}
+
+#[test]
+fn a_wafer_survives_an_unplugged_cable() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let link = folder.path().join("board");
+    let dies = synthesize(Class::new(9).unwrap(), 1, 52, 52);
+    let mut packed = vec![0; 52 * 52 / 4];
+    let map = DieMap::pack(52, 52, &dies, &mut packed).unwrap();
+    let expected = Local::load(model()).unwrap().classify(&map).unwrap();
+    // Hello, map, two pieces of dies, run, mask…: the first device goes at each of these moments.
+    for requests in 2..=7 {
+        let first = Device::plug_in("desk", &link, requests);
+        let mut board = Board::open_with(link.to_str().unwrap(), options()).unwrap();
+        let second = std::thread::spawn({
+            let link = link.clone();
+            move || {
+                first.wait();
+                Device::plug_in("desk", &link, usize::MAX)
+            }
+        });
+        let report = board.classify(&map).unwrap();
+        assert_eq!(report.logits, expected.logits);
+        assert_eq!(
+            (report.class, &report.mask),
+            (expected.class, &expected.mask)
+        );
+        assert_eq!(board.line().reconnects, 1, "after {requests} requests");
+        second.join().unwrap().unplug();
+    }
+}
+
+#[test]
+fn another_board_in_its_place_is_refused() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let link = folder.path().join("board");
+    let first = Device::plug_in("desk", &link, usize::MAX);
+    let mut board = Board::open_with(link.to_str().unwrap(), options()).unwrap();
+    first.unplug();
+    let second = Device::plug_in("another desk", &link, usize::MAX);
+    let error = board.statistics().err().unwrap();
+    assert!(matches!(error, BoardError::Changed { .. }), "{error}");
+    second.unplug();
+
+    let mut packed = [0; 1];
+    let map = DieMap::pack(1, 1, &[2], &mut packed).unwrap();
+    let mut board_options = options();
+    board_options.reconnect_timeout = Duration::from_millis(300);
+    let third = Device::plug_in("desk", &link, usize::MAX);
+    let mut board = Board::open_with(link.to_str().unwrap(), board_options).unwrap();
+    third.unplug();
+    let error = board.classify(&map).err().unwrap();
+    assert!(
+        matches!(error, ClassifyError::Board(BoardError::Lost { .. })),
+        "{error}"
+    );
+}
