@@ -20,7 +20,7 @@ pub(crate) use defmt::Display2Format as Shown;
 
 /// Something with `Display`, as an argument of [`log!`].
 #[cfg(not(feature = "logs"))]
-pub(crate) struct Shown<'a, T: ?Sized>(#[expect(dead_code, reason = "logs are off")] pub &'a T);
+pub(crate) struct Shown<'a, T: ?Sized>(pub &'a T);
 
 /// Leaves out all further logs: nobody takes them (see `reset`).
 pub(crate) static MUTE: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);

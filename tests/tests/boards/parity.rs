@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use fastrand::Rng;
 use lightwafer_equipment::BoardOptions;
 use lightwafer_equipment::emulator::Emulator;
 use lightwafer_runtime::exec::FixedEngine;
 use lightwafer_runtime::model::Model;
-use lightwafer_runtime::wafer::{CLASS_COUNT, DieMap, Mask};
+use lightwafer_runtime::synth::synthesize;
+use lightwafer_runtime::wafer::{CLASS_COUNT, Class, DieMap, Mask};
 
 use super::{options, root, skipped};
 
@@ -29,49 +29,16 @@ const GRIDS: [(u16, u16); 12] = [
 /// Wafers of 52×52 dies besides.
 const SQUARE: usize = 12;
 
-/// A round wafer with some of: a patch, a ring, a line, scattered dies.
-fn wafer(rows: u16, cols: u16, random: &mut Rng) -> Vec<u8> {
-    let patterns = random.u8(..16);
-    let noise = if patterns & 8 != 0 {
-        random.f64() * 0.9
-    } else {
-        0.02
-    };
-    let angle = random.f64() * std::f64::consts::TAU;
-    let (centre, size) = (random.f64() * 0.8, 0.1 + random.f64() * 0.3);
-    let (inner, width) = (0.3 + random.f64() * 0.6, 0.05 + random.f64() * 0.2);
-    let mut dies = Vec::new();
-    for row in 0..rows {
-        for col in 0..cols {
-            let y = (f64::from(row) + 0.5) / f64::from(rows) * 2.0 - 1.0;
-            let x = (f64::from(col) + 0.5) / f64::from(cols) * 2.0 - 1.0;
-            let radius = x.hypot(y);
-            let (along, across) = (
-                x * angle.cos() + y * angle.sin(),
-                y * angle.cos() - x * angle.sin(),
-            );
-            let fails = random.f64() < noise
-                || patterns & 1 != 0 && (along - centre).hypot(across) < size
-                || patterns & 2 != 0 && (radius - inner).abs() < width
-                || patterns & 4 != 0 && (across - centre / 2.0).abs() < 0.03;
-            dies.push(match (radius <= 1.0, fails) {
-                (false, _) => 0,
-                (true, false) => 1,
-                (true, true) => 2,
-            });
-        }
-    }
-    dies
-}
-
 /// The test's wafers: rows, columns, dies.
 fn wafers() -> Vec<(u16, u16, Vec<u8>)> {
-    let mut random = Rng::with_seed(20);
     let squares = std::iter::repeat_n((52, 52), SQUARE);
+    // Every third class, then round again: all kinds of patterns, no class twice.
+    let classes = (0..3).flat_map(|first| Class::all().skip(first).step_by(3));
     let mut wafers: Vec<_> = GRIDS
         .into_iter()
         .chain(squares)
-        .map(|(rows, cols)| (rows, cols, wafer(rows, cols, &mut random)))
+        .zip(classes)
+        .map(|((rows, cols), class)| (rows, cols, synthesize(class, 1, rows, cols)))
         .collect();
     // No die at all, and every die failing.
     wafers.push((52, 52, vec![0; 52 * 52]));
