@@ -6,6 +6,7 @@
 mod crash;
 mod line;
 mod parity;
+mod refusal;
 
 use std::path::{Path, PathBuf};
 
