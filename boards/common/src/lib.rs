@@ -2,7 +2,7 @@
 //!
 //! [`serve`] turns a [`Board`] into a station that answers over its serial line and never returns.
 //!
-//! * [`line`]: a serial line with interrupt-driven buffers, as `embedded-io` traits.
+//! * [`mod@line`]: a serial line with interrupt-driven buffers, as `embedded-io` traits.
 //! * [`clock`]: time and, on emulators, executed instructions.
 //! * [`stack`]: how deep the stack went.
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
