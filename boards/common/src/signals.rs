@@ -36,9 +36,10 @@ impl<E: Engine, R: OutputPin, B: OutputPin> Engine for Signalled<E, R, B> {
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
         let _ = self.ready.set_low();
         let _ = self.busy.set_high();
-        let answer = self.engine.classify(map, mask)?;
+        let answer = self.engine.classify(map, mask);
         let _ = self.busy.set_low();
-        let _ = self.ready.set_high();
-        Ok(answer)
+        // An engine that failed stays not ready until it has answered again.
+        let _ = self.ready.set_state(answer.is_ok().into());
+        answer
     }
 }

@@ -6,7 +6,7 @@ use cortex_m_rt::entry;
 use lightwafer_board::{Aligned, Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
-/// The model image;  finds it and the arena by name.
+/// The model image; `cargo xtask size` finds it and the arena by name.
 #[used]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata.model")]
