@@ -202,7 +202,9 @@ impl Wafer {
     fn loc(&mut self) {
         let angle = self.between(0.0, TAU);
         let extent = (14.0 + 34.0 * (self.rng.f64() + self.rng.f64())).to_radians();
-        let strokes = extent * self.between(20.0, 42.0);
+        // As dense on finer grids, whose dies a stroke covers fewer of.
+        let fine = self.scale().sqrt().max(1.0);
+        let strokes = extent * self.between(20.0, 42.0) * fine;
         for _ in 0..strokes as usize {
             let angle = angle + extent * (self.rng.f64() - 0.5);
             let (inner, outer) = (self.between(11.5, 19.0), self.between(19.5, 25.0));
@@ -231,14 +233,22 @@ impl Wafer {
         let length = dy.hypot(dx).max(1.0);
         let sag = self.between(1.5, 3.5);
         let (begin, end) = (self.between(0.0, 0.06), self.between(0.94, 1.0));
-        let steps = (length * 2.0 * self.rows.max(self.cols).max(52) as f64 / SIDE) as usize;
+        // One die wide on 52×52; on finer grids as wide in proportion.
+        let fine = self.scale().max(1.0);
+        let spread = if fine > 1.0 { 0.8 } else { 0.0 };
+        let steps = (length * 2.0 * fine) as usize;
         for i in 0..=steps {
             let t = begin + (end - begin) * i as f64 / steps.max(1) as f64;
             let bend = 4.0 * t * (1.0 - t) * sag;
             let y = y0 + dy * t - dx / length * bend;
             let x = x0 + dx * t + dy / length * bend;
-            if self.rng.f64() < 0.93 {
-                self.fail(y.round(), if left { x.round() } else { (SIDE - x).round() });
+            let x = if left { x } else { SIDE - x };
+            if self.rng.f64() < 0.95 {
+                let (dy, dx) = (self.rng.f64() - 0.5, self.rng.f64() - 0.5);
+                self.fail(y + spread * dy, x + spread * dx);
+            }
+            if self.rng.f64() < 0.05 {
+                self.fail(y, x + 1.0);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use lightwafer_equipment::input::Wafer;
-use lightwafer_equipment::{Mask, Report, picture};
+use lightwafer_equipment::{Class, Mask, Report, picture};
 use lightwafer_runtime::npz::MaskWriter;
 use serde::Serialize;
 use serde_json::Value;
@@ -194,7 +194,17 @@ impl<'a> Output<'a> {
         let Some(folder) = &self.pictures else {
             return Ok(());
         };
-        let path = folder.join(format!("{index:04}_{}.png", report.class.label()));
+        let picture = |class: Class| folder.join(format!("{index:04}_{}.png", class.label()));
+        // An earlier run may have come to another class.
+        for class in Class::all().filter(|class| *class != report.class) {
+            match std::fs::remove_file(picture(class)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("in folder {}", folder.display()));
+                }
+                _ => {}
+            }
+        }
+        let path = picture(report.class);
         let file = wafer
             .input
             .file_name()
