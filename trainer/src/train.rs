@@ -418,7 +418,7 @@ impl Run {
         // Without validation wafers the latest weights are the best known.
         let better = report.wafers == 0
             || self.state.best.is_none_or(|(best_size, best)| {
-                size > best_size || (size == best_size && report.accuracy > best)
+                size > best_size || (size == best_size && report.accuracy >= best)
             });
         if better {
             self.state.best = Some((size, report.accuracy));

@@ -43,7 +43,7 @@ fn the_image_agrees_with_the_student_it_came_from() {
     let settings = Settings {
         stages: vec![
             "64x4@1e-2".parse().unwrap(),
-            "224x1@2e-3/8".parse().unwrap(),
+            "224x1/8@2e-3".parse().unwrap(),
         ],
         batch: 16,
         rate: 1e-2,

@@ -5,6 +5,7 @@ mod common;
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Tensor, nn};
 use trainer::checkpoint::{self, Checkpoint, Info};
@@ -12,6 +13,13 @@ use trainer::data::{Data, Protocol};
 use trainer::optim::Schedule;
 use trainer::student::{ARCHITECTURE, PARAMETER_BUDGET, Student};
 use trainer::train::{End, Precision, Run, Settings};
+
+/// Torch's random generator is one for the whole process: one test at a time trains.
+static TRAINING: Mutex<()> = Mutex::new(());
+
+fn alone() -> impl Drop {
+    TRAINING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn settings(stages: &str) -> Settings {
     Settings {
@@ -50,6 +58,7 @@ fn same_tensors(a: &Path, b: &Path) -> bool {
 
 #[test]
 fn a_stopped_run_resumes_to_the_same_bits() {
+    let _alone = alone();
     tch::set_num_threads(1);
     let data = common::data(&[0, 4, 19], 30);
     let dir = tempfile::tempdir().unwrap();
@@ -94,6 +103,7 @@ fn a_stopped_run_resumes_to_the_same_bits() {
 
 #[test]
 fn two_kinds_of_wafer_are_told_apart_and_masked() {
+    let _alone = alone();
     let data = common::data(&[0, 4], 80);
     let dir = tempfile::tempdir().unwrap();
     let mut run = Run::start(
@@ -130,6 +140,7 @@ fn a_folder_with_a_run_is_not_overwritten() {
 
 #[test]
 fn another_architecture_is_refused_by_name() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.safetensors");
     let student = Student::new(Device::Cpu);
@@ -161,6 +172,7 @@ fn another_architecture_is_refused_by_name() {
 
 #[test]
 fn a_damaged_checkpoint_is_an_error() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
     let vars = nn::VarStore::new(Device::Cpu);
@@ -176,6 +188,7 @@ fn a_damaged_checkpoint_is_an_error() {
 
 #[test]
 fn the_student_is_within_its_budget_and_has_the_stated_cost() {
+    let _alone = alone();
     let student = Student::new(Device::Cpu);
     let parts = student.parameters();
     assert_eq!(parts.iter().sum::<i64>(), 54_239);

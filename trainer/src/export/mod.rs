@@ -1,10 +1,11 @@
 //! `trainer export --int8`: a checkpoint becomes the model image that a board runs.
 //!
-//! Folds batch normalization ([`fold`]), evens out channels ([`equalize`]), chooses ranges on training
-//! maps ([`calibrate`]), quantizes ([`quantize`]) and writes with the runtime's own writer, which proves
-//! the image before it is written.
+//! Folds batch normalization ([`fold`]), evens out channels ([`equalize`]), corrects biases
+//! ([`correct`]), chooses ranges on training maps ([`calibrate`]), quantizes ([`quantize`]) and writes with
+//! the runtime's own writer, which proves the image before it is written.
 
 pub mod calibrate;
+pub mod correct;
 pub mod equalize;
 pub mod fold;
 pub mod quantize;
@@ -18,6 +19,9 @@ use tch::Tensor;
 
 use calibrate::Choice;
 use fold::{FoldedStudent, Value};
+
+/// Batches that biases are corrected on: they are in memory at once, with all they become.
+const CORRECTION_BATCHES: usize = 6;
 
 /// An exported model.
 #[derive(Debug)]
@@ -44,6 +48,10 @@ pub fn export_int8(
 ) -> Result<Exported> {
     let mut student = FoldedStudent::new(tensors).context("the checkpoint is not a student's")?;
     equalize::equalize(&mut student, batches);
+    if !batches.is_empty() {
+        let few = &batches[..batches.len().min(CORRECTION_BATCHES)];
+        correct::correct(&mut student, &Tensor::cat(few, 0));
+    }
     let choices = calibrate::calibrate(&student, batches);
     let layers = quantize::layers(&student, &choices)?;
     let spec = ModelSpec {
