@@ -71,7 +71,7 @@ fn start_u8(zip: &mut ZipWriter<BufWriter<File>>, array: &str, shape: &[usize]) 
     Ok(())
 }
 
-/// Writes wafers and labels as uint8 in the layout that [`read_wafers`] reads.
+/// Writes wafers and labels as uint8 in the layout that [`read_wafers`](super::read_wafers) reads.
 ///
 /// # Errors
 /// [`NpzError`] names the file and what the file system refused.
