@@ -25,13 +25,13 @@ impl Random {
         let mut random = Self(0);
         for part in parts {
             random.0 ^= part;
-            random.0 = random.next();
+            random.0 = random.draw();
         }
         random
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -40,7 +40,7 @@ impl Random {
 
     /// A number below `limit` (by multiplication: the bias is below 2⁻³² for our sizes).
     pub fn below(&mut self, limit: usize) -> usize {
-        ((u128::from(self.next()) * limit as u128) >> 64) as usize
+        ((u128::from(self.draw()) * limit as u128) >> 64) as usize
     }
 
     /// Fisher–Yates, from the back.

