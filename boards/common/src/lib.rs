@@ -29,3 +29,40 @@ pub struct Aligned<T>(
     /// The aligned value.
     pub T,
 );
+
+/// Puts a model image and an arena of that many bytes into a board's image.
+///
+/// Defines `MODEL`, the image's bytes in flash, and `arena()`, which gives the arena once. `cargo xtask
+/// size` finds both by name. The path is relative to the file that invokes the macro. A model that
+/// needs a larger arena is refused at start, with a named error.
+#[macro_export]
+macro_rules! model_and_arena {
+    ($model:literal, $arena_bytes:expr) => {
+        #[used]
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = ".rodata.model")]
+        #[allow(unsafe_code)]
+        static MODEL: $crate::Aligned<[u8; include_bytes!($model).len()]> =
+            $crate::Aligned(*include_bytes!($model));
+
+        #[unsafe(no_mangle)]
+        #[allow(unsafe_code)]
+        static mut ARENA: $crate::Aligned<[i8; $arena_bytes]> = $crate::Aligned([0; $arena_bytes]);
+
+        /// The arena; `None` from the second time on.
+        fn arena() -> Option<&'static mut [i8]> {
+            use ::core::sync::atomic::{AtomicBool, Ordering};
+            static TAKEN: AtomicBool = AtomicBool::new(false);
+            if TAKEN.swap(true, Ordering::AcqRel) {
+                return None;
+            }
+            // SAFETY: the flag lets this be reached once, and nothing else names ARENA.
+            #[allow(unsafe_code)]
+            let arena = unsafe {
+                let arena = &raw mut ARENA.0;
+                &mut *arena
+            };
+            Some(arena)
+        }
+    };
+}

@@ -3,34 +3,16 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use lightwafer_board::{Aligned, Board, mps2, reset, serve};
+use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
-/// The model image; `cargo xtask size` finds it and the arena by name.
-#[used]
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".rodata.model")]
-#[allow(unsafe_code)]
-static MODEL: Aligned<[u8; include_bytes!("../../../models/light-int8.lw").len()]> =
-    Aligned(*include_bytes!("../../../models/light-int8.lw"));
-
-/// Working memory for inference. A model that needs more is refused at start, with a named error.
-const ARENA_BYTES: usize = 352 * 1024;
-#[unsafe(no_mangle)]
-#[allow(unsafe_code)]
-static mut ARENA: Aligned<[i8; ARENA_BYTES]> = Aligned([0; ARENA_BYTES]);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 352 * 1024);
 
 #[entry]
 fn main() -> ! {
     static mut MEMORY: StationMemory = StationMemory::new();
-    let Some(peripherals) = mps2::Peripherals::take() else {
+    let (Some(peripherals), Some(arena)) = (mps2::Peripherals::take(), arena()) else {
         reset::restart()
-    };
-    // SAFETY: main runs once, and nothing else names ARENA.
-    #[allow(unsafe_code)]
-    let arena = unsafe {
-        let arena = &raw mut ARENA.0;
-        &mut *arena
     };
     let board = Board {
         name: env!("CARGO_PKG_NAME"),

@@ -1,0 +1,35 @@
+//! A board's build script: hands the linker the board's memory layout, and refuses to build for
+//! another processor.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// Prepares the firmware of the board in this folder: `cpu` is what its `.cargo/config.toml` names,
+/// `memory` its `memory.x`.
+///
+/// # Errors
+/// A release build for another processor, or an output folder that cannot be written.
+pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    // Checking (clippy, an editor) from another folder is fine, firmware from there would not be.
+    let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    if release && !flags.contains(&format!("target-cpu={cpu}")) {
+        let folder = env::var("CARGO_MANIFEST_DIR")?;
+        return Err(format!(
+            "this would not be built for the {cpu}: run cargo in {folder}, whose .cargo/config.toml says so"
+        )
+        .into());
+    }
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("memory.x"), memory)?;
+    println!("cargo::rustc-link-search={}", out.display());
+    println!("cargo::rustc-link-arg=--nmagic");
+    println!("cargo::rustc-link-arg=-Tlink.x");
+    if env::var_os("CARGO_FEATURE_LOGS").is_some() {
+        println!("cargo::rustc-link-arg=-Tdefmt.x");
+    }
+    println!("cargo::rerun-if-changed=memory.x");
+    println!("cargo::rerun-if-changed=build.rs");
+    Ok(())
+}
