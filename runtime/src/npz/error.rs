@@ -145,10 +145,11 @@ impl fmt::Display for NpzError {
 }
 
 impl std::error::Error for NpzError {
+    // The text says already what the inner error says.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
-            NpzErrorKind::Io(e) => Some(e),
-            NpzErrorKind::Zip(e) => Some(e),
+            NpzErrorKind::Io(e) => e.source(),
+            NpzErrorKind::Zip(e) => e.source(),
             _ => None,
         }
     }
