@@ -1,7 +1,8 @@
 //! Inner loops written for an instruction set, and their portable twins.
 //!
 //! Each set offers the same functions with the same results, bit for bit; `build.rs` and the target
-//! choose. The twins are always compiled in tests, where they are compared.
+//! choose. What shows it: every image's golden wafer, whose answer the host computes with the portable
+//! twins, and the whole-system tests, which compare boards with the host bit for bit.
 
 #[cfg(arm_dsp)]
 mod dsp;
