@@ -20,6 +20,30 @@ pub struct Batch {
     pub mask: Tensor,
     /// Classes (B), i64.
     pub class: Tensor,
+    /// The wafers' positions in the data set.
+    pub wafers: Vec<u32>,
+    /// How each lies; equal ones are neighbours.
+    pub symmetries: Vec<Symmetry>,
+}
+
+/// `tensor` under `symmetry`, whose quarter turns go from the first of `dims` to the second.
+pub fn turn(tensor: &Tensor, symmetry: Symmetry, dims: [i64; 2]) -> Tensor {
+    let turned = tensor.rot90(i64::from(symmetry % 4), dims);
+    if symmetry >= 4 {
+        turned.flip([dims[1]])
+    } else {
+        turned
+    }
+}
+
+/// Undoes [`turn`].
+pub fn turn_back(tensor: &Tensor, symmetry: Symmetry, dims: [i64; 2]) -> Tensor {
+    let quarters = -i64::from(symmetry % 4);
+    if symmetry >= 4 {
+        tensor.flip([dims[1]]).rot90(quarters, dims)
+    } else {
+        tensor.rot90(quarters, dims)
+    }
 }
 
 /// A data set on the device, ready to be drawn from.
@@ -60,29 +84,21 @@ impl Source {
                 .map_or(0, |s| s % 8)
         };
         let mut states = Vec::new();
-        let mut order = Vec::new();
+        let (mut order, mut symmetries) = (Vec::new(), Vec::new());
         for wanted in 0..8 {
-            let chosen = wafers
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| symmetry(*i) == wanted);
-            let chosen: Vec<i64> = chosen.map(|(_, w)| i64::from(*w)).collect();
+            let chosen = wafers.iter().enumerate();
+            let chosen = chosen.filter(|(i, _)| symmetry(*i) == wanted);
+            let chosen: Vec<u32> = chosen.map(|(_, w)| *w).collect();
             if chosen.is_empty() {
                 continue;
             }
-            let index = Tensor::from_slice(&chosen).to_device(self.device);
-            let mut dies = self
-                .dies
-                .index_select(0, &index)
-                .rot90(i64::from(wanted % 4), [1, 2]);
-            if wanted >= 4 {
-                dies = dies.flip([2]);
-            }
-            states.push(self.pixels(&dies, size));
-            order.push(index);
+            let dies = self.dies.index_select(0, &self.index(&chosen));
+            states.push(self.pixels(&turn(&dies, wanted, [1, 2]), size));
+            symmetries.resize(symmetries.len() + chosen.len(), wanted);
+            order.extend(chosen);
         }
         let states = Tensor::cat(&states, 0);
-        let class = self.labels.index_select(0, &Tensor::cat(&order, 0));
+        let class = self.labels.index_select(0, &self.index(&order));
         let b = class.size()[0];
         let flat = states.view([-1]).to_kind(Kind::Int64);
         // (B, S, S, 3) in memory is channels last as the convolutions like it.
@@ -92,7 +108,25 @@ impl Source {
             image: image.permute([0, 3, 1, 2]),
             mask,
             class,
+            wafers: order,
+            symmetries,
         }
+    }
+
+    /// Wafers in the data set.
+    pub fn len(&self) -> usize {
+        self.labels.numel()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Positions in the data set as an index on the device.
+    pub fn index(&self, wafers: &[u32]) -> Tensor {
+        let wafers: Vec<i64> = wafers.iter().map(|w| i64::from(*w)).collect();
+        Tensor::from_slice(&wafers).to_device(self.device)
     }
 
     /// Nearest neighbour: (b, rows, cols) to (b, size, size).
@@ -169,6 +203,15 @@ mod tests {
         for (i, mask) in masks.iter().enumerate() {
             assert_eq!(mask.iter().sum::<f32>(), masks[0].iter().sum::<f32>());
             assert!(!masks[..i].contains(mask), "symmetry {i} repeats another");
+        }
+    }
+
+    #[test]
+    fn every_symmetry_can_be_undone() {
+        let tensor = Tensor::arange(12, (Kind::Int64, Device::Cpu)).view([1, 3, 4]);
+        for symmetry in 0..8 {
+            let turned = turn(&tensor, symmetry, [1, 2]);
+            assert_eq!(turn_back(&turned, symmetry, [1, 2]), tensor, "{symmetry}");
         }
     }
 

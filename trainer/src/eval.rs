@@ -1,40 +1,90 @@
-//! Evaluation of the float student on wafers of a data set.
+//! Evaluation of a float network on wafers of a data set.
 
 use lightwafer_runtime::wafer::CLASS_COUNT;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::batch::{Batch, Source, Symmetry};
 use crate::metrics::{Collector, PixelCounts, Report};
-use crate::student::Student;
+use crate::native;
+use crate::network::{Network, Output};
+use crate::settings::Precision;
 
-/// Wafers in one forward pass: more make it no faster.
+/// Wafers in one forward pass: more make a processor no faster.
 const BATCH: usize = 32;
+/// The same on a GPU.
+const GPU_BATCH: usize = 256;
 
-/// Evaluates `wafers` at `size`×`size`, each under `symmetry`, with masks if wanted.
-/// `stop` is asked between batches; `None` when it says so.
+/// How wafers are shown to a network.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Image side in pixels, a multiple of 16.
+    pub size: i64,
+    /// How every wafer lies.
+    pub symmetry: Symmetry,
+    /// Whether masks are wanted.
+    pub mask: bool,
+    /// Number format.
+    pub precision: Precision,
+}
+
+impl View {
+    /// Wafers as they are, with masks, in f32.
+    pub fn plain(size: i64) -> Self {
+        Self {
+            size,
+            symmetry: 0,
+            mask: true,
+            precision: Precision::F32,
+        }
+    }
+}
+
+/// Evaluates `wafers`. `stop` is asked between batches; `None` when it says so.
 pub fn evaluate(
-    student: &Student,
+    network: &dyn Network,
     source: &Source,
     wafers: &[u32],
-    size: i64,
-    symmetry: Symmetry,
-    want_mask: bool,
+    view: View,
     stop: &dyn Fn() -> bool,
 ) -> Option<Report> {
     let mut collector = Collector::default();
-    for chunk in wafers.chunks(BATCH) {
-        if stop() {
-            return None;
-        }
-        let batch = source.batch(chunk, &[symmetry], size);
-        let output = tch::no_grad(|| student.forward(&batch.image, false, want_mask));
-        collect(&mut collector, &batch, &output.logits, output.mask.as_ref());
-    }
+    run(network, source, wafers, view, stop, &mut |batch, output| {
+        collect(&mut collector, batch, output);
+    })?;
     Some(collector.report())
 }
 
+/// Runs `network` over `wafers` and hands every batch and its output to `each`, in order.
+/// `stop` is asked between batches; `None` when it says so.
+pub fn run(
+    network: &dyn Network,
+    source: &Source,
+    wafers: &[u32],
+    view: View,
+    stop: &dyn Fn() -> bool,
+    each: &mut dyn FnMut(&Batch, &Output),
+) -> Option<()> {
+    let device = network.vars().device();
+    let size = if device == Device::Cpu {
+        BATCH
+    } else {
+        GPU_BATCH
+    };
+    for chunk in wafers.chunks(size) {
+        if stop() {
+            return None;
+        }
+        let batch = source.batch(chunk, &[view.symmetry], view.size);
+        let forward = || network.forward(&batch.image, false, view.mask);
+        let output = tch::no_grad(|| native::with_precision(view.precision, device, forward));
+        each(&batch, &output);
+    }
+    Some(())
+}
+
 /// Hands a batch's answers to the collector.
-fn collect(collector: &mut Collector, batch: &Batch, logits: &Tensor, mask: Option<&Tensor>) {
+pub fn collect(collector: &mut Collector, batch: &Batch, output: &Output) {
+    let Output { logits, mask, .. } = output;
     let logits: Vec<f32> = flat(&logits.to_kind(Kind::Float));
     let truth: Vec<i64> = Vec::try_from(&batch.class).unwrap_or_default();
     for (scores, truth) in logits.chunks_exact(CLASS_COUNT).zip(truth) {

@@ -5,6 +5,8 @@
 
 use tch::Device;
 
+use crate::settings::Precision;
+
 unsafe extern "C" {
     fn lw_autocast_enter(device: i32);
     fn lw_autocast_exit(device: i32);
@@ -52,6 +54,14 @@ pub fn keep_freed_memory() {
 pub fn allow_tf32(allow: bool) {
     // SAFETY: sets two flags of libtorch's global context.
     unsafe { lw_allow_tf32(allow) }
+}
+
+/// Runs `f` in `precision`.
+pub fn with_precision<T>(precision: Precision, device: Device, f: impl FnOnce() -> T) -> T {
+    match precision {
+        Precision::F32 => f(),
+        Precision::Bf16 => autocast_bf16(device, f),
+    }
 }
 
 /// Runs `f` with convolutions and linear layers in bfloat16; parameters and gradients stay f32.

@@ -7,55 +7,88 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use tch::Tensor;
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
 
-/// Running means of the last steps.
+use crate::loss::Losses;
+
+/// Sums of the steps since the last reading. They stay on the device until they are read, so that a GPU
+/// never waits for a number that nobody looks at.
 pub(crate) struct Meter {
+    /// Class loss, mask loss, feature loss, right ones; each beside how many steps or wafers.
+    sums: Tensor,
+    counts: [f64; 4],
+    images: usize,
+    since: Instant,
+}
+
+/// What a [`Meter`] has read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
     pub(crate) class_loss: f64,
     pub(crate) mask_loss: Option<f64>,
+    pub(crate) feature_loss: Option<f64>,
     pub(crate) accuracy: f64,
-    seen: usize,
-    images: usize,
-    pub(crate) since: Instant,
+    pub(crate) images_per_second: f64,
 }
 
 impl Meter {
-    pub(crate) fn new() -> Self {
-        let since = Instant::now();
+    pub(crate) fn new(device: Device) -> Self {
         Self {
-            class_loss: 0.0,
-            mask_loss: None,
-            accuracy: 0.0,
-            seen: 0,
+            sums: Tensor::zeros([4], (Kind::Float, device)),
+            counts: [0.0; 4],
             images: 0,
-            since,
+            since: Instant::now(),
         }
     }
 
+    /// The speed is measured from here.
     pub(crate) fn restart(&mut self) {
-        (self.seen, self.images, self.since) = (0, 0, Instant::now());
+        (self.images, self.since) = (0, Instant::now());
     }
 
-    pub(crate) fn add(
-        &mut self,
-        batch: usize,
-        class: &Tensor,
-        mask: Option<&Tensor>,
-        right: &Tensor,
-    ) {
-        self.seen += 1;
-        self.images += batch;
-        let share = 1.0 / self.seen.min(50) as f64;
-        let accuracy = right.double_value(&[]) / batch as f64;
-        self.class_loss += share * (class.double_value(&[]) - self.class_loss);
-        self.accuracy += share * (accuracy - self.accuracy);
-        if let Some(mask) = mask {
-            self.mask_loss = Some(mask.double_value(&[]));
-        }
+    /// Adds losses weighted with `share` of a step, and the right ones among `wafers`.
+    pub(crate) fn add(&mut self, losses: &Losses, share: f64, right: &Tensor, wafers: usize) {
+        let zero = losses.class.zeros_like();
+        let or = |loss: &Option<Tensor>| match loss {
+            Some(loss) => loss.detach() * share,
+            None => zero.shallow_clone(),
+        };
+        let class = losses.class.detach() * share;
+        let (mask, feature) = (or(&losses.mask), or(&losses.feature));
+        self.sums += Tensor::stack(&[class, mask, feature, right.to_kind(Kind::Float)], 0);
+        self.counts[0] += share;
+        self.counts[1] += losses.mask.as_ref().map_or(0.0, |_| share);
+        self.counts[2] += losses.feature.as_ref().map_or(0.0, |_| share);
+        self.counts[3] += wafers as f64;
+        self.images += wafers;
     }
 
-    pub(crate) fn speed(&self) -> f64 {
-        self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-9)
+    /// The means since the last reading.
+    pub(crate) fn read(&mut self) -> Reading {
+        let sums: Vec<f32> = Vec::try_from(&self.sums).unwrap_or_default();
+        let mean = |i: usize| {
+            sums.get(i)
+                .map_or(f64::NAN, |s| f64::from(*s) / self.counts[i])
+        };
+        let some = |i: usize| (self.counts[i] > 0.0).then(|| mean(i));
+        let reading = Reading {
+            class_loss: mean(0),
+            mask_loss: some(1),
+            feature_loss: some(2),
+            accuracy: mean(3),
+            images_per_second: self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-9),
+        };
+        let _ = self.sums.zero_();
+        self.counts = [0.0; 4];
+        reading
+    }
+}
+
+impl Reading {
+    pub(crate) fn is_finite(&self) -> bool {
+        let soft = self.mask_loss.unwrap_or(0.0) + self.feature_loss.unwrap_or(0.0);
+        (self.class_loss + soft).is_finite()
     }
 
     pub(crate) fn words(&self) -> String {
@@ -64,10 +97,97 @@ impl Meter {
             .map_or("-".into(), |loss| format!("{loss:.4}"));
         format!(
             "{:.0} img/s, class loss {:.4}, mask loss {mask}, accuracy {:.1} %",
-            self.speed(),
+            self.images_per_second,
             self.class_loss,
             100.0 * self.accuracy
         )
+    }
+}
+
+/// Where the time of a step goes, from the steps that were timed.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Shares {
+    /// Drawing, turning and rendering wafers.
+    pub(crate) data: f64,
+    /// Asking the teacher.
+    pub(crate) teacher: f64,
+    pub(crate) forward: f64,
+    pub(crate) backward: f64,
+    pub(crate) optimizer: f64,
+}
+
+/// A part of a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Phase {
+    Data,
+    Teacher,
+    Forward,
+    Backward,
+    Optimizer,
+}
+
+/// Times the phases of some steps. A GPU works behind the program's back, so a timed step waits for it
+/// after each phase; the other steps do not.
+pub(crate) struct Clock {
+    device: Device,
+    seconds: Shares,
+    last: Option<Instant>,
+}
+
+impl Clock {
+    pub(crate) fn new(device: Device) -> Self {
+        Self {
+            device,
+            seconds: Shares::default(),
+            last: None,
+        }
+    }
+
+    /// Begins a step, which is timed or not.
+    pub(crate) fn step(&mut self, timed: bool) {
+        self.last = timed.then(|| self.now());
+    }
+
+    /// The time since the last call was `phase`.
+    pub(crate) fn lap(&mut self, phase: Phase) {
+        let Some(last) = self.last else { return };
+        let now = self.now();
+        let seconds = (now - last).as_secs_f64();
+        *match phase {
+            Phase::Data => &mut self.seconds.data,
+            Phase::Teacher => &mut self.seconds.teacher,
+            Phase::Forward => &mut self.seconds.forward,
+            Phase::Backward => &mut self.seconds.backward,
+            Phase::Optimizer => &mut self.seconds.optimizer,
+        } += seconds;
+        self.last = Some(now);
+    }
+
+    fn now(&self) -> Instant {
+        if let Device::Cuda(index) = self.device {
+            tch::Cuda::synchronize(index as i64);
+        }
+        Instant::now()
+    }
+
+    /// Shares of the timed steps' time; all zero when none was timed.
+    pub(crate) fn shares(&self) -> Shares {
+        let Shares {
+            data,
+            teacher,
+            forward,
+            backward,
+            optimizer,
+        } = self.seconds;
+        let all = (data + teacher + forward + backward + optimizer).max(1e-12);
+        let share = |seconds: f64| (seconds / all * 1e4).round() / 1e4;
+        Shares {
+            data: share(data),
+            teacher: share(teacher),
+            forward: share(forward),
+            backward: share(backward),
+            optimizer: share(optimizer),
+        }
     }
 }
 
@@ -91,22 +211,27 @@ impl Progress {
         Self { bar }
     }
 
-    pub(crate) fn show(&self, step: u64, meter: &Meter) {
+    /// Whether there is a bar to keep moving.
+    pub(crate) fn moves(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    pub(crate) fn at(&self, step: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
-            bar.set_message(meter.words());
         }
     }
 
-    pub(crate) fn message(&self, text: &'static str) {
+    pub(crate) fn message(&self, text: impl Into<std::borrow::Cow<'static, str>>) {
         if let Some(bar) = &self.bar {
             bar.set_message(text);
         }
     }
 
-    pub(crate) fn line(&self, meter: &Meter, step: u64, steps: u64, size: i64) {
+    /// Where there is no bar, a line of its own.
+    pub(crate) fn line(&self, text: &str) {
         if self.bar.is_none() {
-            eprintln!("{size}×{size} step {step}/{steps}: {}", meter.words());
+            eprintln!("{text}");
         }
     }
 
@@ -125,13 +250,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
+    /// Opens the log of the run in `out`, to go on at its end.
+    pub(crate) fn open(out: &Path) -> Result<Self> {
+        let path = out.join("log.jsonl");
+        let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self {
-            file,
-            path: path.into(),
-        })
+        Ok(Self { file, path })
     }
 
     pub(crate) fn line(&mut self, value: &serde_json::Value) -> Result<()> {

@@ -3,40 +3,23 @@
 //! Parameter names are those of a PyTorch state dict (`encoder.0.conv.weight`, …). Padding is the real
 //! value zero in every channel, as the integer network has it.
 
-use tch::nn::{self, Module, ModuleT};
+use tch::nn::{self, Module};
 use tch::{Device, Tensor};
+
+use crate::network::{
+    CLASSES, Network, Output, PartSize, batch_norm, bn_relu, conv, count, global_mean,
+};
 
 /// Channels of the five encoder blocks.
 pub const ENCODER: [i64; 5] = [8, 16, 16, 32, 64];
 /// Channels of the four decoder blocks.
 pub const DECODER: [i64; 4] = [32, 16, 16, 8];
-/// Classes.
-pub const CLASSES: i64 = lightwafer_runtime::wafer::CLASS_COUNT as i64;
 /// Most trainable parameters the student may have: what the paper prints.
 pub const PARAMETER_BUDGET: i64 = 60_263;
 /// The paper's parameters of encoder, decoder and classifier.
 pub const PAPER_PARAMETERS: [i64; 3] = [35_160, 22_569, 2_534];
 /// The name that checkpoints carry.
 pub const ARCHITECTURE: &str = "LightWaferSegClassNet 8-16-16-32-64/32-16-16-8";
-
-fn conv(p: nn::Path, ci: i64, co: i64, k: i64, groups: i64) -> nn::Conv2D {
-    let config = nn::ConvConfig {
-        padding: k / 2,
-        groups,
-        bias: false,
-        ..Default::default()
-    };
-    nn::conv2d(p, ci, co, k, config)
-}
-
-fn batch_norm(p: nn::Path, channels: i64) -> nn::BatchNorm {
-    // tch's default draws the scale from uniform(0, 1).
-    let config = nn::BatchNormConfig {
-        ws_init: nn::Init::Const(1.0),
-        ..Default::default()
-    };
-    nn::batch_norm2d(p, channels, config)
-}
 
 fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
     if train && p > 0.0 {
@@ -74,31 +57,20 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, drop: f64, train: bool) -> Tensor {
-        // In place: batch norm's gradient needs its input, not its output.
-        let x = self.bn1.forward_t(&self.first.forward(x), train).relu_();
-        let x = dropout(x, drop, train);
+        let x = dropout(
+            bn_relu(&self.bn1, &self.first.forward(x), train),
+            drop,
+            train,
+        );
         let x = self.pointwise.forward(&self.depthwise.forward(&x));
-        self.bn2.forward_t(&x, train).relu_()
+        bn_relu(&self.bn2, &x, train)
     }
-}
-
-/// What the student says about a batch.
-#[derive(Debug)]
-pub struct Output {
-    /// Class logits, (B, 38).
-    pub logits: Tensor,
-    /// Mask logits, (B, 1, S, S), where asked for.
-    pub mask: Option<Tensor>,
-    /// The 64 pooled features, (B, 64).
-    pub embedding: Tensor,
 }
 
 /// The student and its variables.
 pub struct Student {
-    /// Parameters and running statistics, by name.
-    pub vars: nn::VarStore,
-    /// Probability that Dropout2d drops a channel in training.
-    pub dropout: f64,
+    vars: nn::VarStore,
+    dropout: f64,
     encoder: Vec<Block>,
     up: Vec<nn::ConvTranspose2D>,
     decoder: Vec<Block>,
@@ -146,10 +118,18 @@ impl Student {
             vars,
         }
     }
+}
 
-    /// Runs a batch of images (B, 3, S, S), S a multiple of 16; the decoder only where its mask is
-    /// wanted, for it takes half of the time.
-    pub fn forward(&self, image: &Tensor, train: bool, want_mask: bool) -> Output {
+impl Network for Student {
+    fn architecture(&self) -> String {
+        ARCHITECTURE.into()
+    }
+
+    fn vars(&self) -> &nn::VarStore {
+        &self.vars
+    }
+
+    fn forward(&self, image: &Tensor, train: bool, want_mask: bool) -> Output {
         let mut x = image.shallow_clone();
         let mut skips = Vec::new();
         for (i, block) in self.encoder.iter().enumerate() {
@@ -163,7 +143,7 @@ impl Student {
                 };
             }
         }
-        let embedding = x.mean_dim([2i64, 3].as_slice(), false, None);
+        let embedding = global_mean(&x);
         let logits = self.class_head.forward(&embedding);
         let mask = want_mask.then(|| {
             for (up, block) in self.up.iter().zip(&self.decoder) {
@@ -180,39 +160,28 @@ impl Student {
         }
     }
 
-    /// Trainable variables in a fixed order (by name): those of the encoder and the class head, then
-    /// those of the decoder and the mask head.
-    pub fn groups(&self) -> [Vec<(String, Tensor)>; 2] {
-        let mut named: Vec<_> = self.vars.variables().into_iter().collect();
-        named.retain(|(_, t)| t.requires_grad());
-        named.sort_by(|a, b| a.0.cmp(&b.0));
-        let mask = |name: &str| name.starts_with("decoder.") || name.starts_with("mask_head.");
-        let (decoder, encoder) = named.into_iter().partition(|(name, _)| mask(name));
-        [encoder, decoder]
+    fn serves_mask_only(&self, name: &str) -> bool {
+        name.starts_with("decoder.") || name.starts_with("mask_head.")
     }
 
-    /// Trainable parameters of the encoder, the decoder with the mask head, and the class head.
-    pub fn parameters(&self) -> [i64; 3] {
-        let mut counts = [0; 3];
-        for (name, tensor) in self.groups().into_iter().flatten() {
-            let part = match name.split('.').next() {
-                Some("encoder") => 0,
-                Some("class_head") => 2,
-                _ => 1,
-            };
-            counts[part] += tensor.numel() as i64;
-        }
-        counts
+    fn parts(&self) -> Vec<PartSize> {
+        let [encoder, head, decoder] = count(&self.vars, ["encoder.", "class_head.", "decoder."]);
+        let names = ["encoder", "decoder with mask head", "class head"];
+        let counts = [encoder, decoder, head].into_iter().zip(PAPER_PARAMETERS);
+        let parts = names.into_iter().zip(counts);
+        let size = |(part, (parameters, paper))| PartSize {
+            part,
+            parameters,
+            paper: Some(paper),
+        };
+        parts.map(size).collect()
     }
 
-    /// The parameter counts in words, beside the paper's.
-    pub fn describe(&self) -> String {
-        let [encoder, decoder, head] = self.parameters();
-        let [paper_encoder, paper_decoder, paper_head] = PAPER_PARAMETERS;
-        format!(
-            "{} parameters (budget {PARAMETER_BUDGET}): encoder {encoder} (paper {paper_encoder}), \
-             decoder with mask head {decoder} (paper {paper_decoder}), class head {head} (paper {paper_head})",
-            encoder + decoder + head
-        )
+    fn paper_parameters(&self) -> Option<i64> {
+        Some(PARAMETER_BUDGET)
+    }
+
+    fn set_dropout(&mut self, probability: f64) {
+        self.dropout = probability;
     }
 }

@@ -1,115 +1,29 @@
-//! Training the student: stages of growing image size, each with its own learning-rate schedule.
+//! A training run: stages of growing image size, each with its own learning-rate schedule.
 //!
 //! Everything random in a step (order, symmetries, dropout) is a function of the seed and the step's
-//! number, so that the state to resume from is the weights, the moments and two counters.
+//! number, so that the state to resume from is the weights, the moments and a few counters.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tch::Device;
+use tch::{Device, Tensor};
 
 use crate::batch::{Source, random_symmetries};
 use crate::checkpoint::{self, Checkpoint, Info};
-use crate::data::{Data, Protocol, Random};
-use crate::eval::evaluate;
+use crate::data::{Data, Random};
+use crate::distill::Distiller;
+use crate::eval::{View, evaluate};
+use crate::guard;
 use crate::metrics::Report;
-use crate::optim::{AdamW, Schedule};
-use crate::progress::{Log, Meter, Progress};
-use crate::student::{ARCHITECTURE, Student};
-use crate::{loss, native};
-
-/// One stage: an image size and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    /// Image side in pixels: a multiple of 16, 16…224.
-    pub size: i64,
-    /// Epochs; parts of an epoch are fine.
-    pub epochs: f64,
-    /// Wafers in a step, where not the run's.
-    pub batch: Option<usize>,
-    /// Peak learning rate, where not the run's.
-    pub rate: Option<f64>,
-}
-
-impl FromStr for Stage {
-    type Err = String;
-
-    /// `SIZExEPOCHS[/BATCH][@RATE]`, such as `224x1.5/16@1e-3`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            |what: &str| format!("stage '{text}': {what}; SIZExEPOCHS[/BATCH][@RATE] expected");
-        let (rest, rate) = match text.split_once('@') {
-            Some((rest, rate)) => (
-                rest,
-                Some(rate.parse().map_err(|_| wrong("no learning rate"))?),
-            ),
-            None => (text, None),
-        };
-        let (rest, batch) = match rest.split_once('/') {
-            Some((rest, batch)) => (
-                rest,
-                Some(batch.parse().map_err(|_| wrong("no batch size"))?),
-            ),
-            None => (rest, None),
-        };
-        let (size, epochs) = rest.split_once('x').ok_or_else(|| wrong("no 'x'"))?;
-        let size: i64 = size.parse().map_err(|_| wrong("no image size"))?;
-        let epochs: f64 = epochs.parse().map_err(|_| wrong("no number of epochs"))?;
-        if size % 16 != 0 || !(16..=224).contains(&size) {
-            return Err(wrong("the size is no multiple of 16 in 16…224"));
-        }
-        let positive = |v: Option<f64>| v.is_none_or(|v| v > 0.0 && v.is_finite());
-        if !positive(Some(epochs)) || !positive(rate) || batch == Some(0) {
-            return Err(wrong("epochs, batch and rate must be above zero"));
-        }
-        Ok(Self {
-            size,
-            epochs,
-            batch,
-            rate,
-        })
-    }
-}
-
-/// Number format of convolutions in training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// bfloat16 where libtorch's autocast finds it safe.
-    Bf16,
-}
-
-/// The settings of a run; saved with it, so that it goes on with the same ones.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The stages, in order.
-    pub stages: Vec<Stage>,
-    /// Wafers in a step.
-    pub batch: usize,
-    /// Peak learning rate.
-    pub rate: f64,
-    /// How the learning rate goes over each stage.
-    pub schedule: Schedule,
-    /// AdamW's weight decay.
-    pub weight_decay: f64,
-    /// Dropout2d's probability.
-    pub dropout: f64,
-    /// The mask's loss is computed in every so many-th step.
-    pub mask_every: u64,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Number format.
-    pub precision: Precision,
-    /// The split.
-    pub split: Protocol,
-}
+use crate::network::Network;
+use crate::optim::AdamW;
+use crate::progress::{Clock, Log, Meter, Phase, Progress, Reading};
+use crate::settings::{Settings, Stage};
+use crate::step::{Draw, Step};
 
 /// Where a run stands: all that, beside tensors, determines how it goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,8 +36,14 @@ struct State {
     epochs: f64,
     /// The step of the last validation in it; 0 before the first.
     validated: u64,
+    /// Validations in it since the best one.
+    stale: u32,
+    /// Epochs of the stages before.
+    epochs_before: f64,
+    /// Seconds of training so far, validations and all.
+    seconds: f64,
     /// Steps of each optimizer.
-    optimizer_steps: [u64; 2],
+    optimizer_steps: Vec<u64>,
     /// Best validation accuracy at the size of this stage.
     best: Option<(i64, f64)>,
     metrics: std::collections::HashMap<String, f64>,
@@ -133,6 +53,10 @@ struct State {
 const SAVE_EVERY: Duration = Duration::from_secs(180);
 /// Seconds between lines of the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Seconds between looks at the losses where a person watches.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Of how many steps one is timed by its parts.
+const TIMED_EVERY: u64 = 20;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,10 +70,15 @@ pub enum End {
 /// A training run in a folder: `last.safetensors`, `best.safetensors`, `log.jsonl`.
 pub struct Run {
     out: PathBuf,
-    student: Student,
-    optimizers: [AdamW; 2],
+    network: Box<dyn Network>,
+    distiller: Option<Distiller>,
+    /// For what the class needs, what only the mask needs, and the feature projection if there is one.
+    optimizers: Vec<AdamW>,
     state: State,
     device: Device,
+    /// When this process began, less the seconds of earlier ones.
+    began: Instant,
+    before: f64,
 }
 
 impl Run {
@@ -163,14 +92,14 @@ impl Run {
         out.join("best.safetensors")
     }
 
-    /// A new run. `init` are weights to start from.
+    /// A new run. `init` puts weights to start from into the fresh network.
     ///
     /// # Errors
-    /// When the folder already holds a run, or `init` is another architecture.
+    /// When the folder already holds a run, the teacher cannot be loaded, or `init` fails.
     pub fn start(
         out: &Path,
         settings: Settings,
-        init: Option<&Path>,
+        init: impl FnOnce(&dyn Network) -> Result<()>,
         device: Device,
     ) -> Result<Self> {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -182,27 +111,28 @@ impl Run {
         );
         ensure!(!settings.stages.is_empty(), "no stages to train");
         tch::manual_seed(settings.seed as i64);
-        let student = Student::new(device);
-        if let Some(init) = init {
-            Checkpoint::read(init)?.load(&student.vars, ARCHITECTURE)?;
-        }
+        let network = settings.network.build(device);
+        init(&*network)?;
         let state = State {
             settings,
             stage: 0,
             step: 0,
             epochs: 0.0,
             validated: 0,
-            optimizer_steps: [0; 2],
+            stale: 0,
+            epochs_before: 0.0,
+            seconds: 0.0,
+            optimizer_steps: Vec::new(),
             best: None,
             metrics: Default::default(),
         };
-        Ok(Self::new(out, student, state, device))
+        Self::new(out, network, state, device)
     }
 
     /// Goes on where `last.safetensors` in `out` stands, with the settings it was started with.
     ///
     /// # Errors
-    /// When the file is missing, damaged, or of another architecture.
+    /// When the file or the teacher's is missing, damaged, or of another architecture.
     pub fn resume(out: &Path, device: Device) -> Result<Self> {
         let path = Self::last(out);
         let saved = Checkpoint::read(&path)?;
@@ -214,9 +144,20 @@ impl Run {
         };
         let state: State = serde_json::from_str(state)
             .with_context(|| format!("{}: its run's state cannot be read", path.display()))?;
-        let student = Student::new(device);
-        saved.load(&student.vars, ARCHITECTURE)?;
-        let mut run = Self::new(out, student, state, device);
+        let network = state.settings.network.build(device);
+        saved.load(network.vars(), &network.architecture())?;
+        let mut run = Self::new(out, network, state, device)?;
+        if let Some(distiller) = &run.distiller {
+            for (name, mut variable) in distiller.variables() {
+                let tensor = saved.tensor(&name)?;
+                ensure!(
+                    tensor.size() == variable.size(),
+                    "{}: {name}",
+                    path.display()
+                );
+                tch::no_grad(|| variable.copy_(&tensor));
+            }
+        }
         for (i, optimizer) in run.optimizers.iter_mut().enumerate() {
             for (name, moment) in [
                 ("first", &mut optimizer.first),
@@ -230,24 +171,43 @@ impl Run {
                 );
                 moment.copy_(&tensor);
             }
-            optimizer.steps = run.state.optimizer_steps[i];
+            optimizer.steps = run.state.optimizer_steps.get(i).copied().unwrap_or(0);
         }
         Ok(run)
     }
 
-    fn new(out: &Path, mut student: Student, state: State, device: Device) -> Self {
-        student.dropout = state.settings.dropout;
-        let decay = state.settings.weight_decay;
-        let optimizers = student
-            .groups()
-            .map(|group| AdamW::new(group.into_iter().map(|(_, tensor)| tensor).collect(), decay));
-        Self {
+    fn new(
+        out: &Path,
+        mut network: Box<dyn Network>,
+        state: State,
+        device: Device,
+    ) -> Result<Self> {
+        let settings = &state.settings;
+        network.set_dropout(settings.dropout);
+        let open = |d| Distiller::open(d, settings.precision, device);
+        let distiller = settings.distill.as_ref().map(open).transpose()?;
+        let mut groups = Vec::from(network.groups());
+        let projection = distiller
+            .as_ref()
+            .map(Distiller::variables)
+            .unwrap_or_default();
+        if !projection.is_empty() {
+            groups.push(projection);
+        }
+        let optimizers = groups.into_iter().map(|group| {
+            let tensors = group.into_iter().map(|(_, tensor)| tensor).collect();
+            AdamW::new(tensors, settings.weight_decay)
+        });
+        Ok(Self {
             out: out.into(),
-            student,
-            optimizers,
+            network,
+            distiller,
+            optimizers: optimizers.collect(),
+            before: state.seconds,
             state,
             device,
-        }
+            began: Instant::now(),
+        })
     }
 
     /// The settings.
@@ -256,20 +216,32 @@ impl Run {
     }
 
     /// The network.
-    pub fn student(&self) -> &Student {
-        &self.student
+    pub fn network(&self) -> &dyn Network {
+        &*self.network
+    }
+
+    /// The network and its teacher in words.
+    pub fn describe(&self) -> String {
+        let mut text = self.network.describe();
+        if let Some(distiller) = &self.distiller {
+            text += "\n";
+            text += &distiller.describe();
+        }
+        text
     }
 
     /// Trains to the end, or until `stop` says so; saves before it returns.
     ///
     /// # Errors
-    /// When files cannot be written, the loss is not finite, or there is nothing to train on.
+    /// When files cannot be written, the loss is not finite, memory is short, or there is nothing to
+    /// train on.
     pub fn train(&mut self, data: &Data, stop: &dyn Fn() -> bool) -> Result<End> {
         ensure!(!data.train.is_empty(), "no wafers to train on");
         let source = Source::new(data, self.device);
-        let mut log = Log::open(&self.out.join("log.jsonl"))?;
+        let mut log = Log::open(&self.out)?;
         log.line(&json!({
             "event": "start", "settings": self.state.settings, "data": data.describe(),
+            "network": self.network.architecture(), "parts": self.network.parts(),
             "stage": self.state.stage, "step": self.state.step,
         }))?;
         while let Some(stage) = self.state.settings.stages.get(self.state.stage).copied() {
@@ -277,11 +249,13 @@ impl Run {
                 self.save()?;
                 return Ok(End::Stopped);
             }
+            self.state.epochs_before += self.state.epochs;
             self.state.stage += 1;
             (self.state.step, self.state.epochs, self.state.validated) = (0, 0.0, 0);
+            self.state.stale = 0;
             self.save()?;
         }
-        log.line(&json!({ "event": "finished" }))?;
+        log.line(&json!({ "event": "finished", "seconds": self.seconds() }))?;
         Ok(End::Finished)
     }
 
@@ -304,8 +278,8 @@ impl Run {
         let bar = Progress::new(steps, self.state.step, stage.size);
         let stage_number = self.state.stage as u64;
         let mut order: (u64, Vec<u32>) = (u64::MAX, Vec::new());
-        let mut saved = Instant::now();
-        let mut meter = Meter::new();
+        let (mut saved, mut logged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut meter, mut clock) = (Meter::new(self.device), Clock::new(self.device));
 
         loop {
             let step = self.state.step;
@@ -314,14 +288,19 @@ impl Run {
                 bar.message("validating");
                 // Saved first: stopping in the validation loses nothing.
                 self.save()?;
-                match evaluate(&self.student, source, &data.val, stage.size, 0, true, stop) {
+                let view = View {
+                    precision: settings.precision,
+                    ..View::plain(stage.size)
+                };
+                match evaluate(&*self.network, source, &data.val, view, stop) {
                     None => return Ok(End::Stopped),
                     Some(report) => self.validated(stage.size, &report, log, &bar)?,
                 }
                 meter.restart();
                 saved = Instant::now();
             }
-            if step >= steps {
+            let patience = settings.patience.unwrap_or(u32::MAX);
+            if step >= steps || self.state.stale >= patience {
                 break;
             }
             if stop() {
@@ -335,54 +314,42 @@ impl Run {
             }
             let wafers = &order.1[at * batch..(at + 1) * batch];
             let mut random = Random::new(&[settings.seed, 2, stage_number, step]);
-            let drawn = source.batch(wafers, &random_symmetries(&mut random, batch), stage.size);
+            let draw = Draw {
+                wafers,
+                symmetries: &random_symmetries(&mut random, batch),
+                size: stage.size,
+                with_mask: step.is_multiple_of(settings.mask_every.max(1)),
+            };
             tch::manual_seed(random.draw() as i64);
-
-            let with_mask = step.is_multiple_of(settings.mask_every.max(1));
             let rate = settings.schedule.rate(peak, step as f64 / steps as f64);
-            let forward = || self.student.forward(&drawn.image, true, with_mask);
-            let output = match settings.precision {
-                Precision::F32 => forward(),
-                Precision::Bf16 => native::autocast_bf16(self.device, forward),
-            };
-            let class_loss = loss::class(&output.logits, &drawn.class);
-            let mask_loss = output.mask.map(|mask| loss::mask(&mask, &drawn.mask));
-            let total = match &mask_loss {
-                Some(mask) => &class_loss + mask,
-                None => class_loss.shallow_clone(),
-            };
-            let used = if with_mask { 2 } else { 1 };
-            let optimizers = &mut self.optimizers[..used];
-            optimizers.iter_mut().for_each(AdamW::zero_grad);
-            total.backward();
-            optimizers
-                .iter_mut()
-                .for_each(|optimizer| optimizer.step(rate));
+            clock.step(step % TIMED_EVERY == 3);
+            self.step(&draw, source, rate, &mut meter, &mut clock)?;
             self.state.step += 1;
             self.state.epochs = self.state.step as f64 / per_epoch as f64;
 
-            let right = output
-                .logits
-                .argmax(1, false)
-                .eq_tensor(&drawn.class)
-                .sum(tch::Kind::Int64);
-            meter.add(batch, &class_loss, mask_loss.as_ref(), &right);
-            ensure!(
-                meter.class_loss.is_finite() && meter.mask_loss.is_none_or(f64::is_finite),
-                "the loss is no longer finite at step {step}: choose a lower learning rate"
-            );
-            bar.show(self.state.step, &meter);
-            if meter.since.elapsed() > LOG_EVERY || self.state.step == steps {
-                let line = json!({
-                    "event": "step", "stage": stage_number, "size": stage.size,
-                    "step": self.state.step, "steps": steps,
-                    "epoch": self.state.step as f64 / per_epoch as f64, "rate": rate,
-                    "class_loss": meter.class_loss, "mask_loss": meter.mask_loss,
-                    "train_accuracy": meter.accuracy, "images_per_second": meter.speed(),
-                });
-                log.line(&line)?;
-                bar.line(&meter, self.state.step, steps, stage.size);
-                meter.restart();
+            bar.at(self.state.step);
+            let log_now = logged.elapsed() > LOG_EVERY || self.state.step == steps || step == 0;
+            if log_now || (bar.moves() && looked.elapsed() > LOOK_EVERY) {
+                let reading = meter.read();
+                ensure!(
+                    reading.is_finite(),
+                    "the loss is no longer finite at step {step}: choose a lower learning rate \
+                     (--lr); {} holds the state before",
+                    Self::last(&self.out).display()
+                );
+                bar.message(reading.words());
+                looked = Instant::now();
+                if log_now {
+                    self.log_step(log, &reading, &clock, stage.size, steps, rate)?;
+                    let at = self.state.step;
+                    bar.line(&format!(
+                        "{0}×{0} step {at}/{steps}: {1}",
+                        stage.size,
+                        reading.words()
+                    ));
+                    logged = Instant::now();
+                    meter.restart();
+                }
             }
             if saved.elapsed() > SAVE_EVERY {
                 self.save()?;
@@ -390,6 +357,60 @@ impl Run {
             }
         }
         Ok(End::Finished)
+    }
+
+    /// One step of gradient descent.
+    fn step(
+        &mut self,
+        draw: &Draw<'_>,
+        source: &Source,
+        rate: f64,
+        meter: &mut Meter,
+        clock: &mut Clock,
+    ) -> Result<()> {
+        let settings = &self.state.settings;
+        let mut step = Step {
+            network: &*self.network,
+            distiller: self.distiller.as_mut(),
+            source,
+            precision: settings.precision,
+            smoothing: settings.label_smoothing,
+            device: self.device,
+        };
+        self.optimizers.iter_mut().for_each(AdamW::zero_grad);
+        let parts = settings.accumulate.clamp(1, draw.wafers.len());
+        guard::guarded(|| step.gradients(draw, parts, meter, clock)).map_err(|error| {
+            if guard::is_out_of_memory(&error) {
+                step.what_fits(draw, parts, error)
+            } else {
+                error
+            }
+        })?;
+        for (i, optimizer) in self.optimizers.iter_mut().enumerate() {
+            if i != 1 || draw.with_mask {
+                optimizer.step(rate);
+            }
+        }
+        clock.lap(Phase::Optimizer);
+        Ok(())
+    }
+
+    fn log_step(
+        &self,
+        log: &mut Log,
+        reading: &Reading,
+        clock: &Clock,
+        size: i64,
+        steps: u64,
+        rate: f64,
+    ) -> Result<()> {
+        log.line(&json!({
+            "event": "step", "stage": self.state.stage, "size": size, "step": self.state.step,
+            "steps": steps, "epoch": self.state.epochs, "epochs": self.epochs(), "rate": rate,
+            "class_loss": reading.class_loss, "mask_loss": reading.mask_loss,
+            "feature_loss": reading.feature_loss, "train_accuracy": reading.accuracy,
+            "images_per_second": reading.images_per_second, "time_shares": clock.shares(),
+        }))
     }
 
     fn validated(
@@ -413,16 +434,17 @@ impl Run {
         .into();
         log.line(&json!({
             "event": "validation", "size": size, "step": self.state.step,
-            "epochs": self.epochs(), "metrics": self.state.metrics,
+            "epochs": self.epochs(), "seconds": self.seconds(), "metrics": self.state.metrics,
         }))?;
         // Without validation wafers the latest weights are the best known.
         let better = report.wafers == 0
             || self.state.best.is_none_or(|(best_size, best)| {
                 size > best_size || (size == best_size && report.accuracy >= best)
             });
+        self.state.stale = if better { 0 } else { self.state.stale + 1 };
         if better {
             self.state.best = Some((size, report.accuracy));
-            let tensors = checkpoint::tensors(&self.student.vars);
+            let tensors = checkpoint::tensors(self.network.vars());
             checkpoint::save(&Self::best(&self.out), &tensors, &self.info(None))?;
         }
         self.save()
@@ -430,8 +452,12 @@ impl Run {
 
     /// Epochs done, all stages together.
     fn epochs(&self) -> f64 {
-        let done = self.state.settings.stages.iter().take(self.state.stage);
-        done.map(|stage| stage.epochs).sum::<f64>() + self.state.epochs
+        self.state.epochs_before + self.state.epochs
+    }
+
+    /// Seconds spent, in all processes that worked on the run.
+    fn seconds(&self) -> f64 {
+        self.before + self.began.elapsed().as_secs_f64()
     }
 
     fn info(&self, run: Option<String>) -> Info {
@@ -443,7 +469,7 @@ impl Run {
             .saturating_sub(usize::from(self.state.step == 0));
         let stage = stages.get(at);
         Info {
-            architecture: ARCHITECTURE.into(),
+            architecture: self.network.architecture(),
             size: stage.map_or(0, |stage| stage.size),
             epochs: self.epochs(),
             split: Some(self.state.settings.split),
@@ -453,18 +479,20 @@ impl Run {
     }
 
     fn save(&mut self) -> Result<()> {
-        let mut tensors = checkpoint::tensors(&self.student.vars);
-        for (i, optimizer) in self.optimizers.iter().enumerate() {
-            tensors.push((
-                format!("optimizer.{i}.first"),
-                optimizer.first.shallow_clone(),
-            ));
-            tensors.push((
-                format!("optimizer.{i}.second"),
-                optimizer.second.shallow_clone(),
-            ));
-            self.state.optimizer_steps[i] = optimizer.steps;
+        let mut tensors = checkpoint::tensors(self.network.vars());
+        if let Some(distiller) = &self.distiller {
+            tensors.extend(distiller.variables());
         }
+        self.state.optimizer_steps.clear();
+        for (i, optimizer) in self.optimizers.iter().enumerate() {
+            let mut moment = |name: &str, tensor: &Tensor| {
+                tensors.push((format!("optimizer.{i}.{name}"), tensor.shallow_clone()));
+            };
+            moment("first", &optimizer.first);
+            moment("second", &optimizer.second);
+            self.state.optimizer_steps.push(optimizer.steps);
+        }
+        self.state.seconds = self.seconds();
         let state = serde_json::to_string(&self.state)?;
         checkpoint::save(&Self::last(&self.out), &tensors, &self.info(Some(state)))
     }

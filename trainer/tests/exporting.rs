@@ -13,16 +13,18 @@ use trainer::batch::Source;
 use trainer::checkpoint;
 use trainer::data::{Data, Part, Protocol};
 use trainer::eval;
+use trainer::eval::View;
 use trainer::export::{Exported, export_int8};
 use trainer::int8::{self, Grid};
-use trainer::optim::Schedule;
+use trainer::network::{Kind, Network};
+use trainer::settings::Settings;
 use trainer::student::Student;
-use trainer::train::{Precision, Run, Settings};
+use trainer::train::Run;
 
-fn export(student: &Student, data: &Data) -> anyhow::Result<Exported> {
+fn export(student: &dyn Network, data: &Data) -> anyhow::Result<Exported> {
     let source = Source::new(data, Device::Cpu);
     let batches = [source.batch(&data.train[..16], &[0], 224).image];
-    let tensors: HashMap<_, _> = checkpoint::tensors(&student.vars).into_iter().collect();
+    let tensors: HashMap<_, _> = checkpoint::tensors(student.vars()).into_iter().collect();
     let golden = Grid::of(data, 0);
     golden.packed(|map| {
         export_int8(
@@ -47,17 +49,13 @@ fn the_image_agrees_with_the_student_it_came_from() {
         ],
         batch: 16,
         rate: 1e-2,
-        schedule: Schedule::OneCycle,
-        weight_decay: 0.01,
-        dropout: 0.0,
         mask_every: 1,
         seed: 1,
-        precision: Precision::F32,
-        split: Protocol::Distinct,
+        ..Settings::of(Kind::Student)
     };
-    let mut run = Run::start(dir.path(), settings, None, Device::Cpu).unwrap();
+    let mut run = Run::start(dir.path(), settings, |_| Ok(()), Device::Cpu).unwrap();
     run.train(&data, &|| false).unwrap();
-    let student = run.student();
+    let student = run.network();
     let exported = export(student, &data).unwrap();
     assert_eq!(exported.choices.len(), 28);
 
@@ -84,7 +82,7 @@ fn the_image_agrees_with_the_student_it_came_from() {
     assert!(error < 0.02 * power, "logits: error {error}, power {power}");
 
     let wafers = data.part(Part::Test);
-    let float = eval::evaluate(student, &source, &wafers, 224, 0, true, &|| false).unwrap();
+    let float = eval::evaluate(student, &source, &wafers, View::plain(224), &|| false).unwrap();
     let int8 = int8::evaluate(&exported.image, &data, &wafers, false, 2, &|| false)
         .unwrap()
         .unwrap();
@@ -104,7 +102,7 @@ fn a_network_that_is_no_student_is_refused_by_tensor() {
     let data = common::data(&[0], 30);
     let student = Student::new(Device::Cpu);
     let batches: [Tensor; 0] = [];
-    let mut tensors: HashMap<_, _> = checkpoint::tensors(&student.vars).into_iter().collect();
+    let mut tensors: HashMap<_, _> = checkpoint::tensors(student.vars()).into_iter().collect();
     tensors.remove("encoder.2.bn2.running_var");
     let result = Grid::of(&data, 0)
         .packed(|map| export_int8(&tensors, 1, &batches, map, "test", ""))

@@ -10,9 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Tensor, nn};
 use trainer::checkpoint::{self, Checkpoint, Info};
 use trainer::data::{Data, Protocol};
-use trainer::optim::Schedule;
+use trainer::network::{Kind, Network};
+use trainer::settings::{Settings, Stage};
 use trainer::student::{ARCHITECTURE, PARAMETER_BUDGET, Student};
-use trainer::train::{End, Precision, Run, Settings};
+use trainer::train::{End, Run};
 
 /// Torch's random generator is one for the whole process: one test at a time trains.
 static TRAINING: Mutex<()> = Mutex::new(());
@@ -29,18 +30,15 @@ fn settings(stages: &str) -> Settings {
             .collect(),
         batch: 16,
         rate: 3e-3,
-        schedule: Schedule::OneCycle,
-        weight_decay: 0.01,
         dropout: 0.1,
         mask_every: 2,
         seed: 7,
-        precision: Precision::F32,
-        split: Protocol::Distinct,
+        ..Settings::of(Kind::Student)
     }
 }
 
 fn start(out: &Path, stages: &str) -> Run {
-    Run::start(out, settings(stages), None, Device::Cpu).unwrap()
+    Run::start(out, settings(stages), |_| Ok(()), Device::Cpu).unwrap()
 }
 
 fn same_tensors(a: &Path, b: &Path) -> bool {
@@ -49,7 +47,7 @@ fn same_tensors(a: &Path, b: &Path) -> bool {
         Checkpoint::read(&Run::last(b)).unwrap(),
     );
     let student = Student::new(Device::Cpu);
-    let mut names: Vec<_> = student.vars.variables().into_keys().collect();
+    let mut names: Vec<_> = student.vars().variables().into_keys().collect();
     names.extend(["optimizer.0.first", "optimizer.1.second"].map(String::from));
     names
         .iter()
@@ -114,7 +112,7 @@ fn two_kinds_of_wafer_are_told_apart_and_masked() {
             rate: 1e-2,
             ..settings("32x10")
         },
-        None,
+        |_| Ok(()),
         Device::Cpu,
     )
     .unwrap();
@@ -128,7 +126,7 @@ fn two_kinds_of_wafer_are_told_apart_and_masked() {
 fn a_folder_with_a_run_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(Run::last(dir.path()), b"something").unwrap();
-    let Err(error) = Run::start(dir.path(), settings("32x1"), None, Device::Cpu) else {
+    let Err(error) = Run::start(dir.path(), settings("32x1"), |_| Ok(()), Device::Cpu) else {
         panic!("overwritten")
     };
     assert!(error.to_string().contains("--resume"), "{error:#}");
@@ -152,10 +150,10 @@ fn another_architecture_is_refused_by_name() {
         checkpoint::save(&path, tensors, &info).unwrap();
         let result = Checkpoint::read(&path)
             .unwrap()
-            .load(&student.vars, ARCHITECTURE);
+            .load(student.vars(), ARCHITECTURE);
         result.map_err(|e| format!("{e:#}"))
     };
-    let mut tensors = checkpoint::tensors(&student.vars);
+    let mut tensors = checkpoint::tensors(student.vars());
     assert!(save(&tensors, ARCHITECTURE).is_ok());
     // Files of other programs name no architecture; their tensors decide.
     assert!(save(&tensors, "").is_ok());
@@ -190,9 +188,8 @@ fn a_damaged_checkpoint_is_an_error() {
 fn the_student_is_within_its_budget_and_has_the_stated_cost() {
     let _alone = alone();
     let student = Student::new(Device::Cpu);
-    let parts = student.parameters();
-    assert_eq!(parts.iter().sum::<i64>(), 54_239);
-    assert!(parts.iter().sum::<i64>() <= PARAMETER_BUDGET);
+    assert_eq!(student.parameters(), 54_239);
+    assert!(student.parameters() <= PARAMETER_BUDGET);
     let output = tch::no_grad(|| {
         let image = Tensor::zeros([2, 3, 64, 64], (tch::Kind::Float, Device::Cpu));
         student.forward(&image, false, true)
@@ -202,7 +199,7 @@ fn the_student_is_within_its_budget_and_has_the_stated_cost() {
     assert_eq!(output.mask.unwrap().size(), [2, 1, 64, 64]);
     assert!(
         student
-            .vars
+            .vars()
             .variables()
             .contains_key("decoder.3.reduce.weight")
     );
@@ -210,7 +207,7 @@ fn the_student_is_within_its_budget_and_has_the_stated_cost() {
 
 #[test]
 fn stages_are_read_or_refused_in_words() {
-    let stage: trainer::train::Stage = "224x1.5/16@1e-3".parse().unwrap();
+    let stage: Stage = "224x1.5/16@1e-3".parse().unwrap();
     assert_eq!(
         (stage.size, stage.epochs, stage.batch, stage.rate),
         (224, 1.5, Some(16), Some(1e-3))
@@ -218,7 +215,7 @@ fn stages_are_read_or_refused_in_words() {
     for wrong in [
         "", "224", "100x1", "240x1", "64x0", "64x-1", "64x1@0", "64x1/0", "64xnan", "64x1@inf",
     ] {
-        let error = wrong.parse::<trainer::train::Stage>().unwrap_err();
+        let error = wrong.parse::<Stage>().unwrap_err();
         assert!(
             error.contains("expected") && error.contains(wrong),
             "{error}"

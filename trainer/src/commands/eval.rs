@@ -9,11 +9,11 @@ use lightwafer_runtime::model::{MAGIC, Model};
 use lightwafer_runtime::wafer::IMAGE_SIZE;
 use serde_json::{Value, json};
 use trainer::batch::Source;
-use trainer::checkpoint::Checkpoint;
 use trainer::data::{Data, Part, Protocol};
+use trainer::eval::View;
 use trainer::metrics::Report;
-use trainer::student::{ARCHITECTURE, Student};
-use trainer::{eval, int8};
+use trainer::settings::Precision;
+use trainer::{eval, int8, network};
 
 use super::{Machine, catch_ctrl_c, stop_asked};
 
@@ -34,6 +34,9 @@ pub struct EvalArgs {
     /// Image side for a float checkpoint; model images and boards have 224.
     #[arg(long, default_value_t = IMAGE_SIZE as i64, value_parser = clap::value_parser!(i64).range(16..=224))]
     size: i64,
+    /// Number format of a float checkpoint's convolutions.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Leave out the evaluation on wafers turned by 90°.
     #[arg(long)]
     no_turned: bool,
@@ -101,29 +104,23 @@ pub fn run(args: EvalArgs) -> Result<()> {
             "parameters": header.parameters,
         })
     } else {
-        let checkpoint = Checkpoint::read(&args.checkpoint)?;
+        let (network, checkpoint) = network::open(&args.checkpoint, device)?;
         if let Some(trained) = checkpoint.info.split.filter(|trained| *trained != split) {
             eprintln!("note: trained under another split ({trained}): wafers may have been seen");
         }
-        let student = Student::new(device);
-        checkpoint.load(&student.vars, ARCHITECTURE)?;
         let source = Source::new(&data, device);
         for &turned in turns {
-            let symmetry = u8::from(turned);
-            let report = eval::evaluate(
-                &student,
-                &source,
-                &wafers,
-                args.size,
-                symmetry,
-                true,
-                &stop_asked,
-            );
+            let view = View {
+                symmetry: u8::from(turned),
+                precision: args.precision,
+                ..View::plain(args.size)
+            };
+            let report = eval::evaluate(&*network, &source, &wafers, view, &stop_asked);
             keep(turned, report)?;
         }
         json!({
-            "form": "float checkpoint", "name": ARCHITECTURE, "size": args.size,
-            "parameters": student.parameters().iter().sum::<i64>(),
+            "form": "float checkpoint", "name": network.architecture(), "size": args.size,
+            "parameters": network.parameters(), "parts": network.parts(),
             "trained_at_size": checkpoint.info.size, "epochs": checkpoint.info.epochs,
         })
     };

@@ -17,6 +17,7 @@ use trainer::data::{Data, Protocol, Random, SPLIT_SEED};
 use trainer::export::{Exported, export_int8};
 use trainer::int8::Grid;
 use trainer::metrics::best;
+use trainer::network::Network;
 use trainer::student::{ARCHITECTURE, Student};
 
 /// Wafers in one calibration pass.
@@ -56,7 +57,7 @@ pub fn run(args: ExportArgs) -> Result<()> {
     }
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let student = Student::new(Device::Cpu);
-    checkpoint.load(&student.vars, ARCHITECTURE)?;
+    checkpoint.load(student.vars(), ARCHITECTURE)?;
     let protocol = checkpoint.info.split.unwrap_or(Protocol::Distinct);
     let data = Data::load(&args.data, protocol)?;
     ensure!(
@@ -81,8 +82,8 @@ pub fn run(args: ExportArgs) -> Result<()> {
 
     // The golden wafer is synthetic: the image then carries nobody's data.
     let golden = golden();
-    let parameters = u32::try_from(student.parameters().iter().sum::<i64>())?;
-    let tensors = tensors(&student.vars).into_iter().collect();
+    let parameters = u32::try_from(student.parameters())?;
+    let tensors = tensors(student.vars()).into_iter().collect();
     let exported = golden
         .packed(|map| export_int8(&tensors, parameters, &batches, map, &args.name, &now()?))??;
     print_choices(&exported);
@@ -153,7 +154,7 @@ fn print_choices(exported: &Exported) {
 
 /// Says how far the image's answers are from the checkpoint's.
 fn compare(
-    student: &Student,
+    student: &dyn Network,
     exported: &Exported,
     data: &Data,
     source: &Source,

@@ -1,8 +1,11 @@
 //! The commands, one file each, and what they share.
 
+pub mod distill;
 pub mod eval;
 pub mod export;
 pub mod student;
+pub mod teacher;
+mod training;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

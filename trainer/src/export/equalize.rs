@@ -199,6 +199,7 @@ fn rescale(student: &mut FoldedStudent, ranges: &HashMap<Key, Range>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Network;
     use crate::student::Student;
     use tch::Device;
 
@@ -207,7 +208,7 @@ mod tests {
         tch::manual_seed(3);
         let student = Student::new(Device::Cpu);
         tch::no_grad(|| {
-            for (name, mut tensor) in student.vars.variables() {
+            for (name, mut tensor) in student.vars().variables() {
                 let _ = match name.rsplit('.').next() {
                     Some("running_var") => tensor.uniform_(0.05, 4.0),
                     Some("running_mean") => tensor.uniform_(-0.5, 0.5),
@@ -217,7 +218,7 @@ mod tests {
                 };
             }
         });
-        let tensors = crate::checkpoint::tensors(&student.vars)
+        let tensors = crate::checkpoint::tensors(student.vars())
             .into_iter()
             .collect();
         FoldedStudent::new(&tensors).unwrap()

@@ -131,7 +131,7 @@ impl FoldedStudent {
             decoder.push(block(&p, "reduce", 1, co + ENCODER[3 - i], co)?);
             ci = co;
         }
-        let classes = crate::student::CLASSES;
+        let classes = crate::network::CLASSES;
         Ok(Self {
             encoder,
             up,

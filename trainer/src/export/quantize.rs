@@ -12,7 +12,8 @@ use tch::{Kind, Tensor};
 
 use super::calibrate::{Affine, Choice};
 use super::fold::{Folded, FoldedStudent, Value};
-use crate::student::{CLASSES, DECODER, ENCODER};
+use crate::network::CLASSES;
+use crate::student::{DECODER, ENCODER};
 
 /// Largest bias, so that accumulators keep room: a channel whose weights are far smaller than its bias
 /// gets a coarser weight scale.

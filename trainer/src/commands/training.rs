@@ -1,0 +1,91 @@
+//! What `trainer student`, `teacher` and `distill` share: start or resume a run, and say how it ended.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use trainer::checkpoint::Checkpoint;
+use trainer::data::{Data, Protocol};
+use trainer::network::Network;
+use trainer::settings::{Overrides, Settings};
+use trainer::train::{End, Run};
+
+use super::{Machine, catch_ctrl_c, stop_asked};
+
+/// What to train on, and where to.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Labelled wafer maps in MixedWM38's layout (.npz).
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Folder for checkpoints and the log; created if missing.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The published protocol: keep repeated maps when splitting.
+    #[arg(long)]
+    paper_split: bool,
+    /// Start from these weights (.safetensors) of the same network.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Go on with the run in --out, with its own settings.
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    settings: Overrides,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+impl RunArgs {
+    /// Whether a run is to be gone on with.
+    pub fn resumes(&self) -> bool {
+        self.resume
+    }
+}
+
+/// Starts a run with `defaults` and the flags, or resumes one, and trains. `encoder` puts weights into a
+/// fresh network before `--init` does.
+pub fn run(
+    command: &str,
+    args: &RunArgs,
+    defaults: Settings,
+    encoder: impl FnOnce(&dyn Network) -> Result<()>,
+) -> Result<()> {
+    ensure!(
+        !args.resume || args.settings == Overrides::default(),
+        "--resume goes on with the settings that the run was started with: leave out the others"
+    );
+    let device = args.machine.device()?;
+    let mut run = if args.resume {
+        Run::resume(&args.out, device)?
+    } else {
+        let mut settings = defaults.with(&args.settings);
+        if args.paper_split {
+            settings.split = Protocol::Paper;
+        }
+        let init = |network: &dyn Network| {
+            encoder(network)?;
+            args.init
+                .as_deref()
+                .map_or(Ok(()), |path| load(path, network))
+        };
+        Run::start(&args.out, settings, init, device)?
+    };
+    let data = Data::load(&args.data, run.settings().split)?;
+    eprintln!("{}", data.describe());
+    eprintln!("{}", run.describe());
+    catch_ctrl_c()?;
+    match run.train(&data, &stop_asked)? {
+        End::Finished => eprintln!("done: {}", Run::best(&args.out).display()),
+        End::Stopped => eprintln!(
+            "stopped and saved; to go on: trainer {command} --data {} --out {} --resume",
+            args.data.display(),
+            args.out.display()
+        ),
+    }
+    Ok(())
+}
+
+fn load(path: &Path, network: &dyn Network) -> Result<()> {
+    Checkpoint::read(path)?.load(network.vars(), &network.architecture())
+}

@@ -1,0 +1,216 @@
+//! What every network of this crate is: it segments and classifies, and its variables have names.
+//!
+//! Also the layers that networks share, with tch's surprising defaults put right.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use tch::nn::{self, ModuleT};
+use tch::{Device, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::student::{self, Student};
+use crate::teacher::{Encoder, Teacher};
+
+/// Classes.
+pub const CLASSES: i64 = lightwafer_runtime::wafer::CLASS_COUNT as i64;
+
+/// What a network says about a batch of B images of S×S pixels.
+#[derive(Debug)]
+pub struct Output {
+    /// Class logits, (B, 38).
+    pub logits: Tensor,
+    /// Mask logits, (B, 1, S, S), where asked for.
+    pub mask: Option<Tensor>,
+    /// The pooled features that the class head sees, (B, 64) for the student.
+    pub embedding: Tensor,
+}
+
+/// A part of a network and its trainable parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct PartSize {
+    /// What it is.
+    pub part: &'static str,
+    /// Trainable parameters.
+    pub parameters: i64,
+    /// What the paper prints for it, where it prints something.
+    pub paper: Option<i64>,
+}
+
+/// A network that segments and classifies.
+pub trait Network {
+    /// The name that its checkpoints carry.
+    fn architecture(&self) -> String;
+
+    /// Parameters and running statistics, by their PyTorch state-dict names.
+    fn vars(&self) -> &nn::VarStore;
+
+    /// Runs images (B, 3, S, S) in 0…1, S a multiple of 16; the decoder only where its mask is wanted.
+    fn forward(&self, image: &Tensor, train: bool, want_mask: bool) -> Output;
+
+    /// Whether the variable only serves the mask: it has no gradient in a step without a mask.
+    fn serves_mask_only(&self, name: &str) -> bool;
+
+    /// Trainable parameters by part.
+    fn parts(&self) -> Vec<PartSize>;
+
+    /// What the paper prints for the whole.
+    fn paper_parameters(&self) -> Option<i64>;
+
+    /// Probability that dropout drops a value in training, where the network leaves a choice.
+    fn set_dropout(&mut self, _probability: f64) {}
+
+    /// Trainable variables in a fixed order (by name): those that the class needs, then those that
+    /// only the mask needs.
+    fn groups(&self) -> [Vec<(String, Tensor)>; 2] {
+        let (mask, class) = trainable(self.vars())
+            .into_iter()
+            .partition(|(name, _)| self.serves_mask_only(name));
+        [class, mask]
+    }
+
+    /// Trainable parameters.
+    fn parameters(&self) -> i64 {
+        self.parts().iter().map(|part| part.parameters).sum()
+    }
+
+    /// The parameter counts in words, beside the paper's.
+    fn describe(&self) -> String {
+        let beside = |paper: Option<i64>| paper.map_or(String::new(), |n| format!(" (paper {n})"));
+        let parts: Vec<_> = self
+            .parts()
+            .iter()
+            .map(|p| format!("{} {}{}", p.part, p.parameters, beside(p.paper)))
+            .collect();
+        format!(
+            "{}: {} parameters{}: {}",
+            self.architecture(),
+            self.parameters(),
+            beside(self.paper_parameters()),
+            parts.join(", ")
+        )
+    }
+}
+
+/// Which network to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The student.
+    Student,
+    /// The teacher with this encoder.
+    Teacher(Encoder),
+}
+
+impl Kind {
+    /// A network with fresh weights, drawn from torch's generator.
+    pub fn build(self, device: Device) -> Box<dyn Network> {
+        match self {
+            Self::Student => Box::new(Student::new(device)),
+            Self::Teacher(encoder) => Box::new(Teacher::new(encoder, device)),
+        }
+    }
+
+    /// The kind whose checkpoints carry `architecture`; files of other programs that name none are
+    /// taken for students.
+    pub fn named(architecture: &str) -> Option<Self> {
+        if architecture.is_empty() || architecture == student::ARCHITECTURE {
+            return Some(Self::Student);
+        }
+        let mut encoders = Encoder::ALL.into_iter();
+        encoders
+            .find(|e| e.architecture() == architecture)
+            .map(Self::Teacher)
+    }
+}
+
+/// Builds the network that the checkpoint is of, with its weights.
+///
+/// # Errors
+/// When its architecture is none of ours, or its tensors do not fit.
+pub fn open(path: &Path, device: Device) -> Result<(Box<dyn Network>, Checkpoint)> {
+    let checkpoint = Checkpoint::read(path)?;
+    let kind = Kind::named(&checkpoint.info.architecture);
+    ensure!(
+        kind.is_some(),
+        "{}: a checkpoint of {}, which this version does not know",
+        path.display(),
+        checkpoint.info.architecture
+    );
+    let network = kind.unwrap_or(Kind::Student).build(device);
+    checkpoint.load(network.vars(), &network.architecture())?;
+    Ok((network, checkpoint))
+}
+
+/// Trainable variables, sorted by name.
+pub fn trainable(vars: &nn::VarStore) -> Vec<(String, Tensor)> {
+    let mut named: Vec<_> = vars.variables().into_iter().collect();
+    named.retain(|(_, t)| t.requires_grad());
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    named
+}
+
+/// The trainable parameters under each of `prefixes`; what is under none counts to the last.
+pub(crate) fn count<const N: usize>(vars: &nn::VarStore, prefixes: [&str; N]) -> [i64; N] {
+    let mut counts = [0; N];
+    for (name, tensor) in trainable(vars) {
+        let part = prefixes.iter().position(|p| name.starts_with(p));
+        counts[part.unwrap_or(N - 1)] += tensor.numel() as i64;
+    }
+    counts
+}
+
+/// A convolution without bias, padded so that only the stride changes the size.
+pub(crate) fn conv(p: nn::Path, ci: i64, co: i64, k: i64, groups: i64) -> nn::Conv2D {
+    conv_with(
+        p,
+        ci,
+        co,
+        k,
+        nn::ConvConfig {
+            groups,
+            ..Default::default()
+        },
+    )
+}
+
+/// As [`conv`], with stride, dilation and groups of `config`.
+pub(crate) fn conv_with(
+    p: nn::Path,
+    ci: i64,
+    co: i64,
+    k: i64,
+    config: nn::ConvConfig,
+) -> nn::Conv2D {
+    let padding = config.dilation * (k / 2);
+    nn::conv2d(
+        p,
+        ci,
+        co,
+        k,
+        nn::ConvConfig {
+            padding,
+            bias: false,
+            ..config
+        },
+    )
+}
+
+/// Batch normalization that starts with scale one; tch's default draws it from uniform(0, 1).
+pub(crate) fn batch_norm(p: nn::Path, channels: i64) -> nn::BatchNorm {
+    let config = nn::BatchNormConfig {
+        ws_init: nn::Init::Const(1.0),
+        ..Default::default()
+    };
+    nn::batch_norm2d(p, channels, config)
+}
+
+/// Batch normalization and ReLU, in place: batch norm's gradient needs its input, not its output.
+pub(crate) fn bn_relu(bn: &nn::BatchNorm, x: &Tensor, train: bool) -> Tensor {
+    bn.forward_t(x, train).relu_()
+}
+
+/// Mean over all pixels: (B, C, H, W) to (B, C).
+pub(crate) fn global_mean(x: &Tensor) -> Tensor {
+    x.mean_dim([2i64, 3].as_slice(), false, None)
+}
