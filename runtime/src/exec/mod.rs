@@ -4,6 +4,7 @@
 //! The input is random access, since the die map is at hand. Nothing is allocated, nothing recurses,
 //! and after [`FixedEngine::new`] nothing can fail.
 
+pub mod layout;
 pub mod plan;
 mod row;
 
@@ -17,9 +18,9 @@ use heapless::Vec;
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::kernels::image_conv::{OUTSIDE, StateRow, fill_table};
 use crate::kernels::{Quantization, heads};
-use crate::model::{Layer, MAX_CHANNELS, MAX_LAYERS, Model, ModelFacts, Op};
+use crate::model::{Layer, MAX_CHANNELS, Model, ModelFacts, Op};
 use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask};
-use plan::Region;
+use layout::Layout;
 
 /// Why an engine cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +73,7 @@ pub struct FixedEngine<'m, 'a> {
 #[derive(Debug)]
 struct Memory<'a> {
     arena: &'a mut [i8],
-    table: Region,
-    padding: Region,
-    rings: [Region; MAX_LAYERS],
+    layout: Layout,
     /// Die states of the last three image rows, row y at y % 3, and which rows those are.
     states: [StateRow; 3],
     state_rows: [usize; 3],
@@ -96,25 +95,21 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             .get_mut(..needed)
             .ok_or(EngineError::Arena { needed, given })?;
         let layers = model.layers();
-        let table = plan::table_region(layers);
-        let mut rings = [Region { start: 0, len: 0 }; MAX_LAYERS];
-        for (at, (layer, ring)) in layers.iter().zip(&mut rings).enumerate() {
-            *ring = plan::ring_region(layers, at);
+        let layout = Layout::new(layers);
+        for (layer, ring) in layers.iter().zip(&layout.rings) {
             // Rows are written without their borders: those stay at the zero point from here on.
-            if let Some(bytes) = arena.get_mut(ring.start..ring.start + ring.len) {
+            if let Some(bytes) = arena.get_mut(ring.region.range()) {
                 bytes.fill(layer.zero_point);
             }
             if layer.op == Op::ImageConv3x3 {
                 let (weights, _) = model.parameters(layer);
-                if let Some(bytes) = arena.get_mut(table.start..table.start + table.len) {
+                if let Some(bytes) = arena.get_mut(layout.table.range()) {
                     fill_table(weights, usize::from(layer.channels), bytes);
                 }
             }
         }
         let memory = Memory {
-            table,
-            padding: plan::padding_region(layers),
-            rings,
+            layout,
             arena,
             states: [[OUTSIDE; IMAGE_SIZE + 2]; 3],
             state_rows: [usize::MAX; 3],
@@ -186,17 +181,13 @@ impl Memory<'_> {
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
         let (weights, records) = model.parameters(layer);
         let channels = model.channels_in(layer);
-        let Some(from) = model.layers().get(usize::from(layer.inputs[0])) else {
+        let input = usize::from(layer.inputs[0]);
+        let (Some(from), Some(ring)) = (model.layers().get(input), self.layout.rings.get(input))
+        else {
             return;
         };
-        let Some(ring) = self.rings.get(usize::from(layer.inputs[0])) else {
-            return;
-        };
-        let bytes = self
-            .arena
-            .get(ring.start..ring.start + ring.len)
-            .unwrap_or(&[]);
-        heads::add_row(row::interior(bytes, from, row), channels, &mut self.sums);
+        let bytes = self.arena.get(ring.region.range()).unwrap_or(&[]);
+        heads::add_row(ring.pixels(bytes, from, row), channels, &mut self.sums);
         if row + 1 == layer.height {
             let mut embedding = [0; MAX_CHANNELS];
             let used = embedding.get_mut(..channels).unwrap_or(&mut []);

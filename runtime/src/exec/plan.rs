@@ -4,7 +4,6 @@
 //! they still lack. The exporter replays this order to size the rings, the check at load replays it
 //! to prove them, and the executor follows it: one definition for all three.
 
-use crate::kernels::image_conv::table_bytes;
 use crate::model::{Layer, MAX_LAYERS, ModelError, NONE, Op};
 use crate::wafer::IMAGE_SIZE;
 
@@ -123,63 +122,6 @@ pub fn check_rings(layers: &[Layer]) -> Result<(), ModelError> {
         height = layer.height;
     }
     (seen == height).then_some(()).ok_or(ModelError::Heads)
-}
-
-/// Where things lie in the arena.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    /// First byte.
-    pub start: usize,
-    /// Bytes.
-    pub len: usize,
-}
-
-/// The first convolution's table: at the start of the arena.
-pub fn table_region(layers: &[Layer]) -> Region {
-    let tables = layers.iter().filter(|l| l.op == Op::ImageConv3x3);
-    let len = tables
-        .map(|l| table_bytes(usize::from(l.channels)))
-        .max()
-        .unwrap_or(0);
-    Region { start: 0, len }
-}
-
-/// A row of zero points, read above the first and below the last row of a 3×3 operator's input.
-pub fn padding_region(layers: &[Layer]) -> Region {
-    let padded = layers
-        .iter()
-        .filter(|l| matches!(l.op, Op::Conv3x3 | Op::Depthwise3x3));
-    let inputs = padded.filter_map(|l| layers.get(usize::from(l.inputs[0])));
-    let len = inputs.map(Layer::row_bytes).max().unwrap_or(0);
-    let table = table_region(layers);
-    Region {
-        start: table.start + table.len,
-        len,
-    }
-}
-
-/// The ring of layer `at`.
-pub fn ring_region(layers: &[Layer], at: usize) -> Region {
-    let padding = padding_region(layers);
-    let ring = |l: &Layer| {
-        let rows = if l.has_ring() {
-            usize::from(l.ring_rows)
-        } else {
-            0
-        };
-        (rows * l.row_bytes()).next_multiple_of(4)
-    };
-    let before: usize = layers.iter().take(at).map(ring).sum();
-    let start = (padding.start + padding.len).next_multiple_of(4) + before;
-    Region {
-        start,
-        len: layers.get(at).map_or(0, ring),
-    }
-}
-
-/// Bytes of the whole arena.
-pub fn arena_bytes(layers: &[Layer]) -> usize {
-    ring_region(layers, layers.len()).start
 }
 
 const _: () = assert!(NONE as usize >= MAX_LAYERS);

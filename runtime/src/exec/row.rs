@@ -1,6 +1,7 @@
 //! One row of one layer: finds its input rows in the rings and calls the kernel.
 
 use super::Memory;
+use super::layout::Ring;
 use crate::kernels::dense::{Segment, dense_row};
 use crate::kernels::depthwise::depthwise_row;
 use crate::kernels::heads::mask_row;
@@ -9,23 +10,7 @@ use crate::kernels::pool;
 use crate::model::{Layer, Model, Op};
 use crate::wafer::{DieMap, IMAGE_SIZE, Mask};
 
-/// A row in its ring, with its borders.
-fn bordered<'r>(ring: &'r [i8], layer: &Layer, row: u16) -> &'r [i8] {
-    let slot = usize::from(row % layer.ring_rows.max(1));
-    let bytes = layer.row_bytes();
-    ring.get(slot * bytes..(slot + 1) * bytes).unwrap_or(&[])
-}
-
-/// A row in its ring, without its borders.
-pub(super) fn interior<'r>(ring: &'r [i8], layer: &Layer, row: u16) -> &'r [i8] {
-    let channels = usize::from(layer.channels);
-    let bytes = bordered(ring, layer, row);
-    bytes
-        .get(channels..bytes.len().saturating_sub(channels))
-        .unwrap_or(&[])
-}
-
-/// All rings but one, while that one is written.
+/// The arena around one ring, while that one is written.
 struct Others<'r> {
     before: &'r [i8],
     after: &'r [i8],
@@ -33,12 +18,49 @@ struct Others<'r> {
 }
 
 impl Others<'_> {
-    fn get(&self, start: usize, len: usize) -> &[i8] {
-        let (part, start) = match start.checked_sub(self.after_start) {
-            Some(start) => (self.after, start),
-            None => (self.before, start),
+    fn get(&self, range: core::ops::Range<usize>) -> &[i8] {
+        let part = match range.start.checked_sub(self.after_start) {
+            Some(start) => self.after.get(start..start + range.len()),
+            None => self.before.get(range),
         };
-        part.get(start..start + len).unwrap_or(&[])
+        part.unwrap_or(&[])
+    }
+}
+
+/// A layer whose rows are read.
+#[derive(Clone, Copy)]
+struct Input<'r> {
+    layer: &'r Layer,
+    ring: &'r Ring,
+    bytes: &'r [i8],
+}
+
+impl<'r> Input<'r> {
+    fn pixels(&self, row: u16) -> &'r [i8] {
+        self.ring.pixels(self.bytes, self.layer, row)
+    }
+
+    /// The rows above, at and below `row`, `padding` where there is none.
+    fn window(&self, row: u16, padding: &'r [i8]) -> [&'r [i8]; 3] {
+        [-1, 0, 1].map(|dy| {
+            let y = i32::from(row) + dy;
+            if (0..i32::from(self.layer.height)).contains(&y) {
+                self.ring.row(self.bytes, self.layer, y as u16)
+            } else {
+                let bytes = self.ring.row_bytes as usize;
+                padding.get(..bytes).unwrap_or(&[])
+            }
+        })
+    }
+
+    /// The pixels of a row, each a run of bytes.
+    fn segment(&self, row: u16) -> Segment<'r> {
+        let step = usize::from(self.layer.channels);
+        Segment {
+            row: self.pixels(row),
+            step,
+            len: step,
+        }
     }
 }
 
@@ -66,67 +88,60 @@ impl Memory<'_> {
         }
         let (weights, records) = model.parameters(layer);
         let quantization = layer.quantization();
-        let channels = usize::from(layer.channels);
-        let first = layers.get(usize::from(layer.inputs[0]));
+        let layout = &self.layout;
+        let first = usize::from(layer.inputs[0]);
 
-        if let (Op::Conv3x3 | Op::Depthwise3x3, Some(from)) = (layer.op, first)
+        if let (Op::Conv3x3 | Op::Depthwise3x3, Some(from)) = (layer.op, layers.get(first))
             && (row == 0 || row + 1 == layer.height)
+            && let Some(bytes) = self.arena.get_mut(layout.padding.range())
         {
-            let start = self.padding.start;
-            if let Some(bytes) = self.arena.get_mut(start..start + from.row_bytes()) {
-                bytes.fill(from.zero_point);
-            }
+            bytes.fill(from.zero_point);
         }
 
-        let Some(&ring) = self.rings.get(at) else {
+        let Some(&own) = layout.rings.get(at) else {
             return;
         };
-        let Some((before, rest)) = self.arena.split_at_mut_checked(ring.start) else {
+        // Table, scratch and padding lie before the rings, in this order.
+        let base = layout.padding.range().end;
+        let Some((head, rings)) = self.arena.split_at_mut_checked(base) else {
             return;
         };
-        let Some((own, after)) = rest.split_at_mut_checked(ring.len) else {
+        let Some((head, padding)) = head.split_at_mut_checked(layout.padding.range().start) else {
+            return;
+        };
+        let Some((table, scratch)) = head.split_at_mut_checked(layout.scratch.range().start) else {
+            return;
+        };
+        let start = own.region.range().start.saturating_sub(base);
+        let Some((before, rest)) = rings.split_at_mut_checked(start) else {
+            return;
+        };
+        let Some((bytes, after)) = rest.split_at_mut_checked(own.region.range().len()) else {
             return;
         };
         let others = Others {
             before,
+            after_start: start + bytes.len(),
             after,
-            after_start: ring.start + ring.len,
         };
-        let rings = &self.rings;
         let input = |which: usize| {
-            let at = layer
-                .inputs
-                .get(which)
-                .map_or(usize::MAX, |&i| usize::from(i));
-            let from = layers.get(at)?;
-            let ring = rings.get(at)?;
-            Some((others.get(ring.start, ring.len), from))
+            let at = usize::from(*layer.inputs.get(which)?);
+            let (layer, ring) = (layers.get(at)?, layout.rings.get(at)?);
+            let region = ring.region.range();
+            let bytes = others.get(region.start.checked_sub(base)?..region.end - base);
+            Some(Input { layer, ring, bytes })
         };
-        // The row above, at and below, or zero points outside the tensor.
-        let window = |(ring, from): (_, &Layer)| {
-            [-1, 0, 1].map(|dy| {
-                let y = i32::from(row) + dy;
-                if (0..i32::from(from.height)).contains(&y) {
-                    bordered(ring, from, y as u16)
-                } else {
-                    others.get(self.padding.start, from.row_bytes())
-                }
-            })
-        };
-
         if layer.op == Op::MaskHead {
-            let Some((ring, from)) = input(0) else { return };
+            let Some(from) = input(0) else { return };
             let Some(out) = mask.row_mut(usize::from(row)) else {
                 return;
             };
-            let row = interior(ring, from, row);
-            return mask_row(row, usize::from(from.channels), weights, records, out);
+            let channels = usize::from(from.layer.channels);
+            return mask_row(from.pixels(row), channels, weights, records, out);
         }
-        let slot = usize::from(row % layer.ring_rows.max(1));
-        let bytes = layer.row_bytes();
-        let out = slot * bytes + channels..(slot + 1) * bytes - channels;
-        let Some(out) = own.get_mut(out) else { return };
-
+        let Some(mut out) = own.output(bytes, layer, row) else {
+            return;
+        };
         if layer.op == Op::ImageConv3x3 {
             let outside: StateRow = [OUTSIDE; IMAGE_SIZE + 2];
             let states = [-1, 0, 1].map(|dy| {
@@ -135,48 +150,38 @@ impl Memory<'_> {
                 let states = self.states.get(y.rem_euclid(3) as usize).filter(|_| inside);
                 states.unwrap_or(&outside)
             });
-            let table = others.get(self.table.start, self.table.len);
-            return image_conv_row(states, table, records, quantization, channels, out);
+            return image_conv_row(states, table, records, quantization, out);
         }
-        let Some((ring, from)) = input(0) else { return };
-        let step = usize::from(from.channels);
+        let Some(from) = input(0) else { return };
         match layer.op {
             Op::Conv3x3 => {
-                let segments = window((ring, from)).map(|row| Segment {
+                let step = usize::from(from.layer.channels);
+                let segments = from.window(row, padding).map(|row| Segment {
                     row,
                     step,
                     len: 3 * step,
                 });
-                dense_row(segments, weights, records, quantization, channels, out);
+                dense_row(segments, weights, records, quantization, scratch, out);
             }
             Op::Depthwise3x3 => {
-                let rows = window((ring, from));
-                depthwise_row(rows, weights, records, quantization, channels, out);
+                depthwise_row(
+                    from.window(row, padding),
+                    weights,
+                    records,
+                    quantization,
+                    out,
+                );
             }
             Op::Pointwise => {
-                let a = Segment {
-                    row: interior(ring, from, row),
-                    step,
-                    len: step,
-                };
-                if let Some((ring, from)) = input(1) {
-                    let step = usize::from(from.channels);
-                    let b = Segment {
-                        row: interior(ring, from, row),
-                        step,
-                        len: step,
-                    };
-                    dense_row([a, b], weights, records, quantization, channels, out);
+                let a = from.segment(row);
+                if let Some(from) = input(1) {
+                    let segments = [a, from.segment(row)];
+                    dense_row(segments, weights, records, quantization, scratch, out);
                 } else {
-                    dense_row([a], weights, records, quantization, channels, out);
+                    dense_row([a], weights, records, quantization, scratch, out);
                 }
             }
             Op::TransposedConv2x2 => {
-                let segment = Segment {
-                    row: interior(ring, from, row / 2),
-                    step,
-                    len: step,
-                };
                 // The upper taps make even rows, the lower ones odd rows.
                 let half = |part: &'_ [u8]| match row % 2 {
                     0 => 0..part.len() / 2,
@@ -184,10 +189,17 @@ impl Memory<'_> {
                 };
                 let weights = weights.get(half(weights)).unwrap_or(&[]);
                 let records = records.get(half(records)).unwrap_or(&[]);
-                dense_row([segment], weights, records, quantization, 2 * channels, out);
+                // One input pixel makes two pixels side by side: one of twice the channels.
+                out.pixels /= 2;
+                out.pixel_step *= 2;
+                let segment = [from.segment(row / 2)];
+                dense_row(segment, weights, records, quantization, scratch, out);
             }
             Op::MaxPool2 | Op::AvgPool2 => {
-                let rows = [2 * row, 2 * row + 1].map(|row| interior(ring, from, row));
+                let rows = [2 * row, 2 * row + 1].map(|row| from.pixels(row));
+                let channels = usize::from(layer.channels);
+                let end = (out.pixels * channels).min(out.bytes.len());
+                let out = out.bytes.get_mut(..end).unwrap_or(&mut []);
                 if layer.op == Op::MaxPool2 {
                     pool::max_row(rows, channels, out);
                 } else {

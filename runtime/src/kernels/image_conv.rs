@@ -5,7 +5,7 @@
 //! multiplications a channel.
 
 use super::arch::add_scaled4;
-use super::{Quantization, record4};
+use super::{Output, Quantization, record4};
 use crate::model::RECORD_BYTES;
 use crate::wafer::{IMAGE_SIZE, PALETTE};
 
@@ -40,7 +40,7 @@ pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
     }
 }
 
-/// One row: the states of three image rows; `out` without its border. `channels` is a multiple of 4.
+/// One row: the states of three image rows.
 /// An accumulator is bias + 255 · (sum of lit weights): the image's scale is 1/255.
 #[inline]
 pub fn image_conv_row(
@@ -48,8 +48,7 @@ pub fn image_conv_row(
     table: &[i8],
     records: &[u8],
     quantization: Quantization,
-    channels: usize,
-    out: &mut [i8],
+    mut out: Output<'_>,
 ) {
     let entries = table
         .as_chunks::<8>()
@@ -63,10 +62,10 @@ pub fn image_conv_row(
         let (bias, multipliers) = record4(records);
         // The window's three states, shifted along with each pixel.
         let mut codes = states.map(|row| usize::from(row[0]) << 2 | usize::from(row[1]) << 4);
-        for (x, pixel) in out.chunks_exact_mut(channels.max(1)).enumerate() {
-            let Some(four) = pixel.as_chunks_mut::<4>().0.get_mut(group) else {
-                return;
-            };
+        let Some(mut out) = out.channels_from(4 * group) else {
+            return;
+        };
+        for x in 0..out.pixels {
             let mut terms = [[[0; 2]; 4]; 3];
             for (((code, row), table), term) in
                 codes.iter_mut().zip(states).zip(table).zip(&mut terms)
@@ -76,7 +75,10 @@ pub fn image_conv_row(
                 let [a, b, c, d, e, f, g, h] = table[*code].map(|byte| byte as u8);
                 *term = [[a, b], [c, d], [e, f], [g, h]];
             }
-            *four = quantization.activation4(add_scaled4(terms, bias), multipliers);
+            out.put4(
+                x,
+                quantization.activation4(add_scaled4(terms, bias), multipliers),
+            );
         }
     }
 }

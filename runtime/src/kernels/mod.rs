@@ -1,11 +1,11 @@
 //! The integer operators, one subject a file, each working on whole rows.
 //!
-//! A row is interleaved channels with one pixel of zero point at either side, so that 3×3 operators
-//! need no special case at the edge. Activations enter a sum as they are stored: the input's zero
-//! point is folded into the bias by the exporter. Every operator is total: on slices of unexpected
-//! length it leaves outputs untouched, it never panics.
+//! A row is interleaved channels, or one plane a channel where a depthwise convolution reads it, with
+//! zero points around it where a 3×3 operator does ([`crate::exec::layout`]). Activations enter a sum as
+//! they are stored: the input's zero point is folded into the bias by the exporter. Every operator is
+//! total: on slices of unexpected length it leaves outputs untouched, it never panics.
 
-mod arch;
+pub mod arch;
 pub mod dense;
 pub mod depthwise;
 pub mod heads;
@@ -16,6 +16,46 @@ mod requantize;
 pub use requantize::{Quantization, requantize};
 
 use crate::model::RECORD_BYTES;
+
+/// A row that an operator writes.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// Its bytes, from the first pixel's first channel.
+    pub bytes: &'a mut [i8],
+    /// Its pixels.
+    pub pixels: usize,
+    /// Bytes from a pixel to the next.
+    pub pixel_step: usize,
+    /// Bytes from a channel to the next.
+    pub channel_step: usize,
+}
+
+impl Output<'_> {
+    /// The same row from channel `channel` on; `None` when it has none.
+    fn channels_from(&mut self, channel: usize) -> Option<Output<'_>> {
+        Some(Output {
+            bytes: self.bytes.get_mut(channel * self.channel_step..)?,
+            ..*self
+        })
+    }
+
+    /// Writes the first four channels of pixel `x`.
+    #[inline(always)]
+    fn put4(&mut self, x: usize, values: [i8; 4]) {
+        let at = x * self.pixel_step;
+        if self.channel_step == 1 {
+            if let Some(four) = self.bytes.get_mut(at..at + 4) {
+                four.copy_from_slice(&values);
+            }
+            return;
+        }
+        for (j, value) in values.into_iter().enumerate() {
+            if let Some(byte) = self.bytes.get_mut(at + j * self.channel_step) {
+                *byte = value;
+            }
+        }
+    }
+}
 
 /// The biases and multipliers of four channels' records.
 #[inline(always)]

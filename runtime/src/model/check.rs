@@ -1,6 +1,7 @@
 //! What a decoded model must fulfil before it may run: shapes, data, quantization, overflow, rings.
 
 use super::{IMAGE, Layer, MAX_CHANNELS, Model, ModelError, NONE, Op};
+use crate::exec::layout::Layout;
 use crate::exec::plan;
 use crate::kernels::record;
 use crate::wafer::{CLASS_COUNT, IMAGE_SIZE};
@@ -34,9 +35,10 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         return Err(ModelError::Macs);
     }
     plan::check_rings(layers)?;
-    let expected = plan::arena_bytes(layers);
+    let expected = Layout::new(layers).bytes();
     let found = model.header().arena_bytes as usize;
-    if expected != found {
+    // An exporter may have laid out rows more widely.
+    if found < expected || found / 2 > expected {
         return Err(ModelError::Arena { expected, found });
     }
     Ok(())
@@ -54,9 +56,23 @@ fn inputs(layers: &[Layer], at: usize, layer: &Layer) -> Result<(), ModelError> 
     let good = match layer.op {
         Op::ImageConv3x3 => first == IMAGE && second == NONE,
         Op::Pointwise => earlier(first) && (second == NONE || earlier(second)),
+        Op::Depthwise3x3 => earlier(first) && second == NONE && planar(layers, first),
         _ => earlier(first) && second == NONE,
     };
     good.then_some(()).ok_or(ModelError::Inputs(at))
+}
+
+/// Whether the rows of layer `at` can be planar for a depthwise convolution: only such read it, and its
+/// operator can write them so.
+fn planar(layers: &[Layer], at: u8) -> bool {
+    let writes = layers.get(usize::from(at)).is_some_and(|from| {
+        matches!(
+            from.op,
+            Op::ImageConv3x3 | Op::Conv3x3 | Op::Depthwise3x3 | Op::Pointwise
+        )
+    });
+    let mut readers = layers.iter().filter(|l| l.inputs.contains(&at));
+    writes && readers.all(|l| l.op == Op::Depthwise3x3)
 }
 
 fn shape(layers: &[Layer], layer: &Layer) -> bool {

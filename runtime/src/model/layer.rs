@@ -73,11 +73,6 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Bytes of one row of output, with one pixel of zero point at either side.
-    pub const fn row_bytes(&self) -> usize {
-        (self.width as usize + 2) * self.channels as usize
-    }
-
     /// Whether the layer's output is kept in a ring of rows.
     pub const fn has_ring(&self) -> bool {
         !matches!(self.op, Op::MaskHead | Op::ClassHead)

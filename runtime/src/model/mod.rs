@@ -120,7 +120,8 @@ pub enum ModelError {
     Golden,
     /// No layers, or more than [`MAX_LAYERS`].
     LayerCount(usize),
-    /// A layer's inputs are not earlier layers of the right kind.
+    /// A layer's inputs are not earlier layers of the right kind; a depthwise convolution must read a
+    /// convolution that nothing else reads.
     Inputs(usize),
     /// A layer's shape does not follow from its inputs, or is not supported.
     Shape(usize),
@@ -135,7 +136,7 @@ pub enum ModelError {
     Heads,
     /// A layer keeps fewer rows than its readers need.
     Ring(usize),
-    /// The header's arena size is not what the rings need.
+    /// The header's arena size is less than the rings need, or more than twice that.
     Arena {
         /// What the rings need.
         expected: usize,

@@ -1,15 +1,21 @@
 //! Inner loops written for an instruction set, and their portable twins.
 //!
 //! Each set offers the same functions with the same results, bit for bit; `build.rs` and the target
-//! choose. What shows it: every image's golden wafer, whose answer the host computes with the portable
-//! twins, and the whole-system tests, which compare boards with the host bit for bit.
+//! choose. What it is not made for, a set leaves to the portable twin. What shows that they agree: every
+//! image's golden wafer, whose answer the host computes with the portable twins, and the whole-system
+//! tests, which compare boards with the host bit for bit.
 
 #[cfg(arm_dsp)]
 mod dsp;
-#[cfg(any(not(arm_dsp), test))]
 pub mod portable;
 
 #[cfg(arm_dsp)]
-pub use dsp::{add_scaled4, dot4, max4, multiply_add4};
+pub use dsp::{add_scaled4, dense4, depthwise, max4};
 #[cfg(not(arm_dsp))]
-pub use portable::{add_scaled4, dot4, max4, multiply_add4};
+pub use portable::{add_scaled4, dense4, depthwise, max4};
+
+/// Words of scratch that a `dense4` may use for sums of `length` products: the weights as halfwords, and
+/// constants of four channels. The same for every set, so that an image has one arena size.
+pub const fn dense_scratch_words(length: usize) -> usize {
+    2 * length + 16
+}
