@@ -16,10 +16,10 @@ use core::fmt;
 use heapless::Vec;
 
 use crate::answer::{Answer, Engine, EngineFailure};
-use crate::kernels::image_conv::{OUTSIDE, StateRow, fill_table};
+use crate::kernels::image_conv::{CodeRow, fill_table};
 use crate::kernels::{Quantization, heads};
 use crate::model::{Layer, MAX_CHANNELS, Model, ModelFacts, Op};
-use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask};
+use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use layout::Layout;
 
 /// Why an engine cannot be made.
@@ -74,9 +74,9 @@ pub struct FixedEngine<'m, 'a> {
 struct Memory<'a> {
     arena: &'a mut [i8],
     layout: Layout,
-    /// Die states of the last three image rows, row y at y % 3, and which rows those are.
-    states: [StateRow; 3],
-    state_rows: [usize; 3],
+    /// Codes of the last three image rows, row y at y % 3, and which rows those are.
+    codes: [CodeRow; 3],
+    code_rows: [usize; 3],
     /// Sums of the class head's input.
     sums: [i32; MAX_CHANNELS],
     embedding: Vec<i8, MAX_CHANNELS>,
@@ -111,8 +111,8 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         let memory = Memory {
             layout,
             arena,
-            states: [[OUTSIDE; IMAGE_SIZE + 2]; 3],
-            state_rows: [usize::MAX; 3],
+            codes: [const { CodeRow::OUTSIDE }; 3],
+            code_rows: [usize::MAX; 3],
             sums: [0; MAX_CHANNELS],
             embedding: Vec::new(),
             logits: [0; CLASS_COUNT],
@@ -132,7 +132,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     /// Classifies one wafer and writes its mask.
     pub fn infer(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Answer {
         let (model, memory) = (&self.model, &mut self.memory);
-        memory.state_rows = [usize::MAX; 3];
+        memory.code_rows = [usize::MAX; 3];
         memory.sums = [0; MAX_CHANNELS];
         memory.logits = [0; CLASS_COUNT];
         memory.embedding.clear();
@@ -203,20 +203,26 @@ impl Memory<'_> {
         }
     }
 
-    /// The states of image row `y`, rendered once.
+    /// The codes of image row `y`, rendered once; a row of the same dies as the one before is its copy.
     fn render(&mut self, map: &DieMap<'_>, y: usize) {
+        let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);
         let at = y % 3;
-        if self.state_rows.get(at) != Some(&y) {
-            let mut pixels = [0; IMAGE_SIZE];
-            map.render_row(y, &mut pixels);
-            if let Some(states) = self.states.get_mut(at)
-                && let Some(inner) = states.get_mut(1..=IMAGE_SIZE)
-            {
-                inner.copy_from_slice(&pixels);
+        if self.code_rows.get(at) == Some(&y) {
+            return;
+        }
+        let same = y.checked_sub(1).filter(|&before| {
+            self.code_rows.get(before % 3) == Some(&before) && dies(before) == dies(y)
+        });
+        let copied = same.and_then(|before| self.codes.get(before % 3).cloned());
+        if let (Some(codes), Some(row)) = (self.codes.get_mut(at), self.code_rows.get_mut(at)) {
+            if let Some(copied) = copied {
+                *codes = copied;
+            } else {
+                let mut pixels = [0; IMAGE_SIZE];
+                map.render_row(y, &mut pixels);
+                codes.set(&pixels);
             }
-            if let Some(row) = self.state_rows.get_mut(at) {
-                *row = y;
-            }
+            *row = y;
         }
     }
 }

@@ -5,7 +5,7 @@ use super::layout::Ring;
 use crate::kernels::dense::{Segment, dense_row};
 use crate::kernels::depthwise::depthwise_row;
 use crate::kernels::heads::mask_row;
-use crate::kernels::image_conv::{OUTSIDE, StateRow, image_conv_row};
+use crate::kernels::image_conv::{CodeRow, image_conv_row};
 use crate::kernels::pool;
 use crate::model::{Layer, Model, Op};
 use crate::wafer::{DieMap, IMAGE_SIZE, Mask};
@@ -143,14 +143,13 @@ impl Memory<'_> {
             return;
         };
         if layer.op == Op::ImageConv3x3 {
-            let outside: StateRow = [OUTSIDE; IMAGE_SIZE + 2];
-            let states = [-1, 0, 1].map(|dy| {
+            let codes = [-1, 0, 1].map(|dy| {
                 let y = i32::from(row) + dy;
                 let inside = (0..IMAGE_SIZE as i32).contains(&y);
-                let states = self.states.get(y.rem_euclid(3) as usize).filter(|_| inside);
-                states.unwrap_or(&outside)
+                let codes = self.codes.get(y.rem_euclid(3) as usize);
+                codes.filter(|_| inside).unwrap_or(&CodeRow::OUTSIDE)
             });
-            return image_conv_row(states, table, records, quantization, out);
+            return image_conv_row(codes, table, records, quantization, out);
         }
         let Some(from) = input(0) else { return };
         match layer.op {

@@ -1,6 +1,6 @@
 //! The two outputs: mask bits, and the embedding with its class logits.
 
-use super::{Quantization, record, requantize};
+use super::{Quantization, arch, record, requantize};
 use crate::wafer::{CLASS_COUNT, MASK_ROW_BYTES};
 
 /// One mask row from an input row without borders: bit = accumulator + bias ≥ 0.
@@ -13,6 +13,14 @@ pub fn mask_row(
     out: &mut [u8; MASK_ROW_BYTES],
 ) {
     let (bias, _) = record(records, 0);
+    if let (8, Some(weights)) = (channels, weights.first_chunk::<8>()) {
+        let weights = weights.map(|w| w as i8);
+        let eights = row.as_chunks::<8>().0.as_chunks::<8>().0;
+        for (byte, pixels) in out.iter_mut().zip(eights) {
+            *byte = arch::mask8(pixels, &weights, bias);
+        }
+        return;
+    }
     let channels = channels.max(1);
     for (byte, eight) in out.iter_mut().zip(row.chunks_exact(8 * channels)) {
         *byte = 0;

@@ -1,18 +1,46 @@
 //! The first convolution, by table: a pixel has three states, so three neighbours have few.
 //!
 //! For each row of the 3×3 window, the states of its three pixels (2 bits each; 3 outside the image)
-//! index a table of the sums those pixels add to every output channel. Three look-ups replace 27
-//! multiplications a channel.
+//! are a code that indexes a table of the sums those pixels add to every output channel. Three look-ups
+//! replace 27 multiplications a channel.
 
-use super::arch::add_scaled4;
-use super::{Output, Quantization, record4};
+use super::{Output, Quantization, arch, record4};
 use crate::model::RECORD_BYTES;
 use crate::wafer::{IMAGE_SIZE, PALETTE};
 
 /// State of a pixel outside the image: all colours dark.
-pub const OUTSIDE: u8 = 3;
-/// States of one image row with a pixel outside at either end.
-pub type StateRow = [u8; IMAGE_SIZE + 2];
+const OUTSIDE: u8 = 3;
+/// Codes there are.
+pub const CODES: usize = 64;
+
+/// For each pixel of an image row, the code of the pixel and its neighbours, below [`CODES`]:
+/// left | middle << 2 | right << 4.
+#[derive(Debug, Clone)]
+pub struct CodeRow([u8; IMAGE_SIZE]);
+
+impl CodeRow {
+    /// A row above or below the image.
+    pub const OUTSIDE: Self = Self([CODES as u8 - 1; IMAGE_SIZE]);
+
+    /// Takes the states of an image row: 0, 1 or 2 each.
+    pub fn set(&mut self, states: &[u8; IMAGE_SIZE]) {
+        // As if before the first pixel: what a step then shifts down.
+        let mut code = OUTSIDE << 2 | (states[0] & 3) << 4;
+        let next = states.iter().skip(1).chain(&[OUTSIDE]);
+        for (slot, &right) in self.0.iter_mut().zip(next) {
+            code = code >> 2 | (right & 3) << 4;
+            *slot = code;
+        }
+    }
+
+    /// The codes, each below [`CODES`].
+    pub const fn codes(&self) -> &[u8; IMAGE_SIZE] {
+        &self.0
+    }
+}
+
+/// The table of four channels, `[ky][code][j]`, i16 little endian.
+pub type Table = [[[i8; 8]; CODES]; 3];
 
 /// Bytes of the table for `channels` output channels: `[g][ky][left | middle << 2 | right << 4][j]`,
 /// i16 little endian.
@@ -40,45 +68,30 @@ pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
     }
 }
 
-/// One row: the states of three image rows.
+/// One row: the codes of three image rows.
+///
 /// An accumulator is bias + 255 · (sum of lit weights): the image's scale is 1/255.
-#[inline]
+#[inline(never)]
 pub fn image_conv_row(
-    states: [&StateRow; 3],
+    codes: [&CodeRow; 3],
     table: &[i8],
     records: &[u8],
     quantization: Quantization,
     mut out: Output<'_>,
 ) {
-    let entries = table
+    let tables = table
         .as_chunks::<8>()
         .0
-        .as_chunks::<64>()
+        .as_chunks::<CODES>()
         .0
         .as_chunks::<3>()
         .0;
-    let groups = entries.iter().zip(records.chunks_exact(4 * RECORD_BYTES));
+    let groups = tables.iter().zip(records.chunks_exact(4 * RECORD_BYTES));
     for (group, (table, records)) in groups.enumerate() {
         let (bias, multipliers) = record4(records);
-        // The window's three states, shifted along with each pixel.
-        let mut codes = states.map(|row| usize::from(row[0]) << 2 | usize::from(row[1]) << 4);
         let Some(mut out) = out.channels_from(4 * group) else {
             return;
         };
-        for x in 0..out.pixels {
-            let mut terms = [[[0; 2]; 4]; 3];
-            for (((code, row), table), term) in
-                codes.iter_mut().zip(states).zip(table).zip(&mut terms)
-            {
-                let right = row.get(x + 2).copied().unwrap_or(OUTSIDE);
-                *code = (*code >> 2 | usize::from(right) << 4) & 63;
-                let [a, b, c, d, e, f, g, h] = table[*code].map(|byte| byte as u8);
-                *term = [[a, b], [c, d], [e, f], [g, h]];
-            }
-            out.put4(
-                x,
-                quantization.activation4(add_scaled4(terms, bias), multipliers),
-            );
-        }
+        arch::image4(codes, table, bias, multipliers, quantization, &mut out);
     }
 }

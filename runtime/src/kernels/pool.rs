@@ -1,28 +1,42 @@
 //! 2×2 pools. The scale stays, so a pool works on stored values.
 
-/// One row of 2×2 maxima; the input rows and `out` without borders.
+use super::arch::max4;
+
+/// One row of 2×2 maxima; the input rows and `out` without borders. `channels` is a multiple of 4.
 #[inline]
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
-    pool(rows, channels, out, |a, b, c, d| a.max(b).max(c.max(d)));
+    pool(rows, channels, out, |a, b, c, d| {
+        max4(max4(a, b), max4(c, d))
+    });
 }
 
-/// One row of 2×2 means, (a + b + c + d + 2) >> 2: to nearest, ties up.
+/// One row of 2×2 means, (a + b + c + d + 2) >> 2: to nearest, ties up. As [`max_row`] otherwise.
 #[inline]
 pub fn mean_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
     pool(rows, channels, out, |a, b, c, d| {
-        ((i32::from(a) + i32::from(b) + i32::from(c) + i32::from(d) + 2) >> 2) as i8
+        let sum = |i: usize| {
+            [a[i], b[i], c[i], d[i]]
+                .into_iter()
+                .map(i32::from)
+                .sum::<i32>()
+        };
+        [0, 1, 2, 3].map(|i| ((sum(i) + 2) >> 2) as i8)
     });
 }
 
 #[inline(always)]
-fn pool(rows: [&[i8]; 2], channels: usize, out: &mut [i8], f: impl Fn(i8, i8, i8, i8) -> i8) {
-    let channels = channels.max(1);
-    let [top, bottom] = rows.map(|row| row.chunks_exact(2 * channels));
-    for ((pixel, top), bottom) in out.chunks_exact_mut(channels).zip(top).zip(bottom) {
-        let halves = (
-            top.split_at_checked(channels),
-            bottom.split_at_checked(channels),
-        );
+fn pool(
+    rows: [&[i8]; 2],
+    channels: usize,
+    out: &mut [i8],
+    f: impl Fn([i8; 4], [i8; 4], [i8; 4], [i8; 4]) -> [i8; 4],
+) {
+    // Words of four channels.
+    let words = (channels / 4).max(1);
+    let [top, bottom] = rows.map(|row| row.as_chunks::<4>().0.chunks_exact(2 * words));
+    let pixels = out.as_chunks_mut::<4>().0.chunks_exact_mut(words);
+    for ((pixel, top), bottom) in pixels.zip(top).zip(bottom) {
+        let halves = (top.split_at_checked(words), bottom.split_at_checked(words));
         let (Some((a, b)), Some((c, d))) = halves else {
             return;
         };
@@ -38,12 +52,16 @@ mod tests {
 
     #[test]
     fn pools_pairs_of_pixels() {
-        let top = [1, -2, 3, -4, 127, 127, 127, 127];
-        let bottom = [5, -6, 7, -8, 127, -128, 127, -128];
-        let mut out = [0; 4];
-        max_row([&top, &bottom], 2, &mut out);
-        assert_eq!(out, [7, -2, 127, 127]);
-        mean_row([&top, &bottom], 2, &mut out);
-        assert_eq!(out, [4, -5, 127, 0]);
+        let top = [
+            1, -2, 3, -4, 5, 6, 7, 8, 127, 127, -128, 0, 127, 127, -128, 1,
+        ];
+        let bottom = [
+            5, -6, 7, -8, 1, 2, 3, 4, 127, -128, -128, 0, 127, -128, -128, 1,
+        ];
+        let mut out = [0; 8];
+        max_row([&top, &bottom], 4, &mut out);
+        assert_eq!(out, [5, 6, 7, 8, 127, 127, -128, 1]);
+        mean_row([&top, &bottom], 4, &mut out);
+        assert_eq!(out, [3, 0, 5, 0, 127, 0, -128, 1]);
     }
 }

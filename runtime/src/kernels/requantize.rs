@@ -37,7 +37,7 @@ impl Quantization {
             let value = requantize(acc, multiplier, self.shift).saturating_add(self.zero_point);
             *out = value.clamp(-128, 127) as i8;
         }
-        max4(out, self.act_min as i8)
+        max4(out, [self.act_min as i8; 4])
     }
 }
 

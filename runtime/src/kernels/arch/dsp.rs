@@ -16,22 +16,8 @@ use core::arch::asm;
 use super::{dense_scratch_words, portable};
 use crate::kernels::dense::{Four, Segment};
 use crate::kernels::depthwise::Channel;
+use crate::kernels::image_conv::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
-
-/// A register operation of two operands.
-macro_rules! binary {
-    ($name:ident, $code:literal) => {
-        #[inline(always)]
-        fn $name(a: u32, b: u32) -> u32 {
-            let out;
-            // SAFETY: arithmetic on registers only.
-            unsafe {
-                asm!($code, out(reg) out, in(reg) a, in(reg) b, options(pure, nomem, nostack));
-            }
-            out
-        }
-    };
-}
 
 /// A register operation that multiplies two operands and adds a third.
 macro_rules! multiply {
@@ -49,9 +35,7 @@ macro_rules! multiply {
     };
 }
 
-binary!(add_halves, "sadd16 {}, {}, {}");
-multiply!(smlabb, "smlabb {}, {}, {}, {}");
-multiply!(smlatb, "smlatb {}, {}, {}, {}");
+multiply!(smlad, "smlad {}, {}, {}, {}");
 
 /// Bytes 0 and 2, sign-extended to halfwords.
 #[inline(always)]
@@ -493,36 +477,144 @@ fn depthwise_fast(planes: [&[i8]; 3], channel: &Channel, out: &mut Output<'_>) -
     done
 }
 
-/// acc + 255·(sum of the three), for four i16 each, whose sums fit 16 bits.
-#[inline(always)]
-pub fn add_scaled4(terms: [[[u8; 2]; 4]; 3], acc: [i32; 4]) -> [i32; 4] {
-    let [p, q, r] = terms.map(|[[a, b], [c, d], [e, f], [g, h]]| {
-        [
-            u32::from_le_bytes([a, b, c, d]),
-            u32::from_le_bytes([e, f, g, h]),
-        ]
-    });
-    let low = add_halves(add_halves(p[0], q[0]), r[0]);
-    let high = add_halves(add_halves(p[1], q[1]), r[1]);
-    let [a, b, c, d] = acc;
-    [
-        smlabb(low, 255, a),
-        smlatb(low, 255, b),
-        smlabb(high, 255, c),
-        smlatb(high, 255, d),
-    ]
+/// What [`image_pixels`] needs of four channels; it reads it by position.
+#[repr(C)]
+struct Image {
+    /// What a lit weight counts: 255.
+    lit: i32,
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    zero_point: i32,
+    /// Bytes from a plane to the next, and three times that.
+    step: usize,
+    step3: usize,
+    /// The third row's codes.
+    codes: *const u8,
 }
 
-/// The larger of each of four values and `least`.
+/// One row of four channels. `codes` are of the first and the second row, `table` is the second row's,
+/// between the other two.
+// SAFETY (of a call): there are `count` codes a row, all below 64, three aligned tables of 64 entries of
+// eight bytes, and as many writable outputs in four planes.
+#[unsafe(naked)]
+unsafe extern "C" fn image_pixels(
+    image: *const Image,
+    codes0: *const u8,
+    codes1: *const u8,
+    out: *mut i8,
+    table: *const [i8; 8],
+    count: usize,
+) {
+    core::arch::naked_asm!(
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        "mov r5, r3",
+        "ldr r3, [r0, #48]",
+        "ldrd r4, lr, [sp, #36]",
+        "2: ldrb r6, [r1], #1",
+        "ldrb r8, [r2], #1",
+        "ldrb r10, [r3], #1",
+        "add r6, r4, r6, lsl #3",
+        "add r8, r4, r8, lsl #3",
+        "add r10, r4, r10, lsl #3",
+        "ldrd r6, r7, [r6, #-512]",
+        "ldrd r8, r9, [r8]",
+        "ldrd r10, r11, [r10, #512]",
+        "sadd16 r6, r6, r8",
+        "sadd16 r7, r7, r9",
+        "sadd16 r6, r6, r10",
+        "sadd16 r7, r7, r11",
+        "ldm r0, {{r8, r9, r10, r11, r12}}",
+        "smlabb r9, r6, r8, r9",
+        "smlatb r10, r6, r8, r10",
+        "smlabb r11, r7, r8, r11",
+        "smlatb r12, r7, r8, r12",
+        "ldrd r6, r7, [r0, #20]",
+        "ldr r8, [r0, #36]",
+        "smmlar r9, r9, r6, r8",
+        "smmlar r10, r10, r7, r8",
+        "ldrd r6, r7, [r0, #28]",
+        "smmlar r11, r11, r6, r8",
+        "smmlar r12, r12, r7, r8",
+        "ldrd r6, r7, [r0, #40]",
+        "ssat r9, #8, r9",
+        "ssat r10, #8, r10",
+        "ssat r11, #8, r11",
+        "ssat r12, #8, r12",
+        "strb r10, [r5, r6]",
+        "strb r11, [r5, r6, lsl #1]",
+        "strb r12, [r5, r7]",
+        "strb r9, [r5], #1",
+        "subs lr, lr, #1",
+        "bne 2b",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+    )
+}
+
+/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
 #[inline(always)]
-pub fn max4(values: [i8; 4], least: i8) -> [i8; 4] {
-    let values = u32::from_le_bytes(values.map(|v| v as u8));
-    let least = u32::from(least as u8) * 0x0101_0101;
+pub fn image4(
+    codes: [&CodeRow; 3],
+    table: &Table,
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) {
+    let [a, b, c] = codes.map(CodeRow::codes);
+    let [_, middle, _] = table;
+    let planes = out.pixel_step == 1 && quantization.act_min == -128 && quantization.shift == 0;
+    let room =
+        (1..=a.len()).contains(&out.pixels) && out.bytes.len() >= 3 * out.channel_step + out.pixels;
+    if !planes || !room || !table.as_ptr().cast::<u32>().is_aligned() {
+        return portable::image4(codes, table, bias, multipliers, quantization, out);
+    }
+    let image = Image {
+        lit: 255,
+        bias,
+        multipliers,
+        zero_point: quantization.zero_point,
+        step: out.channel_step,
+        step3: 3 * out.channel_step,
+        codes: c.as_ptr(),
+    };
+    // SAFETY: a row of codes has at least `pixels`, each below 64 by construction; the middle table lies
+    // between the other two of an aligned `table`; `out` reaches to its fourth plane's last pixel.
+    unsafe {
+        let middle = table.as_ptr().cast::<[i8; 8]>().add(middle.len());
+        let out = (out.bytes.as_mut_ptr(), out.pixels);
+        image_pixels(&image, a.as_ptr(), b.as_ptr(), out.0, middle, out.1);
+    }
+}
+
+/// Eight pixels of eight channels: bit x is set when pixel x's accumulator is not negative.
+#[inline(always)]
+pub fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
+    let words = |eight: &[i8; 8]| {
+        let [a, b, c, d, e, f, g, h] = eight.map(|x| x as u8);
+        [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes)
+    };
+    let [v, w] = words(weights);
+    let [v0, v1, w0, w1] = [even(v), odd(v), even(w), odd(w)];
+    // Signs, the last pixel's first.
+    let mut negative = 0;
+    for pixel in pixels.iter().rev() {
+        let [x, y] = words(pixel);
+        let acc = smlad(odd(x), v1, smlad(even(x), v0, bias));
+        let acc = smlad(odd(y), w1, smlad(even(y), w0, acc));
+        negative = negative << 1 | acc as u32 >> 31;
+    }
+    !negative as u8
+}
+
+/// The larger of each two values.
+#[inline(always)]
+pub fn max4(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
+    let [a, b] = [a, b].map(|four| u32::from_le_bytes(four.map(|v| v as u8)));
     let out: u32;
     // SAFETY: arithmetic on registers only; SSUB8 sets the GE flags that SEL reads.
     unsafe {
-        asm!("ssub8 {o}, {v}, {l}", "sel {o}, {v}, {l}", o = out(reg) out, v = in(reg) values,
-            l = in(reg) least, options(pure, nomem, nostack));
+        asm!("ssub8 {o}, {a}, {b}", "sel {o}, {a}, {b}", o = out(reg) out, a = in(reg) a,
+            b = in(reg) b, options(pure, nomem, nostack));
     }
     out.to_le_bytes().map(|v| v as i8)
 }

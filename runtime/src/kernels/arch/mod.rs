@@ -10,9 +10,9 @@ mod dsp;
 pub mod portable;
 
 #[cfg(arm_dsp)]
-pub use dsp::{add_scaled4, dense4, depthwise, max4};
+pub use dsp::{dense4, depthwise, image4, mask8, max4};
 #[cfg(not(arm_dsp))]
-pub use portable::{add_scaled4, dense4, depthwise, max4};
+pub use portable::{dense4, depthwise, image4, mask8, max4};
 
 /// Words of scratch that a `dense4` may use for sums of `length` products: the weights as halfwords, and
 /// constants of four channels. The same for every set, so that an image has one arena size.

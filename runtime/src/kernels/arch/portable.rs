@@ -1,8 +1,9 @@
 //! The reference for every instruction set.
 
-use crate::kernels::Output;
 use crate::kernels::dense::{Four, Segment};
 use crate::kernels::depthwise::{Channel, PLANE_START};
+use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::{Output, Quantization};
 
 /// Four output channels of every pixel of a row: the first four of `out`.
 #[inline(always)]
@@ -75,19 +76,50 @@ pub fn depthwise_from(first: usize, planes: [&[i8]; 3], channel: &Channel, out: 
     }
 }
 
-/// acc + 255·(sum of the three), for four i16 each, whose sums fit 16 bits.
+/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
 #[inline(always)]
-pub fn add_scaled4(terms: [[[u8; 2]; 4]; 3], acc: [i32; 4]) -> [i32; 4] {
-    let [p, q, r] = terms.map(|term| term.map(i16::from_le_bytes));
-    let mut out = acc;
-    for (((out, p), q), r) in out.iter_mut().zip(p).zip(q).zip(r) {
-        *out = out.wrapping_add(255 * i32::from(p.wrapping_add(q).wrapping_add(r)));
+pub fn image4(
+    codes: [&CodeRow; 3],
+    table: &Table,
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) {
+    let [a, b, c] = codes.map(CodeRow::codes);
+    let [above, at, below] = table;
+    for (x, ((&a, &b), &c)) in (0..out.pixels).zip(a.iter().zip(b).zip(c)) {
+        let mut acc = bias;
+        for (table, code) in [(above, a), (at, b), (below, c)] {
+            let entry = table.get(usize::from(code)).unwrap_or(&[0; 8]);
+            for (acc, term) in acc.iter_mut().zip(entry.as_chunks::<2>().0) {
+                let term = i16::from_le_bytes(term.map(|byte| byte as u8));
+                *acc = acc.wrapping_add(255 * i32::from(term));
+            }
+        }
+        out.put4(x, quantization.activation4(acc, multipliers));
     }
-    out
 }
 
-/// The larger of each of four values and `least`.
+/// Eight pixels of eight channels: bit x is set when pixel x's accumulator is not negative.
 #[inline(always)]
-pub fn max4(values: [i8; 4], least: i8) -> [i8; 4] {
-    values.map(|v| v.max(least))
+pub fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
+    let mut bits = 0;
+    for (x, pixel) in pixels.iter().enumerate() {
+        let acc = pixel.iter().zip(weights).fold(bias, |acc, (&x, &w)| {
+            acc.wrapping_add(i32::from(x) * i32::from(w))
+        });
+        bits |= u8::from(acc >= 0) << x;
+    }
+    bits
+}
+
+/// The larger of each two values.
+#[inline(always)]
+pub fn max4(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
+    let mut out = a;
+    for (a, b) in out.iter_mut().zip(b) {
+        *a = b.max(*a);
+    }
+    out
 }
