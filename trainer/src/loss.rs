@@ -15,7 +15,7 @@ use crate::settings::Distillation;
 pub struct Soft {
     /// Class logits, (B, 38).
     pub logits: Tensor,
-    /// Mask logits, (B, 1, S, S), where the student's mask is trained.
+    /// Mask logits, (B, 1, S, S), where the student learns its mask from them.
     pub mask: Option<Tensor>,
     /// Pooled features, (B, F), where they are compared.
     pub embedding: Option<Tensor>,
@@ -64,15 +64,21 @@ pub fn distilled(
     let hard = hard(output, target, failing, smoothing);
     let mix = |hard: Tensor, soft: Tensor, share: f64| hard * (1.0 - share) + soft * share;
     let t = settings.temperature;
-    let masks = hard.mask.zip(output.mask.as_ref().zip(soft.mask.as_ref()));
+    let soft_mask = output
+        .mask
+        .as_ref()
+        .zip(soft.mask.as_ref())
+        .map(|(s, t_logits)| soft_mask(s, t_logits, t));
     Losses {
         class: mix(
             hard.class,
             soft_class(&output.logits, &soft.logits, t),
             settings.alpha_class,
         ),
-        mask: masks
-            .map(|(hard, (s, t_logits))| mix(hard, soft_mask(s, t_logits, t), settings.alpha_mask)),
+        mask: match (hard.mask, soft_mask) {
+            (Some(hard), Some(soft)) => Some(mix(hard, soft, settings.alpha_mask)),
+            (hard, _) => hard,
+        },
         feature: projected
             .zip(soft.embedding.as_ref())
             .map(|(s, t)| feature(s, t)),

@@ -197,14 +197,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(steps: u64, done: u64, size: i64) -> Self {
+    pub(crate) fn new(steps: u64, done: u64, prefix: String) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{prefix} {wide_bar} {pos}/{len} {eta} {msg}";
             let style = ProgressStyle::with_template(template);
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = ProgressBar::new(steps)
                 .with_style(style)
-                .with_prefix(format!("{size}×{size}"));
+                .with_prefix(prefix);
             bar.set_position(done);
             bar
         });

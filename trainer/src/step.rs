@@ -27,7 +27,7 @@ pub(crate) struct Draw<'a> {
 /// What computes a step's gradients.
 pub(crate) struct Step<'a> {
     pub(crate) network: &'a dyn Network,
-    pub(crate) distiller: Option<&'a mut Distiller>,
+    pub(crate) distiller: Option<&'a Distiller>,
     pub(crate) source: &'a Source,
     pub(crate) precision: Precision,
     pub(crate) smoothing: f64,
@@ -37,7 +37,7 @@ pub(crate) struct Step<'a> {
 impl Step<'_> {
     /// Adds the gradients of `draw`, computed in `parts` parts, to the variables.
     pub(crate) fn gradients(
-        &mut self,
+        &self,
         draw: &Draw<'_>,
         parts: usize,
         meter: &mut Meter,
@@ -49,12 +49,12 @@ impl Step<'_> {
             let share = wafers.len() as f64 / draw.wafers.len() as f64;
             let batch = self.source.batch(wafers, symmetries, draw.size);
             clock.lap(Phase::Data);
-            let teacher = self.distiller.as_mut();
-            let soft = teacher.map(|d| d.soft(self.source, &batch, draw.size, draw.with_mask));
+            let ask = |d: &Distiller| d.soft(self.source, &batch, draw.size, draw.with_mask);
+            let soft = self.distiller.map(ask);
             clock.lap(Phase::Teacher);
             let forward = || self.network.forward(&batch.image, true, draw.with_mask);
             let output = native::with_precision(self.precision, self.device, forward);
-            let (losses, alpha_feature) = match (&self.distiller, &soft) {
+            let (losses, alpha_feature) = match (self.distiller, &soft) {
                 (Some(distiller), Some(soft)) => {
                     let projected = distiller.project(&output.embedding);
                     let settings = &distiller.settings;
@@ -82,26 +82,135 @@ impl Step<'_> {
         }
     }
 
-    /// `error` with the parts that do fit, found by trying.
-    pub(crate) fn what_fits(&mut self, draw: &Draw<'_>, parts: usize, error: Error) -> Error {
+    /// `error` with the parts that do fit, found by trying one of each size.
+    pub(crate) fn what_fits(&self, draw: &Draw<'_>, parts: usize, error: Error) -> Error {
         let all = draw.wafers.len();
         let (mut meter, mut clock) = (Meter::new(self.device), Clock::new(self.device));
-        let mut try_parts = parts * 2;
-        while try_parts <= all.next_power_of_two() {
-            let tried = try_parts.min(all);
-            if guard::guarded(|| self.gradients(draw, tried, &mut meter, &mut clock)).is_ok() {
+        let mut part = all.div_ceil(parts);
+        while part > 1 {
+            part = part.div_ceil(2);
+            let few = Draw {
+                wafers: &draw.wafers[..part],
+                symmetries: &draw.symmetries[..part],
+                ..*draw
+            };
+            if guard::guarded(|| self.gradients(&few, 1, &mut meter, &mut clock)).is_ok() {
                 return anyhow!(
-                    "{error}\n{all} wafers of {1}×{1} pixels in {parts} part(s) do not fit into memory; {0} at a \
-                     time do: give --accumulate {tried} (the same step in parts) or --batch {0}",
-                    all.div_ceil(tried),
+                    "{error}\n{all} wafers of {0}×{0} pixels in {parts} part(s) do not fit into memory; {part} \
+                     at a time do: give --accumulate {1} (the same step in parts) or --batch {part}",
                     draw.size,
+                    all.div_ceil(part),
                 );
             }
-            try_parts *= 2;
         }
         anyhow!(
             "{error}\nnot even one wafer of {0}×{0} pixels fits into memory",
             draw.size
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Source;
+    use crate::data::{Data, Protocol};
+    use crate::network::{CLASSES, Output, PartSize};
+    use lightwafer_runtime::npz::WaferSet;
+    use tch::{Tensor, nn};
+
+    /// A network for whose memory `fits` wafers are the most.
+    struct Small {
+        vars: nn::VarStore,
+        bias: Tensor,
+        fits: i64,
+    }
+
+    impl Network for Small {
+        fn architecture(&self) -> String {
+            "small".into()
+        }
+
+        fn vars(&self) -> &nn::VarStore {
+            &self.vars
+        }
+
+        fn forward(&self, image: &Tensor, _train: bool, _want_mask: bool) -> Output {
+            let wafers = image.size()[0];
+            if wafers > self.fits {
+                // As tch panics when CUDA's allocator throws.
+                panic!(
+                    "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\\nException raised from malloc\")"
+                );
+            }
+            Output {
+                logits: self.bias.expand([wafers, CLASSES], false),
+                mask: None,
+                embedding: Tensor::zeros([wafers, 1], (Kind::Float, Device::Cpu)),
+            }
+        }
+
+        fn serves_mask_only(&self, _name: &str) -> bool {
+            false
+        }
+
+        fn parts(&self) -> Vec<PartSize> {
+            Vec::new()
+        }
+
+        fn paper_parameters(&self) -> Option<i64> {
+            None
+        }
+    }
+
+    fn what_is_said(fits: i64) -> String {
+        let wafers = WaferSet {
+            rows: 1,
+            cols: 1,
+            dies: vec![1; 12],
+            labels: None,
+        };
+        let data = Data::split(wafers, vec![0; 12], Protocol::Paper);
+        let source = Source::new(&data, Device::Cpu);
+        let vars = nn::VarStore::new(Device::Cpu);
+        let bias = vars.root().zeros("bias", &[CLASSES]);
+        let step = Step {
+            network: &Small { vars, bias, fits },
+            distiller: None,
+            source: &source,
+            precision: Precision::F32,
+            smoothing: 0.0,
+            device: Device::Cpu,
+        };
+        let draw = Draw {
+            wafers: &(0..12).collect::<Vec<_>>(),
+            symmetries: &[0; 12],
+            size: 16,
+            with_mask: false,
+        };
+        let (mut meter, mut clock) = (Meter::new(Device::Cpu), Clock::new(Device::Cpu));
+        match guard::guarded(|| step.gradients(&draw, 1, &mut meter, &mut clock)) {
+            Ok(()) => "fits".into(),
+            Err(error) => {
+                assert!(guard::is_out_of_memory(&error), "{error}");
+                step.what_fits(&draw, 1, error).to_string()
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_says_what_would() {
+        assert_eq!(what_is_said(12), "fits");
+        let text = what_is_said(4);
+        assert!(
+            text.contains("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            "{text}"
+        );
+        assert!(!text.contains("Exception raised"), "{text}");
+        assert!(
+            text.contains("--accumulate 4") && text.contains("--batch 3"),
+            "{text}"
+        );
+        assert!(what_is_said(0).contains("not even one wafer"));
     }
 }

@@ -215,6 +215,11 @@ impl Run {
         &self.state.settings
     }
 
+    /// Whether all stages are done.
+    pub fn is_finished(&self) -> bool {
+        self.state.stage >= self.state.settings.stages.len()
+    }
+
     /// The network.
     pub fn network(&self) -> &dyn Network {
         &*self.network
@@ -244,6 +249,9 @@ impl Run {
             "network": self.network.architecture(), "parts": self.network.parts(),
             "stage": self.state.stage, "step": self.state.step,
         }))?;
+        if !self.is_finished() && !self.ask_teacher(&source, &data.train, stop)? {
+            return Ok(End::Stopped);
+        }
         while let Some(stage) = self.state.settings.stages.get(self.state.stage).copied() {
             if self.stage(stage, data, &source, &mut log, stop)? == End::Stopped {
                 self.save()?;
@@ -257,6 +265,27 @@ impl Run {
         }
         log.line(&json!({ "event": "finished", "seconds": self.seconds() }))?;
         Ok(End::Finished)
+    }
+
+    /// Has the teacher say all it has to say, if it is to be kept. `false` when `stop` says so.
+    fn ask_teacher(
+        &mut self,
+        source: &Source,
+        wafers: &[u32],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        let Some(distiller) = self.distiller.as_mut().filter(|d| d.settings.cache) else {
+            return Ok(true);
+        };
+        let bar = Progress::new(wafers.len() as u64, 0, "asking the teacher".into());
+        bar.line("asking the teacher about every training wafer");
+        let mut tick = |done: usize| {
+            bar.at(done as u64);
+            !stop()
+        };
+        guard::guarded(|| distiller.prepare(source, wafers, &mut tick)).context(
+            "the teacher's answers cannot be kept (cache = false asks at every step instead)",
+        )
     }
 
     fn stage(
@@ -275,7 +304,7 @@ impl Run {
         let peak = stage.rate.unwrap_or(settings.rate);
         let per_epoch = (data.train.len() / batch) as u64;
         let steps = ((stage.epochs * per_epoch as f64).round() as u64).max(1);
-        let bar = Progress::new(steps, self.state.step, stage.size);
+        let bar = Progress::new(steps, self.state.step, format!("{0}×{0}", stage.size));
         let stage_number = self.state.stage as u64;
         let mut order: (u64, Vec<u32>) = (u64::MAX, Vec::new());
         let (mut saved, mut logged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
@@ -369,9 +398,9 @@ impl Run {
         clock: &mut Clock,
     ) -> Result<()> {
         let settings = &self.state.settings;
-        let mut step = Step {
+        let step = Step {
             network: &*self.network,
-            distiller: self.distiller.as_mut(),
+            distiller: self.distiller.as_ref(),
             source,
             precision: settings.precision,
             smoothing: settings.label_smoothing,

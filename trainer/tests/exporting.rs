@@ -11,7 +11,7 @@ use lightwafer_runtime::wafer::{CLASS_COUNT, Mask};
 use tch::{Device, Tensor};
 use trainer::batch::Source;
 use trainer::checkpoint;
-use trainer::data::{Data, Part, Protocol};
+use trainer::data::{Data, Part};
 use trainer::eval;
 use trainer::eval::View;
 use trainer::export::{Exported, export_int8};

@@ -110,7 +110,7 @@ fn two_kinds_of_wafer_are_told_apart_and_masked() {
             mask_every: 1,
             dropout: 0.0,
             rate: 1e-2,
-            ..settings("32x10")
+            ..settings("32x14")
         },
         |_| Ok(()),
         Device::Cpu,

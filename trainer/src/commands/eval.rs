@@ -1,18 +1,20 @@
 //! `trainer eval`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lightwafer_runtime::model::{MAGIC, Model};
 use lightwafer_runtime::wafer::IMAGE_SIZE;
 use serde_json::{Value, json};
+use tch::Device;
 use trainer::batch::Source;
 use trainer::data::{Data, Part, Protocol};
 use trainer::eval::View;
 use trainer::metrics::Report;
 use trainer::settings::Precision;
+use trainer::student::ARCHITECTURE;
 use trainer::{eval, int8, network};
 
 use super::{Machine, catch_ctrl_c, stop_asked};
@@ -31,9 +33,10 @@ pub struct EvalArgs {
     /// The published protocol: keep repeated maps when splitting.
     #[arg(long)]
     paper_split: bool,
-    /// Image side for a float checkpoint; model images and boards have 224.
-    #[arg(long, default_value_t = IMAGE_SIZE as i64, value_parser = clap::value_parser!(i64).range(16..=224))]
-    size: i64,
+    /// Image side for a float checkpoint [default: 224 for a student, as boards have it; what it was
+    /// trained at for a teacher].
+    #[arg(long, value_parser = clap::value_parser!(i64).range(16..=224))]
+    size: Option<i64>,
     /// Number format of a float checkpoint's convolutions.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -49,10 +52,8 @@ pub struct EvalArgs {
 
 pub fn run(args: EvalArgs) -> Result<()> {
     let device = args.machine.device()?;
-    let bytes = fs::read(&args.checkpoint)
-        .with_context(|| format!("cannot read {}", args.checkpoint.display()))?;
-    if args.size % 16 != 0 {
-        bail!("--size {}: a multiple of 16 is needed", args.size);
+    if let Some(size) = args.size.filter(|size| size % 16 != 0) {
+        bail!("--size {size}: a multiple of 16 is needed");
     }
     let split = if args.paper_split {
         Protocol::Paper
@@ -60,99 +61,169 @@ pub fn run(args: EvalArgs) -> Result<()> {
         Protocol::Distinct
     };
     let data = Data::load(&args.data, split)?;
-    let wafers = data.part(args.split);
-    if wafers.is_empty() {
-        bail!(
-            "{}: no wafers in this part of the split",
-            args.data.display()
-        );
-    }
     catch_ctrl_c()?;
-
-    let turns: &[bool] = if args.no_turned {
-        &[false]
-    } else {
-        &[false, true]
-    };
-    let mut reports: Vec<(&str, Report)> = Vec::new();
-    let mut keep = |turned: bool, report: Option<Report>| -> Result<()> {
-        let report = report.context("stopped before the evaluation was complete")?;
-        reports.push((
-            if turned {
-                "turned by 90°"
-            } else {
-                "as they are"
-            },
-            report,
-        ));
-        Ok(())
-    };
-    let model = if bytes.starts_with(&MAGIC) {
-        let model = Model::new_checked(&bytes)
-            .with_context(|| format!("{} is refused", args.checkpoint.display()))?;
-        for &turned in turns {
-            let threads = args.machine.threads();
-            keep(
-                turned,
-                int8::evaluate(&bytes, &data, &wafers, turned, threads, &stop_asked)?,
-            )?;
-        }
-        let header = model.header();
-        json!({
-            "form": "int8 model image", "name": header.name, "size": IMAGE_SIZE,
-            "bytes": bytes.len(), "macs": header.macs, "arena_bytes": header.arena_bytes,
-            "parameters": header.parameters,
-        })
-    } else {
-        let (network, checkpoint) = network::open(&args.checkpoint, device)?;
-        if let Some(trained) = checkpoint.info.split.filter(|trained| *trained != split) {
-            eprintln!("note: trained under another split ({trained}): wafers may have been seen");
-        }
-        let source = Source::new(&data, device);
-        for &turned in turns {
-            let view = View {
-                symmetry: u8::from(turned),
-                precision: args.precision,
-                ..View::plain(args.size)
-            };
-            let report = eval::evaluate(&*network, &source, &wafers, view, &stop_asked);
-            keep(turned, report)?;
-        }
-        json!({
-            "form": "float checkpoint", "name": network.architecture(), "size": args.size,
-            "parameters": network.parameters(), "parts": network.parts(),
-            "trained_at_size": checkpoint.info.size, "epochs": checkpoint.info.epochs,
-        })
-    };
-    print(&args, &data, &model, &reports)
-}
-
-fn print(args: &EvalArgs, data: &Data, model: &Value, reports: &[(&str, Report)]) -> Result<()> {
-    let part = format!("{:?}", args.split).to_lowercase();
+    let measured = Measurement {
+        checkpoint: &args.checkpoint,
+        data: &data,
+        part: args.split,
+        size: args.size,
+        precision: args.precision,
+        turned: !args.no_turned,
+        device,
+        threads: args.machine.threads(),
+    }
+    .take()?;
     if args.json {
-        let reports: Value = reports
-            .iter()
-            .map(|(how, report)| Ok((how.to_string(), serde_json::to_value(report)?)))
-            .collect::<Result<serde_json::Map<_, _>>>()?
-            .into();
-        let all = json!({
-            "checkpoint": args.checkpoint.display().to_string(), "model": model,
-            "data": data.describe(), "protocol": data.protocol, "part": part, "wafers": reports,
-        });
-        println!("{}", serde_json::to_string_pretty(&all)?);
-        return Ok(());
-    }
-    println!("{}: {model}", args.checkpoint.display());
-    println!("{}", data.describe());
-    for (how, report) in reports {
-        println!(
-            "\n{} {part} wafers, {how}: {}",
-            report.wafers,
-            report.line()
-        );
-    }
-    if let Some((_, report)) = reports.first() {
-        println!("\nas they are, by class:\n{}", report.table());
+        println!("{}", serde_json::to_string_pretty(&measured.json()?)?);
+    } else {
+        measured.print();
     }
     Ok(())
+}
+
+/// What to measure, and how.
+pub struct Measurement<'a> {
+    /// A checkpoint or a model image.
+    pub checkpoint: &'a Path,
+    /// The data with its split.
+    pub data: &'a Data,
+    /// The part of it.
+    pub part: Part,
+    /// Image side for a float checkpoint.
+    pub size: Option<i64>,
+    /// Number format for a float checkpoint.
+    pub precision: Precision,
+    /// Whether also on the wafers turned by 90°.
+    pub turned: bool,
+    /// Where a float checkpoint computes.
+    pub device: Device,
+    /// Threads for a model image.
+    pub threads: usize,
+}
+
+/// What was measured.
+pub struct Measured<'a> {
+    measurement: Measurement<'a>,
+    model: Value,
+    reports: Vec<(&'static str, Report)>,
+}
+
+impl<'a> Measurement<'a> {
+    /// Measures.
+    pub fn take(self) -> Result<Measured<'a>> {
+        let name = self.checkpoint.display();
+        let bytes = fs::read(self.checkpoint).with_context(|| format!("cannot read {name}"))?;
+        let wafers = self.data.part(self.part);
+        if wafers.is_empty() {
+            bail!("no wafers in this part of the split of the data");
+        }
+        let turns: &[bool] = if self.turned {
+            &[false, true]
+        } else {
+            &[false]
+        };
+        let mut reports = Vec::new();
+        let mut keep = |turned: bool, report: Option<Report>| -> Result<()> {
+            let report = report.context("stopped before the evaluation was complete")?;
+            reports.push((
+                ["as they are", "turned by 90°"][usize::from(turned)],
+                report,
+            ));
+            Ok(())
+        };
+        let model = if bytes.starts_with(&MAGIC) {
+            let model = Model::new_checked(&bytes).with_context(|| format!("{name} is refused"))?;
+            for &turned in turns {
+                let threads = self.threads;
+                let report =
+                    int8::evaluate(&bytes, self.data, &wafers, turned, threads, &stop_asked)?;
+                keep(turned, report)?;
+            }
+            let header = model.header();
+            json!({
+                "form": "int8 model image", "name": header.name, "size": IMAGE_SIZE,
+                "bytes": bytes.len(), "macs": header.macs, "arena_bytes": header.arena_bytes,
+                "parameters": header.parameters,
+            })
+        } else {
+            let (network, checkpoint) = network::open(self.checkpoint, self.device)?;
+            let info = &checkpoint.info;
+            if let Some(trained) = info.split.filter(|trained| *trained != self.data.protocol) {
+                eprintln!(
+                    "note: trained under another split ({trained}): wafers may have been seen"
+                );
+            }
+            // Boards see the full size; a teacher is asked at the size it was trained at.
+            let student = network.architecture() == ARCHITECTURE || info.size == 0;
+            let usual = if student {
+                IMAGE_SIZE as i64
+            } else {
+                info.size
+            };
+            let size = self.size.unwrap_or(usual);
+            let source = Source::new(self.data, self.device);
+            for &turned in turns {
+                let view = View {
+                    symmetry: u8::from(turned),
+                    precision: self.precision,
+                    ..View::plain(size)
+                };
+                keep(
+                    turned,
+                    eval::evaluate(&*network, &source, &wafers, view, &stop_asked),
+                )?;
+            }
+            json!({
+                "form": "float checkpoint", "name": network.architecture(), "size": size,
+                "bytes": bytes.len(), "precision": self.precision,
+                "parameters": network.parameters(), "parts": network.parts(),
+                "trained_at_size": info.size, "epochs": info.epochs,
+            })
+        };
+        Ok(Measured {
+            measurement: self,
+            model,
+            reports,
+        })
+    }
+}
+
+impl Measured<'_> {
+    fn part(&self) -> String {
+        format!("{:?}", self.measurement.part).to_lowercase()
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Result<Value> {
+        let mut reports = serde_json::Map::new();
+        for (how, report) in &self.reports {
+            reports.insert(how.to_string(), serde_json::to_value(report)?);
+        }
+        let data = self.measurement.data;
+        Ok(json!({
+            "checkpoint": self.measurement.checkpoint.display().to_string(),
+            "model": self.model, "data": data.describe(), "protocol": data.protocol,
+            "part": self.part(), "wafers": reports,
+        }))
+    }
+
+    /// One line a view.
+    pub fn lines(&self) -> Vec<String> {
+        let part = self.part();
+        let line = |(how, report): &(&str, Report)| {
+            format!("{} {part} wafers, {how}: {}", report.wafers, report.line())
+        };
+        self.reports.iter().map(line).collect()
+    }
+
+    fn print(&self) {
+        println!("{}: {}", self.measurement.checkpoint.display(), self.model);
+        println!("{}", self.measurement.data.describe());
+        for line in self.lines() {
+            println!("\n{line}");
+        }
+        if let Some((_, report)) = self.reports.first() {
+            println!("\nas they are, by class:\n{}", report.table());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `trainer export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -41,37 +41,59 @@ pub struct ExportArgs {
     #[arg(long, default_value = "lightwafer-light")]
     name: String,
     /// Training wafers to choose ranges on.
-    #[arg(long, default_value_t = 384)]
+    #[arg(long, default_value_t = CALIBRATION)]
     calibration: usize,
     /// Validation wafers to compare the image with the checkpoint on.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = COMPARE)]
     compare: usize,
     /// Threads; all if not given.
     #[arg(long)]
     threads: Option<i32>,
 }
 
+/// Training wafers that ranges are chosen on, where nothing else is said.
+pub const CALIBRATION: usize = 384;
+/// Validation wafers that image and checkpoint are compared on, where nothing else is said.
+pub const COMPARE: usize = 128;
+
 pub fn run(args: ExportArgs) -> Result<()> {
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads.max(1));
     }
-    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let info = Checkpoint::read(&args.checkpoint)?.info;
+    let data = Data::load(&args.data, info.split.unwrap_or(Protocol::Distinct))?;
+    eprintln!("{}", data.describe());
+    write_image(
+        &args.checkpoint,
+        &data,
+        &args.output,
+        &args.name,
+        args.calibration,
+        args.compare,
+    )
+}
+
+/// Writes the int8 image of `checkpoint` to `output`, and says how they compare.
+pub fn write_image(
+    checkpoint: &Path,
+    data: &Data,
+    output: &Path,
+    name: &str,
+    calibration: usize,
+    compared: usize,
+) -> Result<()> {
     let student = Student::new(Device::Cpu);
-    checkpoint.load(student.vars(), ARCHITECTURE)?;
-    let protocol = checkpoint.info.split.unwrap_or(Protocol::Distinct);
-    let data = Data::load(&args.data, protocol)?;
+    Checkpoint::read(checkpoint)?.load(student.vars(), ARCHITECTURE)?;
     ensure!(
         !data.train.is_empty(),
-        "{}: no training wafers",
-        args.data.display()
+        "no training wafers to choose ranges on"
     );
-    eprintln!("{}", data.describe());
-    let source = Source::new(&data, Device::Cpu);
+    let source = Source::new(data, Device::Cpu);
 
     let mut random = Random::new(&[SPLIT_SEED, 3]);
     let mut chosen = data.train.clone();
     random.shuffle(&mut chosen);
-    chosen.truncate(args.calibration.max(1));
+    chosen.truncate(calibration.max(1));
     let batches: Vec<_> = chosen
         .chunks(BATCH)
         .map(|wafers| {
@@ -84,24 +106,24 @@ pub fn run(args: ExportArgs) -> Result<()> {
     let golden = golden();
     let parameters = u32::try_from(student.parameters())?;
     let tensors = tensors(student.vars()).into_iter().collect();
-    let exported = golden
-        .packed(|map| export_int8(&tensors, parameters, &batches, map, &args.name, &now()?))??;
+    let exported =
+        golden.packed(|map| export_int8(&tensors, parameters, &batches, map, name, &now()?))??;
     print_choices(&exported);
-    write_atomically(&args.output, &exported.image)?;
+    write_atomically(output, &exported.image)?;
 
     let model = Model::new_checked(&exported.image)?;
     let header = model.header();
     println!(
         "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
-        args.output.display(),
+        output.display(),
         exported.image.len(),
         header.parameters,
         header.macs,
         header.arena_bytes
     );
-    let wafers: Vec<u32> = data.val.iter().copied().take(args.compare).collect();
+    let wafers: Vec<u32> = data.val.iter().copied().take(compared).collect();
     if !wafers.is_empty() {
-        compare(&student, &exported, &data, &source, &wafers)?;
+        compare(&student, &exported, data, &source, &wafers)?;
     }
     Ok(())
 }

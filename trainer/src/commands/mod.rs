@@ -3,6 +3,7 @@
 pub mod distill;
 pub mod eval;
 pub mod export;
+pub mod run;
 pub mod student;
 pub mod teacher;
 mod training;

@@ -73,9 +73,8 @@ pub fn run(
     };
     let data = Data::load(&args.data, run.settings().split)?;
     eprintln!("{}", data.describe());
-    eprintln!("{}", run.describe());
     catch_ctrl_c()?;
-    match run.train(&data, &stop_asked)? {
+    match train(&mut run, &data)? {
         End::Finished => eprintln!("done: {}", Run::best(&args.out).display()),
         End::Stopped => eprintln!(
             "stopped and saved; to go on: trainer {command} --data {} --out {} --resume",
@@ -84,6 +83,12 @@ pub fn run(
         ),
     }
     Ok(())
+}
+
+/// Says what is trained, and trains it.
+pub fn train(run: &mut Run, data: &Data) -> Result<End> {
+    eprintln!("{}", run.describe());
+    run.train(data, &stop_asked)
 }
 
 fn load(path: &Path, network: &dyn Network) -> Result<()> {

@@ -1,0 +1,212 @@
+//! The configuration of a whole run, as a TOML file: which networks, with which settings.
+//!
+//! ```toml
+//! [teacher]
+//! encoder = "resnet101"
+//! stages = ["224x50"]
+//!
+//! [student]
+//! stages = ["224x100@1e-3"]
+//!
+//! [distill]          # without it, the student sees labels and masks only
+//! temperature = 4.0
+//!
+//! [export]           # the int8 image for boards
+//! name = "lightwafer-light"
+//! ```
+//!
+//! The keys of `[teacher]` and `[student]` are the flags of `trainer teacher` and `trainer student`
+//! ([`Overrides`]), those of `[distill]` the flags of `trainer distill` ([`DistillOverrides`]).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Protocol;
+use crate::network::Kind;
+use crate::settings::{DistillOverrides, Distillation, Overrides, Settings};
+use crate::teacher::Encoder;
+
+/// A whole run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// What the run is for.
+    pub description: Option<String>,
+    /// Seed of both networks, where they have none of their own.
+    pub seed: Option<u64>,
+    /// Keep repeated maps when splitting, as published.
+    #[serde(default)]
+    pub paper_split: bool,
+    teacher: Option<toml::Table>,
+    student: Option<Overrides>,
+    distill: Option<DistillOverrides>,
+    /// The int8 image.
+    pub export: Option<Export>,
+}
+
+/// The int8 image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Export {
+    /// The model's name, as boards report it.
+    pub name: String,
+}
+
+/// The teacher of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TeacherPlan {
+    /// Its settings.
+    pub settings: Settings,
+    /// Weights that its encoder starts from.
+    pub encoder_weights: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no TOML, or has a key or value that does not belong, with its place.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("{} is refused", path.display()))
+    }
+
+    /// As [`Config::read`], from text.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|e| anyhow!("{}", e.to_string().trim()))?;
+        if config.teacher.is_none() && config.student.is_none() {
+            bail!("neither [teacher] nor [student]: nothing to train");
+        }
+        if config.student.is_none() && (config.distill.is_some() || config.export.is_some()) {
+            bail!("[distill] and [export] need a [student]");
+        }
+        if let Some(distill) = &config.distill
+            && distill.teacher.is_none()
+            && config.teacher.is_none()
+        {
+            bail!("[distill] needs a [teacher], or teacher = \"FILE\"");
+        }
+        config.teacher()?;
+        config.student(Path::new("teacher"))?;
+        Ok(config)
+    }
+
+    /// How the data is split.
+    pub fn protocol(&self) -> Protocol {
+        if self.paper_split {
+            Protocol::Paper
+        } else {
+            Protocol::Distinct
+        }
+    }
+
+    /// The teacher, where one is trained.
+    ///
+    /// # Errors
+    /// When a setting does not belong.
+    pub fn teacher(&self) -> Result<Option<TeacherPlan>> {
+        let Some(mut table) = self.teacher.clone() else {
+            return Ok(None);
+        };
+        let encoder = match table.remove("encoder") {
+            Some(encoder) => encoder.try_into().context("[teacher] encoder")?,
+            None => Encoder::ResNet101,
+        };
+        let weights = table.remove("encoder-weights");
+        let encoder_weights = weights.map(toml::Value::try_into).transpose();
+        let over: Overrides = table
+            .try_into()
+            .map_err(|e: toml::de::Error| anyhow!("[teacher]: {}", e.to_string().trim()))?;
+        Ok(Some(TeacherPlan {
+            settings: self.settings(Kind::Teacher(encoder), &over),
+            encoder_weights: encoder_weights.context("[teacher] encoder-weights")?,
+        }))
+    }
+
+    /// The student, where one is trained; `teacher` is the checkpoint of the run's own.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn student(&self, teacher: &Path) -> Result<Option<Settings>> {
+        let Some(over) = &self.student else {
+            return Ok(None);
+        };
+        let mut settings = self.settings(Kind::Student, over);
+        if let Some(distill) = &self.distill {
+            let mut distill = distill.clone();
+            distill.teacher.get_or_insert_with(|| teacher.into());
+            settings.distill =
+                Distillation::paper(&distill).map_err(|e| anyhow!("[distill]: {e}"))?;
+        }
+        Ok(Some(settings))
+    }
+
+    fn settings(&self, network: Kind, over: &Overrides) -> Settings {
+        let mut settings = Settings::of(network).with(over);
+        settings.seed = over.seed.or(self.seed).unwrap_or(settings.seed);
+        settings.split = self.protocol();
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_configuration_is_read() {
+        let config = Config::parse(
+            "seed = 5\n[teacher]\nencoder = 'resnet18'\nstages = ['64x2@1e-3', '112x1/32']\nbatch = 128\n\
+             [student]\nlr = 1e-3\nseed = 6\n[distill]\ntemperature = 2.0\n[export]\nname = 'x'\n",
+        )
+        .unwrap();
+        let teacher = config.teacher().unwrap().unwrap().settings;
+        assert_eq!(teacher.network, Kind::Teacher(Encoder::ResNet18));
+        assert_eq!(
+            (teacher.batch, teacher.seed, teacher.stages.len()),
+            (128, 5, 2)
+        );
+        let student = config.student(Path::new("t")).unwrap().unwrap();
+        let distill = student.distill.unwrap();
+        assert_eq!((student.rate, student.seed), (1e-3, 6));
+        assert_eq!((distill.temperature, distill.alpha_class), (2.0, 0.7));
+        assert_eq!(distill.teacher, Path::new("t"));
+    }
+
+    #[test]
+    fn what_does_not_belong_is_named() {
+        for (text, expected) in [
+            ("", "nothing to train"),
+            ("[student]\nbach = 3", "bach"),
+            ("[teacher]\nbach = 3", "bach"),
+            ("[teacher]\nencoder = 'resnet19'", "resnet19"),
+            ("[student]\nstages = ['100x1']", "multiple of 16"),
+            ("[student]\n[distill]", "needs a [teacher]"),
+            (
+                "[teacher]\n[student]\n[distill]\nalpha-class = 2.0",
+                "alpha-class",
+            ),
+            ("[teacher]\n[export]\nname = 'x'", "need a [student]"),
+            ("[student", "TOML"),
+        ] {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_configurations_that_come_with_the_project_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().collect();
+        assert!(files.len() >= 5);
+        for file in files {
+            Config::read(&file.path()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Teacher and student in one go, on synthetic wafers: what is learned, resumed, kept, and refused.
+
+mod common;
+
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+use tch::Device;
+use trainer::checkpoint::Checkpoint;
+use trainer::data::Data;
+use trainer::network::{self, Kind};
+use trainer::settings::{DistillOverrides, Distillation, Settings};
+use trainer::teacher::Encoder;
+use trainer::train::{End, Run};
+
+/// Torch's random generator is one for the whole process: one test at a time trains.
+static TRAINING: Mutex<()> = Mutex::new(());
+
+fn settings(kind: Kind, stages: &str) -> Settings {
+    Settings {
+        stages: stages
+            .split(',')
+            .map(|stage| stage.parse().unwrap())
+            .collect(),
+        batch: 16,
+        mask_every: 2,
+        ..Settings::of(kind)
+    }
+}
+
+fn start(out: &Path, settings: Settings) -> Run {
+    Run::start(out, settings, |_| Ok(()), Device::Cpu).unwrap()
+}
+
+/// A teacher of two epochs.
+fn teacher(out: &Path, data: &Data) {
+    let settings = Settings {
+        rate: 1e-3,
+        ..settings(Kind::Teacher(Encoder::ResNet18), "32x2")
+    };
+    start(out, settings).train(data, &|| false).unwrap();
+}
+
+fn distilled(teacher: &Path, over: DistillOverrides) -> Settings {
+    let over = DistillOverrides {
+        teacher: Some(Run::best(teacher)),
+        ..over
+    };
+    Settings {
+        distill: Distillation::paper(&over).unwrap(),
+        ..settings(Kind::Student, "32x2@2e-3,48x1")
+    }
+}
+
+fn tensors_differ(a: &Path, b: &Path) -> Vec<String> {
+    let [a, b] = [a, b].map(|path| Checkpoint::read(&Run::last(path)).unwrap());
+    let student = Kind::Student.build(Device::Cpu);
+    let mut names: Vec<_> = student.vars().variables().into_keys().collect();
+    names.extend(
+        [
+            "projection.weight",
+            "optimizer.2.first",
+            "optimizer.1.second",
+        ]
+        .map(String::from),
+    );
+    names.retain(|name| a.tensor(name).unwrap() != b.tensor(name).unwrap());
+    names
+}
+
+#[test]
+fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
+    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::set_num_threads(1);
+    let data = common::data(&[0, 4, 19], 30);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    teacher(&path("teacher"), &data);
+    let settings = distilled(&path("teacher"), DistillOverrides::default());
+
+    let end = start(&path("whole"), settings.clone())
+        .train(&data, &|| false)
+        .unwrap();
+    assert_eq!(end, End::Finished);
+    let mut run = start(&path("parts"), settings.clone());
+    let mut stops = 0;
+    loop {
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 4
+        };
+        if run.train(&data, &stop).unwrap() == End::Finished {
+            break;
+        }
+        stops += 1;
+        assert!(stops < 20);
+        run = Run::resume(&path("parts"), Device::Cpu).unwrap();
+    }
+    assert!(stops >= 3, "{stops} stops");
+    assert_eq!(tensors_differ(&path("whole"), &path("parts")), [""; 0]);
+
+    // All three losses are in the log, and where the time goes.
+    let log = fs::read_to_string(path("whole").join("log.jsonl")).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let step = lines.iter().rfind(|line| line["event"] == "step").unwrap();
+    for loss in ["class_loss", "mask_loss", "feature_loss"] {
+        assert!(step[loss].is_f64(), "{loss}: {step}");
+    }
+    let shares = step["time_shares"].as_object().unwrap().values();
+    let sum: f64 = shares.map(|share| share.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-3, "{step}");
+
+    // The student's own checkpoint has nothing of the teacher in it.
+    let (student, checkpoint) = network::open(&Run::best(&path("whole")), Device::Cpu).unwrap();
+    assert_eq!(student.parameters(), 54_239);
+    assert!(checkpoint.tensor("projection.weight").is_err());
+
+    // Half floats are all that keeping answers changes.
+    let mut asking = settings;
+    if let Some(distill) = &mut asking.distill {
+        distill.cache = false;
+    }
+    start(&path("asking"), asking)
+        .train(&data, &|| false)
+        .unwrap();
+    let weights = |name: &str| {
+        Checkpoint::read(&Run::last(&path(name)))
+            .unwrap()
+            .tensor("class_head.weight")
+            .unwrap()
+    };
+    let difference = (weights("asking") - weights("whole"))
+        .abs()
+        .max()
+        .double_value(&[]);
+    assert!(difference < 0.02, "{difference}");
+}
+
+#[test]
+fn the_teachers_answer_is_the_same_for_every_symmetry() {
+    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::set_num_threads(1);
+    let data = common::data(&[4, 19], 20);
+    let dir = tempfile::tempdir().unwrap();
+    teacher(dir.path(), &data);
+    let over = DistillOverrides {
+        views: Some(8),
+        ..Default::default()
+    };
+    let settings = distilled(dir.path(), over).distill.unwrap();
+    let distiller = trainer::distill::Distiller::open(
+        &settings,
+        trainer::settings::Precision::F32,
+        Device::Cpu,
+    )
+    .unwrap();
+    let source = trainer::batch::Source::new(&data, Device::Cpu);
+    let plain = source.batch(&[3], &[0], 32);
+    let soft = distiller.soft(&source, &plain, 32, true);
+    for symmetry in 1..8 {
+        let turned = distiller.soft(&source, &source.batch(&[3], &[symmetry], 32), 32, true);
+        assert_eq!(turned.logits, soft.logits);
+        let mask = trainer::batch::turn(soft.mask.as_ref().unwrap(), symmetry, [2, 3]);
+        let off = (turned.mask.unwrap() - mask).abs().max().double_value(&[]);
+        assert!(off < 1e-4, "{symmetry}: {off}");
+    }
+}
+
+#[test]
+fn a_student_does_not_teach() {
+    let dir = tempfile::tempdir().unwrap();
+    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
+    let data = common::data(&[0, 4], 10);
+    start(dir.path(), settings(Kind::Student, "32x1"))
+        .train(&data, &|| false)
+        .unwrap();
+    let settings = distilled(dir.path(), DistillOverrides::default());
+    let Err(error) = Run::start(&dir.path().join("b"), settings, |_| Ok(()), Device::Cpu) else {
+        panic!("taught")
+    };
+    assert!(format!("{error:#}").contains("is no teacher"), "{error:#}");
+}
+
+/// The command line: a whole configuration, twice, and what is refused.
+#[test]
+fn a_configuration_runs_once_and_its_figures_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let wafers = common::data(&[0, 4, 19], 20);
+    let set = lightwafer_runtime::npz::WaferSet {
+        labels: Some(wafers.labels.clone()),
+        ..wafers.wafers
+    };
+    lightwafer_runtime::npz::write_wafers(&path("wafers.npz"), &set).unwrap();
+    fs::write(
+        path("run.toml"),
+        "[teacher]\nencoder = 'resnet18'\nstages = ['32x1']\nbatch = 8\n[student]\nstages = ['32x1']\nbatch = 8\n\
+         [distill]\nviews = 8\n[export]\nname = 'small'\n",
+    )
+    .unwrap();
+    let run = |config: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_trainer"))
+            .arg("run")
+            .arg(path(config))
+            .args(["--threads", "1", "--data"])
+            .arg(path("wafers.npz"))
+            .arg("--out")
+            .arg(path("out"))
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (fine, text) = run("run.toml");
+    assert!(fine, "{text}");
+    for name in [
+        "eval-teacher.json",
+        "eval-student.json",
+        "eval-int8.json",
+        "eval-student-val.json",
+        "config.toml",
+    ] {
+        assert!(path("out").join(name).exists(), "{name}: {text}");
+    }
+    let figures = fs::read_to_string(path("out/eval-int8.json")).unwrap();
+    let figures: Value = serde_json::from_str(&figures).unwrap();
+    assert_eq!(figures["model"]["name"], "small");
+    assert!(figures["wafers"]["turned by 90°"]["accuracy"].is_f64());
+
+    let (fine, text) = run("run.toml");
+    assert!(fine && text.contains("trained already"), "{text}");
+    fs::write(path("other.toml"), "[student]\nstages = ['32x1']\n").unwrap();
+    let (fine, text) = run("other.toml");
+    assert!(!fine && text.contains("another configuration"), "{text}");
+}
