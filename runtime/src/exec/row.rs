@@ -160,7 +160,7 @@ impl Memory<'_> {
                     step,
                     len: 3 * step,
                 });
-                dense_row(segments, weights, records, quantization, scratch, out);
+                dense_row(&segments, weights, records, quantization, scratch, out);
             }
             Op::Depthwise3x3 => {
                 depthwise_row(
@@ -175,9 +175,9 @@ impl Memory<'_> {
                 let a = from.segment(row);
                 if let Some(from) = input(1) {
                     let segments = [a, from.segment(row)];
-                    dense_row(segments, weights, records, quantization, scratch, out);
+                    dense_row(&segments, weights, records, quantization, scratch, out);
                 } else {
-                    dense_row([a], weights, records, quantization, scratch, out);
+                    dense_row(&[a], weights, records, quantization, scratch, out);
                 }
             }
             Op::TransposedConv2x2 => {
@@ -192,7 +192,7 @@ impl Memory<'_> {
                 out.pixels /= 2;
                 out.pixel_step *= 2;
                 let segment = [from.segment(row / 2)];
-                dense_row(segment, weights, records, quantization, scratch, out);
+                dense_row(&segment, weights, records, quantization, scratch, out);
             }
             Op::MaxPool2 | Op::AvgPool2 => {
                 let rows = [2 * row, 2 * row + 1].map(|row| from.pixels(row));

@@ -4,8 +4,7 @@
 //! 1×1's is one, and a concatenation's is one in either tensor. So there is one kernel: for each
 //! pixel, run the segments against the weights of four output channels at a time.
 
-use super::{Output, Quantization, arch, record4};
-use crate::model::RECORD_BYTES;
+use super::{Output, Quantization, arch};
 
 /// One run of input bytes a pixel reads.
 #[derive(Debug, Clone, Copy)]
@@ -23,48 +22,17 @@ pub const fn scratch_bytes(length: usize) -> usize {
     arch::dense_scratch_words(length) * 4
 }
 
-/// Four output channels of a dense convolution.
-#[derive(Debug, Clone, Copy)]
-pub struct Four<'a> {
-    /// Weights `[k/4][j][k%4]` over all segments' bytes `k`.
-    pub weights: &'a [u8],
-    /// Biases.
-    pub bias: [i32; 4],
-    /// Multipliers.
-    pub multipliers: [i32; 4],
-    /// How the accumulators become activations.
-    pub quantization: Quantization,
-}
-
-/// One row of a dense convolution.
+/// One row of a dense convolution, of up to three segments.
 ///
-/// `weights` are `[g][k/4][j][k%4]`, `records`
-/// one a channel. What `scratch` holds does not matter; see [`scratch_bytes`].
-#[inline(never)]
-pub fn dense_row<const S: usize>(
-    segments: [Segment<'_>; S],
+/// `weights` are `[g][k/4][j][k%4]` over all segments' bytes `k`, `records` one a channel. What `scratch`
+/// holds does not matter; see [`scratch_bytes`].
+pub fn dense_row(
+    segments: &[Segment<'_>],
     weights: &[u8],
     records: &[u8],
     quantization: Quantization,
     scratch: &mut [i8],
-    mut out: Output<'_>,
+    out: Output<'_>,
 ) {
-    let block = 4 * segments.iter().map(|s| s.len).sum::<usize>();
-    let groups = weights
-        .chunks_exact(block.max(1))
-        .zip(records.chunks_exact(4 * RECORD_BYTES));
-    // Four channels over the whole row: what they need stays close by.
-    for (group, (weights, records)) in groups.enumerate() {
-        let (bias, multipliers) = record4(records);
-        let four = Four {
-            weights,
-            bias,
-            multipliers,
-            quantization,
-        };
-        let Some(mut out) = out.channels_from(4 * group) else {
-            return;
-        };
-        arch::dense4(&segments, &four, scratch, &mut out);
-    }
+    arch::dense(segments, weights, records, quantization, scratch, out);
 }

@@ -14,10 +14,11 @@
 use core::arch::asm;
 
 use super::{dense_scratch_words, portable};
-use crate::kernels::dense::{Four, Segment};
-use crate::kernels::depthwise::Channel;
+use crate::kernels::dense::Segment;
+use crate::kernels::depthwise::plane_bytes;
 use crate::kernels::image_conv::{CodeRow, Table};
-use crate::kernels::{Output, Quantization};
+use crate::kernels::{Output, Quantization, record4};
+use crate::model::RECORD_BYTES;
 
 /// A register operation that multiplies two operands and adds a third.
 macro_rules! multiply {
@@ -105,7 +106,7 @@ macro_rules! four_by_four {
     };
 }
 
-/// One row of four output channels. `block` is what [`fill`] wrote; `run` is the first segment's, `count`
+/// One row of four output channels. `block` is biases, widened weights and constants; `run` is the first segment's, `count`
 /// and `count1`, `count2` how many times eight bytes a pixel reads of each segment, `gap0` … how far it is
 /// from a segment's end to what is read next. `out` goes up to `end`.
 ///
@@ -204,124 +205,153 @@ dense!(
     ]
 );
 
-/// Four output channels of every pixel of a row: the first four of `out`.
-#[inline(always)]
-pub fn dense4<const S: usize>(
-    segments: &[Segment<'_>; S],
-    four: &Four<'_>,
+/// See [`crate::kernels::dense::dense_row`].
+pub fn dense(
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
     scratch: &mut [i8],
-    out: &mut Output<'_>,
+    mut out: Output<'_>,
 ) {
-    if dense4_fast(segments, four, scratch, out).is_none() {
-        portable::dense4(segments, four, scratch, out);
+    if dense_fast(segments, weights, records, quantization, scratch, &mut out).is_none() {
+        portable::dense(segments, weights, records, quantization, scratch, out);
     }
 }
 
 /// `None`, with nothing written, for what the assembly is not made for.
-#[inline(always)]
-fn dense4_fast<const S: usize>(
-    segments: &[Segment<'_>; S],
-    four: &Four<'_>,
+#[inline(never)]
+fn dense_fast(
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
     scratch: &mut [i8],
     out: &mut Output<'_>,
 ) -> Option<()> {
-    let step = segments.first()?.step;
+    let Quantization {
+        shift,
+        zero_point,
+        act_min,
+    } = quantization;
+    let planes = out.pixel_step == 1;
+    let kernel = match (segments, planes) {
+        ([_], false) => dense1_words,
+        ([_, _], true) => dense2_planes,
+        ([_, _, _], true) => dense3_planes,
+        _ => return None,
+    };
+    // The smallest value is free where it is int8's, and cheap in words of four channels.
+    let simple = if planes {
+        act_min == -128
+    } else {
+        out.channel_step == 1
+    };
     let last = out.pixels.checked_sub(1)?;
+    let first = segments.first()?;
+    let step = first.step;
     let good = |s: &Segment<'_>| {
         let whole = s.len > 0 && s.len.is_multiple_of(8) && step.is_multiple_of(4);
         let aligned = s.row.as_ptr().addr().is_multiple_of(4);
         whole && aligned && s.step == step && s.row.len() >= last * step + s.len
     };
-    if !segments.iter().all(good) || four.quantization.shift != 0 {
+    if !simple || shift != 0 || !segments.iter().all(good) {
         return None;
     }
-    let planes = out.pixel_step == 1;
-    let reach = if planes {
-        (four.quantization.act_min == -128).then_some(3 * out.channel_step)?
-    } else {
-        (out.channel_step == 1).then_some(3)?
-    };
-    if out.bytes.len() <= last * out.pixel_step + reach {
+    let length = segments.iter().map(|s| s.len).sum::<usize>();
+    let channels = 4 * (weights.len() / (4 * length)).min(records.len() / (4 * RECORD_BYTES));
+    let reach = last * out.pixel_step + channels.checked_sub(1)? * out.channel_step;
+    if out.bytes.len() <= reach {
         return None;
     }
-    let kernel = match (S, planes) {
-        (1, false) => dense1_words,
-        (2, true) => dense2_planes,
-        (3, true) => dense3_planes,
-        _ => return None,
-    };
-    let constants = if planes {
-        [out.channel_step as u32, 3 * out.channel_step as u32]
+    // SAFETY: any bytes are words.
+    let (unaligned, words, _) = unsafe { scratch.align_to_mut::<u32>() };
+    let words = words.get_mut(..dense_scratch_words(length))?;
+    if !unaligned.is_empty() {
+        return None;
+    }
+    let (bias, rest) = words.split_first_chunk_mut::<4>()?;
+    let (pairs, rest) = rest.split_at_mut_checked(2 * length)?;
+    let constants = rest.first_chunk_mut::<7>()?;
+    let least = i32::from_le_bytes([act_min as u8; 4]);
+    let [store0, store1] = if planes {
+        [out.channel_step as i32, 3 * out.channel_step as i32]
     } else {
-        let least = four.quantization.act_min as u8;
-        [out.pixel_step as u32, u32::from_le_bytes([least; 4])]
+        [out.pixel_step as i32, least]
     };
-    let length = segments.iter().map(|s| s.len).sum();
-    let block = fill(scratch, four, length, constants)?;
 
     // Addresses alone: the kernel walks from one segment to the next by their differences.
     let start = |s: &Segment<'_>| s.row.as_ptr().expose_provenance() as isize;
-    let run = segments.first()?;
-    let mut counts = [0; 3];
-    let mut gaps = [0; 3];
+    let (mut counts, mut gaps) = ([0; 3], [0; 3]);
     let nexts = segments.iter().skip(1).map(start);
-    let nexts = nexts.chain([start(run) + step as isize]);
+    let nexts = nexts.chain([start(first) + step as isize]);
     for (((count, gap), s), next) in counts.iter_mut().zip(&mut gaps).zip(segments).zip(nexts) {
         *count = s.len / 8;
         *gap = next - (start(s) + s.len as isize);
     }
-    let bytes = out.bytes.as_mut_ptr();
-    // SAFETY: every segment was checked to have its run for each pixel and to be aligned, the block is
-    // the counts' and aligned, `out` reaches to the last pixel's fourth channel; `end` is only compared.
-    unsafe {
-        kernel(
-            block,
-            counts[0],
-            bytes,
-            bytes.wrapping_add(out.pixels * out.pixel_step),
-            run.row.as_ptr(),
-            gaps[0],
-            counts[1],
-            gaps[1],
-            counts[2],
-            gaps[2],
-        );
+    let groups = weights
+        .chunks_exact(4 * length)
+        .zip(records.chunks_exact(4 * RECORD_BYTES));
+    for (group, (weights, records)) in groups.enumerate() {
+        let (biases, [m0, m1, m2, m3]) = record4(records);
+        *bias = biases.map(|bias| bias as u32);
+        *constants = [zero_point, store0, store1, m0, m1, m2, m3].map(|word| word as u32);
+        widen(weights, pairs);
+        let start = out
+            .bytes
+            .as_mut_ptr()
+            .wrapping_add(4 * group * out.channel_step);
+        // SAFETY: every segment was checked to have its run for each pixel and to be aligned; the block is
+        // as long as the counts say; `out` reaches to the last channel of the last pixel; `end` is only
+        // compared.
+        unsafe {
+            kernel(
+                bias.as_ptr(),
+                counts[0],
+                start,
+                start.wrapping_add(out.pixels * out.pixel_step),
+                first.row.as_ptr(),
+                gaps[0],
+                counts[1],
+                gaps[1],
+                counts[2],
+                gaps[2],
+            );
+        }
     }
     Some(())
 }
 
-/// Prepares four channels for a row: biases, weights as pairs of halfwords, then zero point, `constants`
-/// and multipliers. `None` when `scratch` is too short or not aligned.
-fn fill(
-    scratch: &mut [i8],
-    four: &Four<'_>,
-    length: usize,
-    constants: [u32; 2],
-) -> Option<*const u32> {
-    let (weights, _) = four.weights.as_chunks::<4>();
-    let weights = weights.get(..length)?;
-    let (words, _) = scratch.as_chunks_mut::<4>();
-    let words = words.get_mut(..dense_scratch_words(length))?;
-    let block = words.as_ptr().cast::<u32>();
-    if !block.is_aligned() {
-        return None;
+/// Widens words of four weights, an even number of them, to pairs of halfwords: bytes 0 and 2, 1 and 3.
+#[inline(always)]
+fn widen(weights: &[u8], pairs: &mut [u32]) {
+    let count = (weights.len() / 8).min(pairs.len() / 4);
+    if count == 0 {
+        return;
     }
-    let zero_point = four.quantization.zero_point as u32;
-    let (head, rest) = words.split_first_chunk_mut::<4>()?;
-    let (pairs, tail) = rest.split_at_mut_checked(2 * length)?;
-    for (word, bias) in head.iter_mut().zip(four.bias) {
-        *word = bias.to_le_bytes().map(|byte| byte as i8);
+    // SAFETY: reads 8·count bytes, of which LDR needs no alignment, and writes 4·count words.
+    unsafe {
+        asm!(
+            "2: ldr {b}, [{w}], #4",
+            "ldr {d}, [{w}], #4",
+            "sxtb16 {a}, {b}",
+            "sxtb16 {b}, {b}, ror #8",
+            "sxtb16 {c}, {d}",
+            "sxtb16 {d}, {d}, ror #8",
+            "strd {a}, {b}, [{p}], #8",
+            "strd {c}, {d}, [{p}], #8",
+            "subs {n}, {n}, #1",
+            "bne 2b",
+            w = inout(reg) weights.as_ptr() => _,
+            p = inout(reg) pairs.as_mut_ptr() => _,
+            n = inout(reg) count => _,
+            a = out(reg) _,
+            b = out(reg) _,
+            c = out(reg) _,
+            d = out(reg) _,
+            options(nostack),
+        );
     }
-    for (pair, weights) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(weights) {
-        let word = u32::from_le_bytes(*weights);
-        *pair = [even(word), odd(word)].map(|half| half.to_le_bytes().map(|byte| byte as i8));
-    }
-    let [a, b] = constants;
-    let [m, n, o, p] = four.multipliers.map(|m| m as u32);
-    for (word, value) in tail.iter_mut().zip([zero_point, a, b, m, n, o, p]) {
-        *word = value.to_le_bytes().map(|byte| byte as i8);
-    }
-    Some(block)
 }
 
 /// What [`depthwise_fours`] needs of a channel and a row; it reads it by position.
@@ -334,7 +364,7 @@ struct Row {
     rows: [*const i8; 3],
     /// The third row's weights: first and third, then the second.
     outer: u32,
-    middle: i32,
+    middle: u32,
     multiplier: i32,
     zero_point: i32,
     /// Bytes from an output to the next, and three times that.
@@ -436,45 +466,84 @@ unsafe extern "C" fn depthwise_fours(row: *const Row, out: *mut i8, from: isize)
     )
 }
 
-/// One channel of a depthwise convolution: three planes in, the first channel of `out`.
-#[inline(always)]
-pub fn depthwise(planes: [&[i8]; 3], channel: &Channel, out: &mut Output<'_>) {
-    let done = depthwise_fast(planes, channel, out);
-    if done < out.pixels {
-        portable::depthwise_from(done, planes, channel, out);
+/// See [`crate::kernels::depthwise::depthwise_row`].
+pub fn depthwise(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    mut out: Output<'_>,
+) {
+    if depthwise_fast(rows, weights, records, quantization, &mut out).is_none() {
+        portable::depthwise(rows, weights, records, quantization, out);
     }
 }
 
-/// The pixels it has done, from the first.
-#[inline(always)]
-fn depthwise_fast(planes: [&[i8]; 3], channel: &Channel, out: &mut Output<'_>) -> usize {
+/// `None`, with nothing written, for what the assembly is not made for.
+#[inline(never)]
+fn depthwise_fast(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) -> Option<()> {
     let Quantization {
         shift,
         zero_point,
         act_min,
-    } = channel.quantization;
-    let done = out.pixels & !3;
-    let long = planes.iter().all(|plane| plane.len() >= done + 4);
-    let room = done > 0 && out.bytes.len() > (done - 1) * out.pixel_step;
-    if !long || !room || shift != 0 || act_min != -128 {
-        return 0;
+    } = quantization;
+    let (groups, _) = weights.as_chunks::<36>();
+    let (records, _) = records.as_chunks::<{ 4 * RECORD_BYTES }>();
+    let channels = 4 * groups.len().min(records.len());
+    let plane = plane_bytes(out.pixels);
+    let long = rows.iter().all(|row| row.len() >= channels * plane);
+    let reach =
+        out.pixels.checked_sub(1)? * out.pixel_step + channels.checked_sub(1)? * out.channel_step;
+    if shift != 0 || act_min != -128 || !long || out.bytes.len() <= reach {
+        return None;
     }
-    let [a, b, c] = channel.weights;
-    let pair = |low: i8, high: i8| u32::from(low as u16) | u32::from(high as u16) << 16;
-    let row = Row {
-        upper: [pair(a[0], b[0]), pair(a[1], b[1]), pair(a[2], b[2])],
-        bias: channel.bias,
-        rows: planes.map(|plane| plane.as_ptr().wrapping_add(done + 4)),
-        outer: pair(c[0], c[2]),
-        middle: i32::from(c[1]),
-        multiplier: channel.multiplier,
-        zero_point,
-        step: out.pixel_step,
-        step3: 3 * out.pixel_step,
-    };
-    // SAFETY: the rows' words end at their pointers and were checked to be there, as were the outputs.
-    unsafe { depthwise_fours(&row, out.bytes.as_mut_ptr(), -(done as isize) - 4) };
-    done
+    // Whole fours, and what is left of a last one.
+    let (fours, rest) = (out.pixels & !3, out.pixels & 3);
+    let mut starts = rows.map(<[i8]>::as_ptr);
+    let mut start = out.bytes.as_mut_ptr();
+    for (weights, records) in groups.iter().zip(records) {
+        let (biases, multipliers) = record4(records);
+        let (taps, _) = weights.as_chunks::<4>();
+        for (j, (bias, multiplier)) in biases.into_iter().zip(multipliers).enumerate() {
+            let tap = |k: usize| taps.get(k).map_or(0, |tap| u32::from(tap[j] as i8 as u16));
+            let mut row = Row {
+                upper: [0, 1, 2].map(|k| tap(k) | tap(k + 3) << 16),
+                bias,
+                rows: starts.map(|start| start.wrapping_add(fours + 4)),
+                outer: tap(6) | tap(8) << 16,
+                middle: tap(7),
+                multiplier,
+                zero_point,
+                step: out.pixel_step,
+                step3: 3 * out.pixel_step,
+            };
+            // SAFETY: a plane has its pixels' words and one before, the last of them whole, and was
+            // checked to be there for every channel, as were the outputs. A last four is cut.
+            unsafe {
+                if fours > 0 {
+                    depthwise_fours(&row, start, -(fours as isize) - 4);
+                }
+                if rest > 0 {
+                    let mut four = [0; 4];
+                    row.rows = starts.map(|start| start.wrapping_add(fours + 8));
+                    (row.step, row.step3) = (1, 3);
+                    depthwise_fours(&row, four.as_mut_ptr(), -8);
+                    for (x, value) in four.into_iter().take(rest).enumerate() {
+                        start.add((fours + x) * out.pixel_step).write(value);
+                    }
+                }
+            }
+            starts = starts.map(|start| start.wrapping_add(plane));
+            start = start.wrapping_add(out.channel_step);
+        }
+    }
+    Some(())
 }
 
 /// What [`image_pixels`] needs of four channels; it reads it by position.

@@ -10,11 +10,11 @@ mod dsp;
 pub mod portable;
 
 #[cfg(arm_dsp)]
-pub use dsp::{dense4, depthwise, image4, mask8, max4};
+pub use dsp::{dense, depthwise, image4, mask8, max4};
 #[cfg(not(arm_dsp))]
-pub use portable::{dense4, depthwise, image4, mask8, max4};
+pub use portable::{dense, depthwise, image4, mask8, max4};
 
-/// Words of scratch that a `dense4` may use for sums of `length` products: the weights as halfwords, and
+/// Words of scratch that `dense` may use for sums of `length` products: the weights as halfwords, and
 /// constants of four channels. The same for every set, so that an image has one arena size.
 pub const fn dense_scratch_words(length: usize) -> usize {
     2 * length + 16

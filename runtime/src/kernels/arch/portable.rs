@@ -1,32 +1,42 @@
 //! The reference for every instruction set.
 
-use crate::kernels::dense::{Four, Segment};
-use crate::kernels::depthwise::{Channel, PLANE_START};
+use crate::kernels::dense::Segment;
+use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::image_conv::{CodeRow, Table};
-use crate::kernels::{Output, Quantization};
+use crate::kernels::{Output, Quantization, record, record4};
+use crate::model::RECORD_BYTES;
 
-/// Four output channels of every pixel of a row: the first four of `out`.
-#[inline(always)]
-pub fn dense4<const S: usize>(
-    segments: &[Segment<'_>; S],
-    four: &Four<'_>,
+/// See [`crate::kernels::dense::dense_row`].
+#[inline(never)]
+pub fn dense(
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
     _scratch: &mut [i8],
-    out: &mut Output<'_>,
+    mut out: Output<'_>,
 ) {
-    let mut weights = four.weights;
-    let parts = segments.map(|s| {
-        let (part, rest) = weights.split_at_checked(4 * s.len).unwrap_or((&[], &[]));
-        weights = rest;
-        part
-    });
-    let mut rows = segments.map(|s| s.row);
-    for x in 0..out.pixels {
-        let mut acc = four.bias;
-        for ((row, part), s) in rows.iter_mut().zip(parts).zip(segments) {
-            dot4(row.get(..s.len).unwrap_or(&[]), part, &mut acc);
-            *row = row.get(s.step..).unwrap_or(&[]);
+    let block = 4 * segments.iter().map(|s| s.len).sum::<usize>();
+    let groups = weights
+        .chunks_exact(block.max(1))
+        .zip(records.chunks_exact(4 * RECORD_BYTES));
+    // Four channels over the whole row: what they need stays close by.
+    for (group, (weights, records)) in groups.enumerate() {
+        let (bias, multipliers) = record4(records);
+        let Some(mut out) = out.channels_from(4 * group) else {
+            return;
+        };
+        for x in 0..out.pixels {
+            let mut acc = bias;
+            let mut weights = weights;
+            for s in segments {
+                let (part, rest) = weights.split_at_checked(4 * s.len).unwrap_or_default();
+                let run = s.row.get(x * s.step..x * s.step + s.len);
+                dot4(run.unwrap_or_default(), part, &mut acc);
+                weights = rest;
+            }
+            out.put4(x, quantization.activation4(acc, multipliers));
         }
-        out.put4(x, four.quantization.activation4(acc, four.multipliers));
     }
 }
 
@@ -47,37 +57,44 @@ fn dot4(run: &[i8], weights: &[u8], acc: &mut [i32; 4]) {
     }
 }
 
-/// One channel of a depthwise convolution: three planes in, the first channel of `out`.
-#[inline(always)]
-pub fn depthwise(planes: [&[i8]; 3], channel: &Channel, out: &mut Output<'_>) {
-    depthwise_from(0, planes, channel, out);
-}
-
-/// As [`depthwise`], from pixel `first` on.
-#[inline(always)]
-pub fn depthwise_from(first: usize, planes: [&[i8]; 3], channel: &Channel, out: &mut Output<'_>) {
-    let [a, b, c] = planes.map(|plane| {
-        plane
-            .get(PLANE_START - 1 + first..)
-            .unwrap_or(&[])
-            .windows(3)
-    });
-    for (x, ((a, b), c)) in (first..out.pixels).zip(a.zip(b).zip(c)) {
-        let mut acc = channel.bias;
-        for (columns, weights) in [a, b, c].into_iter().zip(&channel.weights) {
-            for (&x, &w) in columns.iter().zip(weights) {
-                acc = acc.wrapping_add(i32::from(x) * i32::from(w));
+/// See [`crate::kernels::depthwise::depthwise_row`].
+#[inline(never)]
+pub fn depthwise(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    mut out: Output<'_>,
+) {
+    let plane = plane_bytes(out.pixels);
+    for (group, weights) in weights.as_chunks::<36>().0.iter().enumerate() {
+        for j in 0..4 {
+            let at = 4 * group + j;
+            let planes = rows.map(|row| row.get(at * plane..(at + 1) * plane));
+            let ([Some(a), Some(b), Some(c)], Some(out)) = (planes, out.channels_from(at)) else {
+                return;
+            };
+            let (bias, multiplier) = record(records, at);
+            let [a, b, c] = [a, b, c].map(|plane| plane.get(PLANE_START - 1..).unwrap_or_default());
+            let columns = a.windows(3).zip(b.windows(3)).zip(c.windows(3));
+            let weights = weights.as_chunks::<4>().0.as_chunks::<3>().0;
+            for (x, ((a, b), c)) in (0..out.pixels).zip(columns) {
+                let mut acc = bias;
+                for (columns, weights) in [a, b, c].into_iter().zip(weights) {
+                    for (&x, w) in columns.iter().zip(weights) {
+                        acc = acc.wrapping_add(i32::from(x) * i32::from(w[j] as i8));
+                    }
+                }
+                if let Some(byte) = out.bytes.get_mut(x * out.pixel_step) {
+                    *byte = quantization.activation(acc, multiplier);
+                }
             }
-        }
-        let value = channel.quantization.activation(acc, channel.multiplier);
-        if let Some(byte) = out.bytes.get_mut(x * out.pixel_step) {
-            *byte = value;
         }
     }
 }
 
 /// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
-#[inline(always)]
+#[inline(never)]
 pub fn image4(
     codes: [&CodeRow; 3],
     table: &Table,
