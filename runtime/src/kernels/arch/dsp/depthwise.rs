@@ -1,0 +1,198 @@
+//! Depthwise convolutions: rows of one channel as a loop in assembly.
+
+use crate::kernels::arch::portable;
+use crate::kernels::depthwise::plane_bytes;
+use crate::kernels::{Output, Quantization, record4};
+use crate::model::RECORD_BYTES;
+
+/// What [`depthwise_fours`] needs of a channel and a row; it reads it by position.
+#[repr(C)]
+struct Row {
+    /// For each column the weights of the first two rows.
+    upper: [u32; 3],
+    bias: i32,
+    /// The input rows, each from its end.
+    rows: [*const i8; 3],
+    /// The third row's weights: first and third, then the second.
+    outer: u32,
+    middle: u32,
+    multiplier: i32,
+    zero_point: i32,
+    /// Bytes from an output to the next, and three times that.
+    step: usize,
+    step3: usize,
+}
+
+/// The next four columns of the first two rows, each a pair: r9, r8, r7, r6.
+macro_rules! columns {
+    () => {
+        concat!(
+            "ldrd r6, r10, [r0, #16]\n",
+            "ldr r6, [r6, r2]\n",
+            "ldr r10, [r10, r2]\n",
+            "sxtb16 r7, r6\n",
+            "sxtb16 r6, r6, ror #8\n",
+            "sxtb16 r8, r10\n",
+            "sxtb16 r10, r10, ror #8\n",
+            "pkhbt r9, r7, r8, lsl #16\n",
+            "pkhtb r7, r8, r7, asr #16\n",
+            "pkhbt r8, r6, r10, lsl #16\n",
+            "pkhtb r6, r10, r6, asr #16\n",
+        )
+    };
+}
+
+/// One row of one channel, four outputs at a time, each as soon as its last column is there. `from` is
+/// minus the bytes of the columns to come, counted from the word before the first.
+///
+/// Three outputs share a column's first two rows as one pair of halfwords; four outputs need 19 instead
+/// of 36 multiplications.
+// SAFETY (of a call): each row has the word before and the columns' words, as many outputs are writable.
+#[unsafe(naked)]
+unsafe extern "C" fn depthwise_fours(row: *const Row, out: *mut i8, from: isize) {
+    // r3, r4: pairs of the two columns before; r5: their third row.
+    core::arch::naked_asm!(
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        columns!(),
+        "ldr r10, [r0, #24]",
+        "ldr r10, [r10, r2]",
+        "sxtb16 r12, r10",
+        "sxtb16 r10, r10, ror #8",
+        "pkhtb r5, r10, r12, asr #16",
+        "mov r3, r7",
+        "mov r4, r6",
+        "adds r2, r2, #4",
+        "2:",
+        columns!(),
+        "ldm r0, {{r10, r11, r12, lr}}",
+        "smlad r3, r3, r10, lr",
+        "smlad r3, r4, r11, r3",
+        "smlad r3, r9, r12, r3",
+        "smlad r4, r4, r10, lr",
+        "smlad r4, r9, r11, r4",
+        "smlad r4, r8, r12, r4",
+        "smlad r9, r9, r10, lr",
+        "smlad r9, r8, r11, r9",
+        "smlad r9, r7, r12, r9",
+        "smlad r8, r8, r10, lr",
+        "smlad r8, r7, r11, r8",
+        "smlad r8, r6, r12, r8",
+        // The third row.
+        "ldrd r10, r11, [r0, #24]",
+        "ldr r10, [r10, r2]",
+        "ldr lr, [r0, #32]",
+        "sxtb16 r12, r10",
+        "sxtb16 r10, r10, ror #8",
+        "smlabb r3, r5, r11, r3",
+        "smlatb r3, r5, lr, r3",
+        "smlabt r3, r12, r11, r3",
+        "smlatb r4, r5, r11, r4",
+        "smlabb r4, r12, lr, r4",
+        "smlabt r4, r10, r11, r4",
+        "smlad r9, r12, r11, r9",
+        "smlabb r9, r10, lr, r9",
+        "smlad r8, r10, r11, r8",
+        "smlatb r8, r12, lr, r8",
+        "pkhtb r5, r10, r12, asr #16",
+        "ldrd r10, r11, [r0, #36]",
+        "smmlar r3, r3, r10, r11",
+        "smmlar r4, r4, r10, r11",
+        "smmlar r9, r9, r10, r11",
+        "smmlar r8, r8, r10, r11",
+        "ldrd r10, r11, [r0, #44]",
+        "ssat r3, #8, r3",
+        "ssat r4, #8, r4",
+        "ssat r9, #8, r9",
+        "ssat r8, #8, r8",
+        "strb r3, [r1]",
+        "strb r4, [r1, r10]",
+        "strb r9, [r1, r10, lsl #1]",
+        "strb r8, [r1, r11]",
+        "add r1, r1, r10, lsl #2",
+        "mov r3, r7",
+        "mov r4, r6",
+        "adds r2, r2, #4",
+        "bne 2b",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+    )
+}
+
+/// See [`crate::kernels::depthwise::depthwise_row`].
+pub fn depthwise(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    mut out: Output<'_>,
+) {
+    if depthwise_fast(rows, weights, records, quantization, &mut out).is_none() {
+        portable::depthwise(rows, weights, records, quantization, out);
+    }
+}
+
+/// `None`, with nothing written, for what the assembly is not made for.
+#[inline(never)]
+fn depthwise_fast(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) -> Option<()> {
+    let Quantization {
+        shift,
+        zero_point,
+        act_min,
+    } = quantization;
+    let (groups, _) = weights.as_chunks::<36>();
+    let (records, _) = records.as_chunks::<{ 4 * RECORD_BYTES }>();
+    let channels = 4 * groups.len().min(records.len());
+    let plane = plane_bytes(out.pixels);
+    let long = rows.iter().all(|row| row.len() >= channels * plane);
+    let reach =
+        out.pixels.checked_sub(1)? * out.pixel_step + channels.checked_sub(1)? * out.channel_step;
+    if shift != 0 || act_min != -128 || !long || out.bytes.len() <= reach {
+        return None;
+    }
+    // Whole fours, and what is left of a last one.
+    let (fours, rest) = (out.pixels & !3, out.pixels & 3);
+    let mut starts = rows.map(<[i8]>::as_ptr);
+    let mut start = out.bytes.as_mut_ptr();
+    for (weights, records) in groups.iter().zip(records) {
+        let (biases, multipliers) = record4(records);
+        let (taps, _) = weights.as_chunks::<4>();
+        for (j, (bias, multiplier)) in biases.into_iter().zip(multipliers).enumerate() {
+            let tap = |k: usize| taps.get(k).map_or(0, |tap| u32::from(tap[j] as i8 as u16));
+            let mut row = Row {
+                upper: [0, 1, 2].map(|k| tap(k) | tap(k + 3) << 16),
+                bias,
+                rows: starts.map(|start| start.wrapping_add(fours + 4)),
+                outer: tap(6) | tap(8) << 16,
+                middle: tap(7),
+                multiplier,
+                zero_point,
+                step: out.pixel_step,
+                step3: 3 * out.pixel_step,
+            };
+            // SAFETY: a plane has its pixels' words and one before, the last of them whole, and was
+            // checked to be there for every channel, as were the outputs. A last four is cut.
+            unsafe {
+                if fours > 0 {
+                    depthwise_fours(&row, start, -(fours as isize) - 4);
+                }
+                if rest > 0 {
+                    let mut four = [0; 4];
+                    row.rows = starts.map(|start| start.wrapping_add(fours + 8));
+                    (row.step, row.step3) = (1, 3);
+                    depthwise_fours(&row, four.as_mut_ptr(), -8);
+                    for (x, value) in four.into_iter().take(rest).enumerate() {
+                        start.add((fours + x) * out.pixel_step).write(value);
+                    }
+                }
+            }
+            starts = starts.map(|start| start.wrapping_add(plane));
+            start = start.wrapping_add(out.channel_step);
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,114 @@
+//! The first convolution: rows of four channels as a loop in assembly.
+
+use crate::kernels::arch::portable;
+use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::{Output, Quantization};
+
+/// What [`image_pixels`] needs of four channels; it reads it by position.
+#[repr(C)]
+struct Image {
+    /// What a lit weight counts: 255.
+    lit: i32,
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    zero_point: i32,
+    /// Bytes from a plane to the next, and three times that.
+    step: usize,
+    step3: usize,
+    /// The third row's codes.
+    codes: *const u8,
+}
+
+/// One row of four channels. `codes` are of the first and the second row, `table` is the second row's,
+/// between the other two.
+// SAFETY (of a call): there are `count` codes a row, all below 64, three aligned tables of 64 entries of
+// eight bytes, and as many writable outputs in four planes.
+#[unsafe(naked)]
+unsafe extern "C" fn image_pixels(
+    image: *const Image,
+    codes0: *const u8,
+    codes1: *const u8,
+    out: *mut i8,
+    table: *const [i8; 8],
+    count: usize,
+) {
+    core::arch::naked_asm!(
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        "mov r5, r3",
+        "ldr r3, [r0, #48]",
+        "ldrd r4, lr, [sp, #36]",
+        "2: ldrb r6, [r1], #1",
+        "ldrb r8, [r2], #1",
+        "ldrb r10, [r3], #1",
+        "add r6, r4, r6, lsl #3",
+        "add r8, r4, r8, lsl #3",
+        "add r10, r4, r10, lsl #3",
+        "ldrd r6, r7, [r6, #-512]",
+        "ldrd r8, r9, [r8]",
+        "ldrd r10, r11, [r10, #512]",
+        "sadd16 r6, r6, r8",
+        "sadd16 r7, r7, r9",
+        "sadd16 r6, r6, r10",
+        "sadd16 r7, r7, r11",
+        "ldm r0, {{r8, r9, r10, r11, r12}}",
+        "smlabb r9, r6, r8, r9",
+        "smlatb r10, r6, r8, r10",
+        "smlabb r11, r7, r8, r11",
+        "smlatb r12, r7, r8, r12",
+        "ldrd r6, r7, [r0, #20]",
+        "ldr r8, [r0, #36]",
+        "smmlar r9, r9, r6, r8",
+        "smmlar r10, r10, r7, r8",
+        "ldrd r6, r7, [r0, #28]",
+        "smmlar r11, r11, r6, r8",
+        "smmlar r12, r12, r7, r8",
+        "ldrd r6, r7, [r0, #40]",
+        "ssat r9, #8, r9",
+        "ssat r10, #8, r10",
+        "ssat r11, #8, r11",
+        "ssat r12, #8, r12",
+        "strb r10, [r5, r6]",
+        "strb r11, [r5, r6, lsl #1]",
+        "strb r12, [r5, r7]",
+        "strb r9, [r5], #1",
+        "subs lr, lr, #1",
+        "bne 2b",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+    )
+}
+
+/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
+#[inline(always)]
+pub fn image4(
+    codes: [&CodeRow; 3],
+    table: &Table,
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) {
+    let [a, b, c] = codes.map(CodeRow::codes);
+    let [_, middle, _] = table;
+    let planes = out.pixel_step == 1 && quantization.act_min == -128 && quantization.shift == 0;
+    let room =
+        (1..=a.len()).contains(&out.pixels) && out.bytes.len() >= 3 * out.channel_step + out.pixels;
+    if !planes || !room || !table.as_ptr().cast::<u32>().is_aligned() {
+        return portable::image4(codes, table, bias, multipliers, quantization, out);
+    }
+    let image = Image {
+        lit: 255,
+        bias,
+        multipliers,
+        zero_point: quantization.zero_point,
+        step: out.channel_step,
+        step3: 3 * out.channel_step,
+        codes: c.as_ptr(),
+    };
+    // SAFETY: a row of codes has at least `pixels`, each below 64 by construction; the middle table lies
+    // between the other two of an aligned `table`; `out` reaches to its fourth plane's last pixel.
+    unsafe {
+        let middle = table.as_ptr().cast::<[i8; 8]>().add(middle.len());
+        let out = (out.bytes.as_mut_ptr(), out.pixels);
+        image_pixels(&image, a.as_ptr(), b.as_ptr(), out.0, middle, out.1);
+    }
+}
