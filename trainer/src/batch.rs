@@ -3,6 +3,9 @@
 //! Symmetries act on the dies, before rendering, so that a turned wafer looks exactly as a board would
 //! see it. Pixels come from the runtime's [`source_index`] and [`PALETTE`].
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use lightwafer_runtime::wafer::{PALETTE, source_index};
 use tch::{Device, Kind, Tensor};
 
@@ -22,7 +25,7 @@ pub struct Batch {
     pub class: Tensor,
     /// The wafers' positions in the data set.
     pub wafers: Vec<u32>,
-    /// How each lies; equal ones are neighbours.
+    /// How each lies.
     pub symmetries: Vec<Symmetry>,
 }
 
@@ -46,18 +49,30 @@ pub fn turn_back(tensor: &Tensor, symmetry: Symmetry, dims: [i64; 2]) -> Tensor 
     }
 }
 
+/// For each symmetry, where the value at every place of a turned grid comes from: (8, `rows`·`cols`),
+/// the turned grid row-major.
+pub fn turned_places(rows: i64, cols: i64, device: Device) -> Tensor {
+    let places = Tensor::arange(rows * cols, (Kind::Int64, device)).view([1, rows, cols]);
+    let turned = |symmetry| turn(&places, symmetry, [1, 2]).contiguous().view([-1]);
+    Tensor::stack(&(0..8).map(turned).collect::<Vec<_>>(), 0)
+}
+
 /// A data set on the device, ready to be drawn from.
 pub struct Source {
+    /// (N, rows·cols).
     dies: Tensor,
+    rows: i64,
+    cols: i64,
     labels: Tensor,
     palette: Tensor,
     device: Device,
+    /// By image size S: for each symmetry, the die under every pixel, (8, S·S).
+    die_under: RefCell<HashMap<i64, Tensor>>,
 }
 
 impl Source {
     /// Copies all wafers of `data` to the device.
     pub fn new(data: &Data, device: Device) -> Self {
-        let (rows, cols) = (data.wafers.rows.into(), data.wafers.cols.into());
         let palette: Vec<f32> = PALETTE
             .iter()
             .flatten()
@@ -65,50 +80,39 @@ impl Source {
             .collect();
         Self {
             dies: Tensor::from_slice(&data.wafers.dies)
-                .view([-1, rows, cols])
+                .view([-1, data.wafers.dies_per_wafer() as i64])
                 .to_device(device),
+            rows: data.wafers.rows.into(),
+            cols: data.wafers.cols.into(),
             labels: Tensor::from_slice(&data.labels)
                 .to_kind(Kind::Int64)
                 .to_device(device),
             palette: Tensor::from_slice(&palette).view([3, 3]).to_device(device),
             device,
+            die_under: RefCell::default(),
         }
     }
 
-    /// Renders wafers at `size`×`size`. `symmetries` holds one symmetry a wafer, or one for all; the
-    /// batch's order is by symmetry, then as given.
+    /// Renders wafers at `size`×`size`. `symmetries` holds one symmetry a wafer, or one for all.
     pub fn batch(&self, wafers: &[u32], symmetries: &[Symmetry], size: i64) -> Batch {
-        let symmetry = |i: usize| {
-            symmetries
-                .get(i % symmetries.len().max(1))
-                .map_or(0, |s| s % 8)
-        };
-        let mut states = Vec::new();
-        let (mut order, mut symmetries) = (Vec::new(), Vec::new());
-        for wanted in 0..8 {
-            let chosen = wafers.iter().enumerate();
-            let chosen = chosen.filter(|(i, _)| symmetry(*i) == wanted);
-            let chosen: Vec<u32> = chosen.map(|(_, w)| *w).collect();
-            if chosen.is_empty() {
-                continue;
-            }
-            let dies = self.dies.index_select(0, &self.index(&chosen));
-            states.push(self.pixels(&turn(&dies, wanted, [1, 2]), size));
-            symmetries.resize(symmetries.len() + chosen.len(), wanted);
-            order.extend(chosen);
-        }
-        let states = Tensor::cat(&states, 0);
-        let class = self.labels.index_select(0, &self.index(&order));
-        let b = class.size()[0];
+        let each = symmetries.iter().cycle().map(|s| s % 8);
+        let symmetries: Vec<Symmetry> = each
+            .chain([0].into_iter().cycle())
+            .take(wafers.len())
+            .collect();
+        let (b, index) = (wafers.len() as i64, self.index(wafers));
+        let places = self
+            .die_under(size)
+            .index_select(0, &self.turns(&symmetries));
+        let states = self.dies.index_select(0, &index).gather(1, &places, false);
         let flat = states.view([-1]).to_kind(Kind::Int64);
         // (B, S, S, 3) in memory is channels last as the convolutions like it.
         let image = self.palette.index_select(0, &flat).view([b, size, size, 3]);
-        let mask = states.eq(2).to_kind(Kind::Float).unsqueeze(1);
         Batch {
             image: image.permute([0, 3, 1, 2]),
-            mask,
-            class,
-            wafers: order,
+            mask: states.eq(2).to_kind(Kind::Float).view([b, 1, size, size]),
+            class: self.labels.index_select(0, &index),
+            wafers: wafers.to_vec(),
             symmetries,
         }
     }
@@ -129,16 +133,31 @@ impl Source {
         Tensor::from_slice(&wafers).to_device(self.device)
     }
 
-    /// Nearest neighbour: (b, rows, cols) to (b, size, size).
-    fn pixels(&self, dies: &Tensor, size: i64) -> Tensor {
-        let index = |dies: i64| {
-            let of = |pixel| source_index(pixel, dies as usize, size as usize) as i64;
-            Tensor::from_slice(&(0..size as usize).map(of).collect::<Vec<_>>())
-                .to_device(self.device)
-        };
-        let shape = dies.size();
-        dies.index_select(1, &index(shape[1]))
-            .index_select(2, &index(shape[2]))
+    /// Symmetries as an index on the device.
+    pub fn turns(&self, symmetries: &[Symmetry]) -> Tensor {
+        let symmetries: Vec<i64> = symmetries.iter().map(|s| i64::from(*s)).collect();
+        Tensor::from_slice(&symmetries).to_device(self.device)
+    }
+
+    /// Nearest neighbour in the turned grid.
+    fn die_under(&self, size: i64) -> Tensor {
+        let mut known = self.die_under.borrow_mut();
+        let table = known.entry(size).or_insert_with(|| {
+            let places = Tensor::arange(self.rows * self.cols, (Kind::Int64, self.device));
+            let places = places.view([1, self.rows, self.cols]);
+            let index = |dies: i64| {
+                let of = |pixel| source_index(pixel, dies as usize, size as usize) as i64;
+                let index: Vec<_> = (0..size as usize).map(of).collect();
+                Tensor::from_slice(&index).to_device(self.device)
+            };
+            let rendered = |symmetry| {
+                let turned = turn(&places, symmetry, [1, 2]);
+                let rows = turned.index_select(1, &index(turned.size()[1]));
+                rows.index_select(2, &index(turned.size()[2])).view([-1])
+            };
+            Tensor::stack(&(0..8).map(rendered).collect::<Vec<_>>(), 0)
+        });
+        table.shallow_clone()
     }
 }
 

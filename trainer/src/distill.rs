@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tch::nn::{self, Module};
 use tch::{Device, Kind, Tensor};
 
-use crate::batch::{Batch, Source, Symmetry, turn, turn_back};
+use crate::batch::{Batch, Source, turn_back, turned_places};
 use crate::checkpoint::Checkpoint;
 use crate::loss::Soft;
 use crate::native;
@@ -189,7 +189,7 @@ impl Distiller {
             })
         });
         let answer = kept.unwrap_or_else(|| self.ask(source, &batch.wafers, want_mask));
-        self.shaped(answer, batch, size)
+        self.shaped(source, answer, batch, size)
     }
 
     /// The mean over the views, as the wafers lie in the data set.
@@ -227,13 +227,14 @@ impl Distiller {
     }
 
     /// As the batch's wafers lie, and in its size.
-    fn shaped(&self, answer: Answer, batch: &Batch, size: i64) -> Soft {
+    fn shaped(&self, source: &Source, answer: Answer, batch: &Batch, size: i64) -> Soft {
         let mask = answer.mask.map(|mask| {
-            let mask = mask.to_kind(Kind::Float);
-            let turned: Vec<_> = runs(&batch.symmetries)
-                .map(|(from, len, symmetry)| turn(&mask.narrow(0, from, len), symmetry, [2, 3]))
-                .collect();
-            enlarge(&Tensor::cat(&turned, 0).contiguous(), size, size)
+            let (wafers, side) = (mask.size()[0], mask.size()[3]);
+            let places = turned_places(side, side, self.device);
+            let places = places.index_select(0, &source.turns(&batch.symmetries));
+            let mask = mask.to_kind(Kind::Float).view([wafers, -1]);
+            let mask = mask.gather(1, &places, false).view([wafers, 1, side, side]);
+            enlarge(&mask, size, size)
         });
         Soft {
             logits: answer.logits,
@@ -241,14 +242,4 @@ impl Distiller {
             embedding: self.projection.as_ref().map(|_| answer.embedding),
         }
     }
-}
-
-/// Runs of equal symmetries: start, length, symmetry.
-fn runs(symmetries: &[Symmetry]) -> impl Iterator<Item = (i64, i64, Symmetry)> {
-    let mut at = 0;
-    symmetries.chunk_by(|a, b| a == b).map(move |run| {
-        let from = at;
-        at += run.len() as i64;
-        (from, run.len() as i64, run[0])
-    })
 }
