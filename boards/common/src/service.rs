@@ -6,8 +6,8 @@ use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, Write};
 use heapless::String;
-use lightwafer_runtime::exec::{EngineError, FixedEngine};
-use lightwafer_runtime::model::{Model, ModelError, ModelFacts, Rounding};
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::{ModelFacts, Rounding};
 use lightwafer_runtime::serial::frame::MAX_TEXT;
 use lightwafer_runtime::serial::message::ResetCause;
 use lightwafer_runtime::serial::{Platform, Station, StationMemory};
@@ -49,14 +49,22 @@ where
     R: OutputPin,
     B: OutputPin,
 {
+    let cause = started(board.name, &board.clock);
+    let engine = BoardEngine::new(model, arena);
+    answer(board, engine, cause, memory)
+}
+
+/// Logs that the board has started and why, and gives the reason.
+#[inline(never)]
+fn started(name: &str, clock: &Clock) -> ResetCause {
     let note = Note::take();
     log!(
         info,
         "{=str} firmware {=str}, started: {=str}, instruction counter: {=bool}",
-        board.name,
+        name,
         FIRMWARE,
         name_of(note.cause),
-        board.clock.instructions().is_some()
+        clock.instructions().is_some()
     );
     match note.cause {
         ResetCause::Panic => {
@@ -75,13 +83,28 @@ where
         ),
         _ => {}
     }
-    let engine = BoardEngine::new(model, arena);
+    note.cause
+}
+
+/// By itself, so that what it takes of the stack does not lie below the check of the model.
+#[inline(never)]
+fn answer<L, R, B>(
+    board: Board<L, R, B>,
+    engine: BoardEngine,
+    cause: ResetCause,
+    memory: &'static mut StationMemory,
+) -> !
+where
+    L: Read + Write,
+    R: OutputPin,
+    B: OutputPin,
+{
     let refuses = matches!(engine, BoardEngine::Refuses(_));
     let engine = Signalled::new(engine, board.ready, board.busy, refuses);
     let platform = BoardPlatform {
         name: board.name,
         clock: board.clock,
-        cause: note.cause,
+        cause,
     };
     let mut line = board.line;
     let mut station = Station::new(memory, engine, platform);
@@ -144,35 +167,27 @@ enum BoardEngine {
 }
 
 impl BoardEngine {
+    #[inline(never)]
     fn new(image: &'static [u8], arena: &'static mut [i8]) -> Self {
         let given = arena.len();
-        let model = match check(image) {
-            Ok(model) => model,
-            Err(error) => {
-                log!(error, "no model: {}", Shown(&error));
-                return Self::refuse(format_args!("none: {error}"));
-            }
+        let Some(engine) = idle() else {
+            return Self::refuse(format_args!("none: there is an engine already"));
         };
-        match start(model, arena) {
-            Ok(Some(engine)) => {
-                let facts = engine.facts();
-                log!(
-                    info,
-                    "model {=str}: {=u32} bytes, {=u64} MACs, arena {=u32} of {=usize} bytes",
-                    facts.name,
-                    facts.model_bytes,
-                    facts.macs,
-                    facts.arena_bytes,
-                    given
-                );
-                Self::Runs(engine)
-            }
-            Ok(None) => Self::refuse(format_args!("none: there is an engine already")),
-            Err(error) => {
-                log!(error, "no engine: {}", Shown(&error));
-                Self::refuse(format_args!("none: {error}"))
-            }
+        if let Err(error) = engine.start(image, arena) {
+            log!(error, "no engine: {}", Shown(&error));
+            return Self::refuse(format_args!("none: {error}"));
         }
+        let facts = engine.facts();
+        log!(
+            info,
+            "model {=str}: {=u32} bytes, {=u64} MACs, arena {=u32} of {=usize} bytes",
+            facts.name,
+            facts.model_bytes,
+            facts.macs,
+            facts.arena_bytes,
+            given
+        );
+        Self::Runs(engine)
     }
 
     fn refuse(reason: core::fmt::Arguments<'_>) -> Self {
@@ -183,22 +198,11 @@ impl BoardEngine {
     }
 }
 
-// Each by itself and the engine in a static: what they take of the stack is free again before the next
-// needs it, and before the first inference.
-
+/// An engine in a static, where it is started: it would be a good part of the stack. `None` the second
+/// time.
 #[inline(never)]
-fn check(image: &'static [u8]) -> Result<Model<'static>, ModelError> {
-    Model::new_checked(image)
-}
-
-/// `None` the second time.
-#[inline(never)]
-fn start(
-    model: Model<'static>,
-    arena: &'static mut [i8],
-) -> Result<Option<&'static mut FixedEngine<'static, 'static>>, EngineError> {
-    let engine = FixedEngine::new(model, arena)?;
-    Ok(singleton!(: FixedEngine<'static, 'static> = engine))
+fn idle() -> Option<&'static mut FixedEngine<'static, 'static>> {
+    singleton!(: FixedEngine<'static, 'static> = FixedEngine::idle())
 }
 
 impl Engine for BoardEngine {
@@ -219,18 +223,20 @@ impl Engine for BoardEngine {
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let answer = match self {
-            Self::Runs(engine) => engine.classify(map, mask)?,
-            Self::Refuses(_) => return Err(EngineFailure),
+        let Self::Runs(engine) = self else {
+            return Err(EngineFailure);
         };
-        log!(
-            info,
-            "{=usize}x{=usize} dies: class {=str}, {=u32} mask pixels",
-            map.rows(),
-            map.cols(),
-            answer.class.label(),
-            mask.count()
-        );
-        Ok(answer)
+        let answer = engine.classify(map, mask);
+        if let Ok(answer) = &answer {
+            log!(
+                info,
+                "{=usize}x{=usize} dies: class {=str}, {=u32} mask pixels",
+                map.rows(),
+                map.cols(),
+                answer.class.label(),
+                mask.count()
+            );
+        }
+        answer
     }
 }

@@ -80,6 +80,21 @@ pub struct Ring {
 }
 
 impl Ring {
+    /// The ring of layer `at`, behind `last`.
+    fn after(last: Region, layers: &[Layer], at: usize) -> Self {
+        let form = Form::of(layers, at);
+        let (mut row_bytes, mut rows) = (0, 0);
+        if let Some(layer) = layers.get(at).filter(|layer| layer.has_ring()) {
+            row_bytes = form.row_bytes(layer);
+            rows = usize::from(layer.ring_rows);
+        }
+        Self {
+            region: Region::after(last, rows * row_bytes),
+            row_bytes: row_bytes as u32,
+            form,
+        }
+    }
+
     /// Where row `row` lies in the ring.
     fn slot(&self, layer: &Layer, row: u16) -> core::ops::Range<usize> {
         let start = usize::from(row % layer.ring_rows.max(1)) * self.row_bytes as usize;
@@ -135,67 +150,69 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out the arena of a checked model.
-    pub fn new(layers: &[Layer]) -> Self {
-        let channels = |input: u8| {
-            layers
-                .get(usize::from(input))
-                .map_or(0, |l| usize::from(l.channels))
-        };
-        let (mut table, mut scratch, mut padding) = (0, 0, 0);
-        for layer in layers {
-            let [first, second] = layer.inputs;
-            let input = channels(first) + channels(second);
-            match layer.op {
-                Op::ImageConv3x3 => {
-                    table = table.max(image_conv::table_bytes(usize::from(layer.channels)));
-                }
-                Op::Conv3x3 => scratch = scratch.max(dense::scratch_bytes(9 * input)),
-                Op::Pointwise | Op::TransposedConv2x2 => {
-                    scratch = scratch.max(dense::scratch_bytes(input));
-                }
-                _ => {}
-            }
-            if matches!(layer.op, Op::Conv3x3 | Op::Depthwise3x3)
-                && let Some(from) = layers.get(usize::from(first))
-            {
-                let form = Form::of(layers, usize::from(first));
-                padding = padding.max(form.row_bytes(from));
-            }
+    /// That of no model.
+    pub const EMPTY: Self = {
+        const NOTHING: Region = Region { start: 0, len: 0 };
+        Self {
+            table: NOTHING,
+            scratch: NOTHING,
+            padding: NOTHING,
+            rings: [Ring {
+                region: NOTHING,
+                row_bytes: 0,
+                form: Form::Plain,
+            }; MAX_LAYERS],
         }
-        let table = Region::after(Region::default(), table);
-        let scratch = Region::after(table, scratch);
-        let padding = Region::after(scratch, padding);
-        let mut layout = Self {
-            table,
-            scratch,
-            padding,
-            rings: [Ring::default(); MAX_LAYERS],
-        };
-        let mut last = padding;
-        for (at, (layer, ring)) in layers.iter().zip(&mut layout.rings).enumerate() {
-            let form = Form::of(layers, at);
-            let row_bytes = form.row_bytes(layer);
-            let rows = if layer.has_ring() {
-                usize::from(layer.ring_rows)
-            } else {
-                0
-            };
-            let region = Region::after(last, rows * row_bytes);
-            last = region;
-            *ring = Ring {
-                region,
-                row_bytes: row_bytes as u32,
-                form,
-            };
-        }
-        layout
-    }
+    };
 
-    /// Bytes of the whole arena.
-    pub fn bytes(&self) -> usize {
-        let ends = self.rings.iter().map(|ring| ring.region.range().end);
-        let end = ends.max().unwrap_or(0).max(self.padding.range().end);
-        end.next_multiple_of(4)
+    /// Lays out the arena for `layers`, which are a checked model's.
+    pub fn lay_out(&mut self, layers: &[Layer]) {
+        [self.table, self.scratch, self.padding] = shared(layers);
+        self.rings = [Ring::default(); MAX_LAYERS];
+        let mut last = self.padding;
+        for (at, ring) in (0..layers.len()).zip(&mut self.rings) {
+            *ring = Ring::after(last, layers, at);
+            last = ring.region;
+        }
     }
+}
+
+/// Bytes of the whole arena.
+pub fn arena_bytes(layers: &[Layer]) -> usize {
+    let [.., padding] = shared(layers);
+    let last = (0..layers.len()).fold(padding, |last, at| Ring::after(last, layers, at).region);
+    last.range().end.next_multiple_of(4)
+}
+
+/// Table, scratch and padding, which lie in this order before the rings.
+fn shared(layers: &[Layer]) -> [Region; 3] {
+    let channels = |input: u8| {
+        layers
+            .get(usize::from(input))
+            .map_or(0, |l| usize::from(l.channels))
+    };
+    let (mut table, mut scratch, mut padding) = (0, 0, 0);
+    for layer in layers {
+        let [first, second] = layer.inputs;
+        let input = channels(first) + channels(second);
+        match layer.op {
+            Op::ImageConv3x3 => {
+                table = table.max(image_conv::table_bytes(usize::from(layer.channels)));
+            }
+            Op::Conv3x3 => scratch = scratch.max(dense::scratch_bytes(9 * input)),
+            Op::Pointwise | Op::TransposedConv2x2 => {
+                scratch = scratch.max(dense::scratch_bytes(input));
+            }
+            _ => {}
+        }
+        if matches!(layer.op, Op::Conv3x3 | Op::Depthwise3x3)
+            && let Some(from) = layers.get(usize::from(first))
+        {
+            let form = Form::of(layers, usize::from(first));
+            padding = padding.max(form.row_bytes(from));
+        }
+    }
+    let table = Region::after(Region::default(), table);
+    let scratch = Region::after(table, scratch);
+    [table, scratch, Region::after(scratch, padding)]
 }

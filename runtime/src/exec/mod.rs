@@ -2,7 +2,7 @@
 //!
 //! Each layer keeps a ring of its last rows, sized by the exporter and proved at load (see [`plan`]).
 //! The input is random access, since the die map is at hand. Nothing is allocated, nothing recurses,
-//! and after [`FixedEngine::new`] nothing can fail.
+//! and after [`FixedEngine::new`] or [`FixedEngine::start`] nothing can fail.
 
 pub mod layout;
 pub mod plan;
@@ -18,7 +18,7 @@ use heapless::Vec;
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::kernels::image_conv::{CodeRow, fill_table};
 use crate::kernels::{Quantization, heads};
-use crate::model::{Layer, MAX_CHANNELS, Model, ModelFacts, Op};
+use crate::model::{Layer, MAX_CHANNELS, Model, ModelError, ModelFacts, Op};
 use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use layout::Layout;
 
@@ -49,6 +49,26 @@ impl fmt::Display for EngineError {
 
 impl core::error::Error for EngineError {}
 
+/// Why an engine does not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartError {
+    /// The image is not a model.
+    Model(ModelError),
+    /// The model's engine cannot be made.
+    Engine(EngineError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
 /// The golden wafer's answer is not the expected one: image and code do not agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelfTestFailed;
@@ -65,14 +85,15 @@ impl core::error::Error for SelfTestFailed {}
 #[derive(Debug)]
 pub struct FixedEngine<'m, 'a> {
     model: Model<'m>,
-    facts: ModelFacts<'m>,
+    facts: Option<ModelFacts<'m>>,
     memory: Memory<'a>,
 }
 
 /// Everything an inference writes to.
 #[derive(Debug)]
 struct Memory<'a> {
-    arena: &'a mut [i8],
+    /// `None` is all zeros: an idle engine in a `static` takes no flash.
+    arena: Option<&'a mut [i8]>,
     layout: Layout,
     /// Codes of the last three image rows, row y at y % 3, and which rows those are.
     codes: [CodeRow; 3],
@@ -89,39 +110,67 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     /// # Errors
     /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`.
     pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
-        let needed = model.header().arena_bytes as usize;
+        let mut engine = Self {
+            model,
+            ..Self::idle()
+        };
+        engine.prepare(arena)?;
+        Ok(engine)
+    }
+
+    /// An engine without a model, which refuses every wafer until it is started.
+    pub const fn idle() -> Self {
+        Self {
+            model: Model::empty(),
+            facts: None,
+            memory: Memory {
+                arena: None,
+                layout: Layout::EMPTY,
+                codes: [const { CodeRow::EMPTY }; 3],
+                code_rows: [0; 3],
+                sums: [0; MAX_CHANNELS],
+                embedding: Vec::new(),
+                logits: [0; CLASS_COUNT],
+            },
+        }
+    }
+
+    /// Checks a model image and prepares `arena` for it, in place: an engine is too large for a small
+    /// stack.
+    ///
+    /// # Errors
+    /// Those of [`Model::new_checked`] and [`FixedEngine::new`]; the engine is idle then.
+    pub fn start(&mut self, image: &'m [u8], arena: &'a mut [i8]) -> Result<(), StartError> {
+        self.facts = None;
+        self.model.load(image).map_err(StartError::Model)?;
+        self.prepare(arena).map_err(StartError::Engine)
+    }
+
+    #[inline(never)]
+    fn prepare(&mut self, arena: &'a mut [i8]) -> Result<(), EngineError> {
+        let needed = self.model.header().arena_bytes as usize;
         let given = arena.len();
         let arena = arena
             .get_mut(..needed)
             .ok_or(EngineError::Arena { needed, given })?;
-        let layers = model.layers();
-        let layout = Layout::new(layers);
+        let layers = self.model.layers();
+        let layout = &mut self.memory.layout;
+        layout.lay_out(layers);
         for (layer, ring) in layers.iter().zip(&layout.rings) {
             // Rows are written without their borders: those stay at the zero point from here on.
             if let Some(bytes) = arena.get_mut(ring.region.range()) {
                 bytes.fill(layer.zero_point);
             }
             if layer.op == Op::ImageConv3x3 {
-                let (weights, _) = model.parameters(layer);
+                let (weights, _) = self.model.parameters(layer);
                 if let Some(bytes) = arena.get_mut(layout.table.range()) {
                     fill_table(weights, usize::from(layer.channels), bytes);
                 }
             }
         }
-        let memory = Memory {
-            layout,
-            arena,
-            codes: [const { CodeRow::OUTSIDE }; 3],
-            code_rows: [usize::MAX; 3],
-            sums: [0; MAX_CHANNELS],
-            embedding: Vec::new(),
-            logits: [0; CLASS_COUNT],
-        };
-        Ok(Self {
-            facts: model.facts(),
-            model,
-            memory,
-        })
+        self.memory.arena = Some(arena);
+        self.facts = Some(self.model.facts());
+        Ok(())
     }
 
     /// The model it runs.
@@ -131,6 +180,14 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
 
     /// Classifies one wafer and writes its mask.
     pub fn infer(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Answer {
+        self.stream(map, mask);
+        self.answer()
+    }
+
+    // By themselves, so that what an answer takes of the stack does not lie below the kernels.
+
+    #[inline(never)]
+    fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.code_rows = [usize::MAX; 3];
         memory.sums = [0; MAX_CHANNELS];
@@ -139,7 +196,11 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         plan::walk(model.layers(), |at, row, _| {
             memory.produce(model, at, row, map, mask)
         });
-        Answer::from_logits(memory.logits, memory.embedding.clone())
+    }
+
+    #[inline(never)]
+    fn answer(&self) -> Answer {
+        Answer::from_logits(self.memory.logits, self.memory.embedding.clone())
     }
 
     /// Runs the image's golden wafer; `mask` is overwritten.
@@ -158,10 +219,13 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
 
 impl Engine for FixedEngine<'_, '_> {
     fn facts(&self) -> ModelFacts<'_> {
-        self.facts.clone()
+        self.facts.clone().unwrap_or_else(|| self.model.facts())
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
+        if self.facts.is_none() {
+            return Err(EngineFailure);
+        }
         Ok(self.infer(map, mask))
     }
 }
@@ -178,6 +242,7 @@ impl Layer {
 
 impl Memory<'_> {
     /// Takes the class head's input row into the sums; after the last, completes the logits.
+    #[inline(never)]
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
         let (weights, records) = model.parameters(layer);
         let channels = model.channels_in(layer);
@@ -186,7 +251,8 @@ impl Memory<'_> {
         else {
             return;
         };
-        let bytes = self.arena.get(ring.region.range()).unwrap_or(&[]);
+        let arena = self.arena.as_deref().unwrap_or_default();
+        let bytes = arena.get(ring.region.range()).unwrap_or_default();
         heads::add_row(ring.pixels(bytes, from, row), channels, &mut self.sums);
         if row + 1 == layer.height {
             let mut embedding = [0; MAX_CHANNELS];
@@ -204,6 +270,7 @@ impl Memory<'_> {
     }
 
     /// The codes of image row `y`, rendered once; a row of the same dies as the one before is its copy.
+    #[inline(never)]
     fn render(&mut self, map: &DieMap<'_>, y: usize) {
         let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);
         let at = y % 3;

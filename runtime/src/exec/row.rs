@@ -89,11 +89,14 @@ impl Memory<'_> {
         let (weights, records) = model.parameters(layer);
         let quantization = layer.quantization();
         let layout = &self.layout;
+        let Some(arena) = self.arena.as_deref_mut() else {
+            return;
+        };
         let first = usize::from(layer.inputs[0]);
 
         if let (Op::Conv3x3 | Op::Depthwise3x3, Some(from)) = (layer.op, layers.get(first))
             && (row == 0 || row + 1 == layer.height)
-            && let Some(bytes) = self.arena.get_mut(layout.padding.range())
+            && let Some(bytes) = arena.get_mut(layout.padding.range())
         {
             bytes.fill(from.zero_point);
         }
@@ -103,7 +106,7 @@ impl Memory<'_> {
         };
         // Table, scratch and padding lie before the rings, in this order.
         let base = layout.padding.range().end;
-        let Some((head, rings)) = self.arena.split_at_mut_checked(base) else {
+        let Some((head, rings)) = arena.split_at_mut_checked(base) else {
             return;
         };
         let Some((head, padding)) = head.split_at_mut_checked(layout.padding.range().start) else {

@@ -423,3 +423,27 @@ fn hostile_images_with_a_right_crc_never_panic() {
     }
     assert!(refused > 100 && ran > 0, "{refused} refused, {ran} ran");
 }
+
+#[test]
+fn an_engine_refuses_wafers_until_it_is_started() {
+    let map = DieMap::new_checked(1, 1, &[2]).unwrap();
+    let image = write(&student(3), &map).unwrap();
+    let needed = Model::new_checked(&image).unwrap().header().arena_bytes as usize;
+    let damaged = &image[..image.len() - 1];
+    let (mut arenas, mut mask) = ([(); 3].map(|()| vec![0; needed]), Mask::new());
+    let [first, second, third] = &mut arenas;
+    let mut engine = FixedEngine::idle();
+    assert_eq!(engine.classify(&map, &mut mask), Err(EngineFailure));
+    assert!(matches!(
+        engine.start(damaged, first),
+        Err(StartError::Model(ModelError::Length { .. }))
+    ));
+    assert!(matches!(
+        engine.start(&image, &mut second[..100]),
+        Err(StartError::Engine(EngineError::Arena { given: 100, .. }))
+    ));
+    assert_eq!(engine.classify(&map, &mut mask), Err(EngineFailure));
+    assert_eq!(engine.start(&image, third), Ok(()));
+    let answer = engine.classify(&map, &mut mask).unwrap();
+    assert_eq!(answer.logits[..], engine.model().golden().logits[..]);
+}

@@ -22,6 +22,9 @@ impl CodeRow {
     /// A row above or below the image.
     pub const OUTSIDE: Self = Self([CODES as u8 - 1; IMAGE_SIZE]);
 
+    /// Any row, to be set.
+    pub const EMPTY: Self = Self([0; IMAGE_SIZE]);
+
     /// Takes the states of an image row: 0, 1 or 2 each.
     pub fn set(&mut self, states: &[u8; IMAGE_SIZE]) {
         // As if before the first pixel: what a step then shifts down.

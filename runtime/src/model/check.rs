@@ -1,8 +1,7 @@
 //! What a decoded model must fulfil before it may run: shapes, data, quantization, overflow, rings.
 
 use super::{IMAGE, Layer, MAX_CHANNELS, Model, ModelError, NONE, Op};
-use crate::exec::layout::Layout;
-use crate::exec::plan;
+use crate::exec::{layout, plan};
 use crate::kernels::record;
 use crate::wafer::{CLASS_COUNT, IMAGE_SIZE};
 
@@ -35,7 +34,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         return Err(ModelError::Macs);
     }
     plan::check_rings(layers)?;
-    let expected = Layout::new(layers).bytes();
+    let expected = layout::arena_bytes(layers);
     let found = model.header().arena_bytes as usize;
     // An exporter may have laid out rows more widely.
     if found < expected || found / 2 > expected {

@@ -88,15 +88,44 @@ pub struct Golden<'a> {
     pub mask_crc: u32,
 }
 
-/// A checked model image.
+/// A checked model image, or none yet.
 #[derive(Debug, Clone)]
 pub struct Model<'a> {
+    /// `None` is all zeros: an empty model in a `static` takes no flash.
+    parts: Option<Parts<'a>>,
+    layers: Vec<Layer, MAX_LAYERS>,
+}
+
+/// What lies in the image.
+#[derive(Debug, Clone)]
+struct Parts<'a> {
     image: &'a [u8],
     header: Header<'a>,
-    layers: Vec<Layer, MAX_LAYERS>,
     data: &'a [u8],
     golden: Golden<'a>,
 }
+
+/// Those of no model.
+static NO_PARTS: Parts<'static> = Parts {
+    image: &[],
+    header: Header {
+        name: "",
+        created: "",
+        rounding: Rounding::SingleUp,
+        parameters: 0,
+        macs: 0,
+        arena_bytes: 0,
+        layers: 0,
+    },
+    data: &[],
+    golden: Golden {
+        rows: 0,
+        cols: 0,
+        packed: &[],
+        logits: Vec::new(),
+        mask_crc: 0,
+    },
+};
 
 /// Why bytes are not a model image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +234,36 @@ impl<'a> Model<'a> {
     /// # Errors
     /// Every variant of [`ModelError`]; layers are named by position.
     pub fn new_checked(image: &'a [u8]) -> Result<Self, ModelError> {
+        let mut model = Self::empty();
+        model.load(image)?;
+        Ok(model)
+    }
+
+    /// No model: without layers, and without facts worth showing.
+    pub const fn empty() -> Self {
+        Self {
+            parts: None,
+            layers: Vec::new(),
+        }
+    }
+
+    /// As [`Model::new_checked`], in place: a model is too large for a small stack.
+    ///
+    /// # Errors
+    /// As [`Model::new_checked`]; the model is empty then.
+    pub fn load(&mut self, image: &'a [u8]) -> Result<(), ModelError> {
+        let loaded = self.decode(image).and_then(|()| check::check(self));
+        if loaded.is_err() {
+            self.parts = None;
+            self.layers.clear();
+        }
+        loaded
+    }
+
+    /// Decodes an image and checks what does not depend on its layers.
+    #[inline(never)]
+    fn decode(&mut self, image: &'a [u8]) -> Result<(), ModelError> {
+        self.layers.clear();
         let found = image.len();
         let short = ModelError::Length {
             expected: field::END + field::CRC_LEN,
@@ -246,11 +305,10 @@ impl<'a> Model<'a> {
         if count == 0 || count > MAX_LAYERS {
             return Err(ModelError::LayerCount(count));
         }
-        let mut layers = Vec::new();
         for _ in 0..count {
             let (layer, rest) =
                 postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
-            layers
+            self.layers
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount(count))?;
             records = rest;
@@ -259,21 +317,22 @@ impl<'a> Model<'a> {
             Ok((golden, [])) => golden,
             _ => return Err(ModelError::Golden),
         };
-        let model = Self {
+        self.parts = Some(Parts {
             image,
             header,
-            layers,
             data,
             golden,
-        };
-        check::check(&model)?;
-        model.golden_map().ok_or(ModelError::Golden)?;
-        Ok(model)
+        });
+        self.golden_map().map(|_| ()).ok_or(ModelError::Golden)
+    }
+
+    fn parts(&self) -> &Parts<'a> {
+        self.parts.as_ref().unwrap_or(&NO_PARTS)
     }
 
     /// The header.
     pub fn header(&self) -> &Header<'a> {
-        &self.header
+        &self.parts().header
     }
 
     /// The layers, each after those it reads.
@@ -283,30 +342,32 @@ impl<'a> Model<'a> {
 
     /// The golden wafer's map.
     pub fn golden_map(&self) -> Option<DieMap<'a>> {
-        DieMap::new_checked(self.golden.rows, self.golden.cols, self.golden.packed).ok()
+        let golden = self.golden();
+        DieMap::new_checked(golden.rows, golden.cols, golden.packed).ok()
     }
 
     /// The golden wafer and its expected answer.
     pub fn golden(&self) -> &Golden<'a> {
-        &self.golden
+        &self.parts().golden
     }
 
     /// The image's bytes.
     pub fn image(&self) -> &'a [u8] {
-        self.image
+        self.parts().image
     }
 
     /// Facts for people and hosts; hashes the whole image.
     pub fn facts(&self) -> ModelFacts<'a> {
+        let Parts { image, header, .. } = self.parts();
         ModelFacts {
-            name: self.header.name,
-            created: self.header.created,
-            parameters: self.header.parameters,
-            macs: self.header.macs,
-            arena_bytes: self.header.arena_bytes,
-            model_bytes: self.image.len() as u32,
-            rounding: self.header.rounding,
-            sha256: Sha256::digest(self.image).into(),
+            name: header.name,
+            created: header.created,
+            parameters: header.parameters,
+            macs: header.macs,
+            arena_bytes: header.arena_bytes,
+            model_bytes: image.len() as u32,
+            rounding: header.rounding,
+            sha256: Sha256::digest(image).into(),
         }
     }
 
@@ -329,7 +390,10 @@ impl<'a> Model<'a> {
         let (weights, records, _) = layer.costs(self.channels_in(layer));
         let part = |at: u32, len: usize| {
             let at = at as usize;
-            self.data.get(at..at.saturating_add(len)).unwrap_or(&[])
+            self.parts()
+                .data
+                .get(at..at.saturating_add(len))
+                .unwrap_or(&[])
         };
         (
             part(layer.weights, weights),

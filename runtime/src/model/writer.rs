@@ -14,8 +14,7 @@ use super::{
     FORMAT_VERSION, Golden, Header, IMAGE, MAGIC, MAX_LAYERS, Model, ModelError, NONE, Op,
 };
 use super::{Rounding, field};
-use crate::exec::layout::Layout;
-use crate::exec::{EngineError, FixedEngine, plan};
+use crate::exec::{EngineError, FixedEngine, layout, plan};
 use crate::wafer::{DieMap, Mask};
 
 /// One layer as an exporter gives it.
@@ -137,7 +136,7 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
             0
         };
     }
-    let arena_bytes = Layout::new(&layers).bytes();
+    let arena_bytes = layout::arena_bytes(&layers);
     let header = Header {
         name: &spec.name,
         created: &spec.created,

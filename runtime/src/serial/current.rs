@@ -83,10 +83,23 @@ impl Current {
         platform: &mut P,
         packed: &[u8],
         mask: &mut Mask,
-    ) -> Result<(Report, bool), ErrorReply> {
-        if let Some(report) = &self.report {
-            return Ok((report.clone(), false));
+    ) -> Result<(&Report, bool), ErrorReply> {
+        let known = self.report.is_some();
+        if !known {
+            self.compute(engine, platform, packed, mask)?;
         }
+        let report = self.report.as_ref().ok_or(ErrorReply::Engine)?;
+        Ok((report, !known))
+    }
+
+    /// Classifies the wafer.
+    fn compute<E: Engine, P: Platform>(
+        &mut self,
+        engine: &mut E,
+        platform: &mut P,
+        packed: &[u8],
+        mask: &mut Mask,
+    ) -> Result<(), ErrorReply> {
         let (received, expected) = (self.received as u32, self.expected as u32);
         if received != expected {
             return Err(ErrorReply::Incomplete { received, expected });
@@ -108,7 +121,7 @@ impl Current {
             .map(|(b, a)| b.wrapping_sub(a));
         let elapsed_us = platform.uptime_us().wrapping_sub(clock);
 
-        let report = Report {
+        self.report = Some(Report {
             wafer: self.wafer,
             map_crc: self.crc,
             class: answer.class.index(),
@@ -119,8 +132,8 @@ impl Current {
             mask_crc: crc32(&mask.0),
             elapsed_us,
             instructions,
-        };
-        Ok((self.report.insert(report).clone(), true))
+        });
+        Ok(())
     }
 
     /// Checks that `row` of the mask can be sent.

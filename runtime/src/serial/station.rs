@@ -357,7 +357,7 @@ impl<E: Engine, P: Platform> Desk<E, P> {
         if new {
             increment(&mut self.statistics.wafers);
         }
-        Ok(Reply::Report(report))
+        Ok(Reply::Report(report.clone()))
     }
 }
 
