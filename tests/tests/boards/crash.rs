@@ -2,61 +2,28 @@
 //!
 //! The firmware is `boards/mps2-an500/examples/crash.rs`, which this builds.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::line::RawLine;
-use super::{options, power_on, root, skipped};
+use super::{build_example, first_words, options, power_on, skipped};
 
+/// Longest wait for a line of text.
+const PATIENCE: Duration = Duration::from_secs(60);
 const EXAMPLE: &str = "examples/crash";
-
-/// Builds the example as one would in the board's folder.
-fn build() {
-    let mut cargo = Command::new("cargo");
-    // Set by the toolchain that runs this test; the board's folder may need another.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        let leaked = name.starts_with("CARGO") && name != "CARGO_HOME";
-        if leaked || name == "RUSTUP_TOOLCHAIN" || name == "LD_LIBRARY_PATH" {
-            cargo.env_remove(&*name);
-        }
-    }
-    let status = cargo
-        .current_dir(root().join("boards/mps2-an500"))
-        .args(["build", "--quiet", "--release", "--example", "crash"])
-        .status()
-        .unwrap();
-    assert!(
-        status.success(),
-        "the example was not built; run: cargo xtask setup"
-    );
-}
-
-/// The line of text with which the firmware starts.
-fn first_words(line: &mut RawLine) -> String {
-    let mut text = Vec::new();
-    let end = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < end {
-        match line.byte(Duration::from_millis(200)) {
-            Some(b'\n') => return String::from_utf8(text).unwrap(),
-            Some(byte) => text.push(byte),
-            None => {}
-        }
-    }
-    panic!("no text, but {text:?}");
-}
 
 #[test]
 fn the_next_start_knows_what_ended_the_one_before() {
     if skipped() {
         return;
     }
-    build();
+    build_example("mps2-an500", "crash");
     let (_emulator, mut line) = power_on(&options("mps2-an500", EXAMPLE));
-    assert_eq!(first_words(&mut line).trim(), "PowerOn at 0 status 0x0");
+    assert_eq!(
+        first_words(&mut line, PATIENCE).trim(),
+        "PowerOn at 0 status 0x0"
+    );
     let mut after = |letter: u8| {
         line.send(&[letter]);
-        first_words(&mut line)
+        first_words(&mut line, PATIENCE)
     };
 
     let panic = after(b'p');

@@ -7,8 +7,11 @@ mod crash;
 mod line;
 mod parity;
 mod refusal;
+mod twins;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 
@@ -46,4 +49,40 @@ fn power_on(options: &EmulatorOptions) -> (Emulator, line::RawLine) {
     let line = line::RawLine::new(emulator.line().unwrap());
     emulator.resume().unwrap();
     (emulator, line)
+}
+
+/// Builds an example as one would in the board's folder.
+fn build_example(board: &str, example: &str) {
+    let mut cargo = Command::new("cargo");
+    // Set by the toolchain that runs this test; the board's folder may need another.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let leaked = name.starts_with("CARGO") && name != "CARGO_HOME";
+        if leaked || name == "RUSTUP_TOOLCHAIN" || name == "LD_LIBRARY_PATH" {
+            cargo.env_remove(&*name);
+        }
+    }
+    let status = cargo
+        .current_dir(root().join("boards").join(board))
+        .args(["build", "--quiet", "--release", "--example", example])
+        .status()
+        .unwrap();
+    assert!(
+        status.success(),
+        "the example was not built; run: cargo xtask setup"
+    );
+}
+
+/// The next line of text.
+fn first_words(line: &mut line::RawLine, within: Duration) -> String {
+    let mut text = Vec::new();
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        match line.byte(Duration::from_millis(200)) {
+            Some(b'\n') => return String::from_utf8(text).unwrap(),
+            Some(byte) => text.push(byte),
+            None => {}
+        }
+    }
+    panic!("no text, but {text:?}");
 }
