@@ -1,8 +1,9 @@
-// What tch does not offer: autocast to bfloat16, the memory format of a tensor, TF32.
+// What tch does not offer: autocast to bfloat16, TF32, torch's version.
 // Every function is total: no exception can leave it for the arguments the Rust side passes.
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
+#include <torch/version.h>
 
 extern "C" {
 // device: 0 CPU, 1 CUDA.
@@ -17,6 +18,7 @@ void lw_autocast_exit(int device) {
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
   at::autocast::set_autocast_enabled(device ? at::kCUDA : at::kCPU, false);
 }
+const char *lw_torch_version() { return TORCH_VERSION; }
 void lw_allow_tf32(bool allow) {
   at::globalContext().setAllowTF32CuBLAS(allow);
   at::globalContext().setAllowTF32CuDNN(allow);

@@ -11,6 +11,7 @@ unsafe extern "C" {
     fn lw_autocast_enter(device: i32);
     fn lw_autocast_exit(device: i32);
     fn lw_allow_tf32(allow: bool);
+    fn lw_torch_version() -> *const std::ffi::c_char;
 }
 
 /// Loads libtorch's CUDA half if it is on the library path.
@@ -48,6 +49,13 @@ pub fn keep_freed_memory() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         libc::mallopt(libc::M_TOP_PAD, 64 << 20);
     }
+}
+
+/// The version of libtorch that this was compiled with.
+pub fn torch_version() -> &'static str {
+    // SAFETY: a NUL-terminated literal in the program's constants.
+    let version = unsafe { std::ffi::CStr::from_ptr(lw_torch_version()) };
+    version.to_str().unwrap_or("unknown")
 }
 
 /// Lets CUDA multiply f32 with TF32 (about three decimal digits), as PyTorch's training usually does.

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::events::Events;
 use crate::loss::Losses;
 
 /// Sums of the steps since the last reading. They stay on the device until they are read, so that a GPU
@@ -243,10 +244,11 @@ impl Progress {
     }
 }
 
-/// `log.jsonl`: one JSON object a line.
+/// `log.jsonl`: one JSON object a line; and the same figures for TensorBoard.
 pub(crate) struct Log {
     file: fs::File,
     path: PathBuf,
+    events: Events,
 }
 
 impl Log {
@@ -255,11 +257,20 @@ impl Log {
         let path = out.join("log.jsonl");
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path })
+        let events = Events::begin(out)?;
+        Ok(Self { file, path, events })
     }
 
     pub(crate) fn line(&mut self, value: &serde_json::Value) -> Result<()> {
         writeln!(self.file, "{value}")
             .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Figures of a step of all stages together, for TensorBoard; those without a value are left out.
+    pub(crate) fn scalars(&mut self, step: u64, values: &[(&str, Option<f64>)]) -> Result<()> {
+        let known = values
+            .iter()
+            .filter_map(|(tag, value)| Some((*tag, (*value)?)));
+        self.events.scalars(step, &known.collect::<Vec<_>>())
     }
 }

@@ -67,7 +67,7 @@ pub enum End {
     Stopped,
 }
 
-/// A training run in a folder: `last.safetensors`, `best.safetensors`, `log.jsonl`.
+/// A training run in a folder: `last.safetensors`, `best.safetensors`, `log.jsonl`, TensorBoard's events.
 pub struct Run {
     out: PathBuf,
     network: Box<dyn Network>,
@@ -279,8 +279,13 @@ impl Run {
         };
         let bar = Progress::new(wafers.len() as u64, 0, "asking the teacher".into());
         bar.line("asking the teacher about every training wafer");
+        let mut said = Instant::now();
         let mut tick = |done: usize| {
             bar.at(done as u64);
+            if said.elapsed() > LOG_EVERY {
+                bar.line(&format!("{done} of {} wafers", wafers.len()));
+                said = Instant::now();
+            }
             !stop()
         };
         guard::guarded(|| distiller.prepare(source, wafers, &mut tick)).context(
@@ -439,7 +444,18 @@ impl Run {
             "class_loss": reading.class_loss, "mask_loss": reading.mask_loss,
             "feature_loss": reading.feature_loss, "train_accuracy": reading.accuracy,
             "images_per_second": reading.images_per_second, "time_shares": clock.shares(),
-        }))
+        }))?;
+        log.scalars(
+            self.steps(),
+            &[
+                ("train/class_loss", Some(reading.class_loss)),
+                ("train/mask_loss", reading.mask_loss),
+                ("train/feature_loss", reading.feature_loss),
+                ("train/accuracy", Some(reading.accuracy)),
+                ("train/rate", Some(rate)),
+                ("train/images_per_second", Some(reading.images_per_second)),
+            ],
+        )
     }
 
     fn validated(
@@ -465,6 +481,15 @@ impl Run {
             "event": "validation", "size": size, "step": self.state.step,
             "epochs": self.epochs(), "seconds": self.seconds(), "metrics": self.state.metrics,
         }))?;
+        log.scalars(
+            self.steps(),
+            &[
+                ("val/accuracy", Some(report.accuracy)),
+                ("val/f1", Some(report.f1)),
+                ("val/auc", Some(report.auc)),
+                ("val/dice", report.mask.as_ref().map(|mask| mask.dice)),
+            ],
+        )?;
         // Without validation wafers the latest weights are the best known.
         let better = report.wafers == 0
             || self.state.best.is_none_or(|(best_size, best)| {
@@ -477,6 +502,13 @@ impl Run {
             checkpoint::save(&Self::best(&self.out), &tensors, &self.info(None))?;
         }
         self.save()
+    }
+
+    /// Steps done, all stages together.
+    fn steps(&self) -> u64 {
+        self.optimizers
+            .first()
+            .map_or(0, |optimizer| optimizer.steps)
     }
 
     /// Epochs done, all stages together.

@@ -239,6 +239,18 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
 
     let (fine, text) = run("run.toml");
     assert!(fine && text.contains("trained already"), "{text}");
+    let record: Value =
+        serde_json::from_str(&fs::read_to_string(path("out/run.json")).unwrap()).unwrap();
+    assert_eq!(
+        record["sessions"].as_array().map(Vec::len),
+        Some(2),
+        "{record}"
+    );
+    assert_eq!(record["config"]["distill"]["views"], 8);
+    assert_eq!(record["data"]["sha256"].as_str().map(str::len), Some(64));
+    let files = fs::read_dir(path("out/student")).unwrap().flatten();
+    let mut names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    assert!(names.any(|name| name.contains("tfevents")));
     fs::write(path("other.toml"), "[student]\nstages = ['32x1']\n").unwrap();
     let (fine, text) = run("other.toml");
     assert!(!fine && text.contains("another configuration"), "{text}");

@@ -14,6 +14,7 @@ use trainer::checkpoint::write_atomically;
 use trainer::config::Config;
 use trainer::data::{Data, Part};
 use trainer::network::Network;
+use trainer::record::Record;
 use trainer::settings::{Precision, Settings};
 use trainer::train::{End, Run};
 
@@ -63,6 +64,12 @@ pub fn run(args: RunArgs) -> Result<()> {
     let data = Data::load(&args.data, config.protocol())?;
     eprintln!("{}", data.describe());
     write_atomically(&copy, &text)?;
+    Record::keep(
+        &args.out,
+        serde_json::to_value(&config)?,
+        &args.data,
+        device,
+    )?;
     catch_ctrl_c()?;
     let here = Here {
         args: &args,

@@ -7,6 +7,7 @@ use clap::Args;
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{Data, Protocol};
 use trainer::network::Network;
+use trainer::record::Record;
 use trainer::settings::{Overrides, Settings};
 use trainer::train::{End, Run};
 
@@ -73,6 +74,8 @@ pub fn run(
     };
     let data = Data::load(&args.data, run.settings().split)?;
     eprintln!("{}", data.describe());
+    let config = serde_json::to_value(run.settings())?;
+    Record::keep(&args.out, config, &args.data, device)?;
     catch_ctrl_c()?;
     match train(&mut run, &data)? {
         End::Finished => eprintln!("done: {}", Run::best(&args.out).display()),
