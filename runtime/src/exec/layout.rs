@@ -117,6 +117,17 @@ impl Ring {
         bytes.get(border..end).unwrap_or(&[])
     }
 
+    /// Copies the row before `row` to it.
+    pub fn repeat(&self, bytes: &mut [i8], layer: &Layer, row: u16) {
+        let (from, to) = (
+            self.slot(layer, row.saturating_sub(1)),
+            self.slot(layer, row),
+        );
+        if from.end.max(to.end) <= bytes.len() {
+            bytes.copy_within(from, to.start);
+        }
+    }
+
     /// The row to write.
     pub fn output<'r>(&self, bytes: &'r mut [i8], layer: &Layer, row: u16) -> Option<Output<'r>> {
         let bytes = bytes.get_mut(self.slot(layer, row))?;

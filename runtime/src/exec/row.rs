@@ -8,7 +8,7 @@ use crate::kernels::heads::mask_row;
 use crate::kernels::image_conv::{CodeRow, image_conv_row};
 use crate::kernels::pool;
 use crate::model::{Layer, Model, Op};
-use crate::wafer::{DieMap, IMAGE_SIZE, Mask};
+use crate::wafer::{DieMap, IMAGE_SIZE, Mask, source_index};
 
 /// The arena around one ring, while that one is written.
 struct Others<'r> {
@@ -62,6 +62,14 @@ impl<'r> Input<'r> {
             len: step,
         }
     }
+}
+
+/// Whether the three image rows around `row` show the same dies as those around the row before: then the
+/// first convolution's rows are equal.
+fn repeats(map: &DieMap<'_>, row: u16) -> bool {
+    let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);
+    let y = usize::from(row);
+    y >= 2 && y + 1 < IMAGE_SIZE && dies(y - 2) == dies(y + 1)
 }
 
 impl Memory<'_> {
@@ -141,6 +149,9 @@ impl Memory<'_> {
             };
             let channels = usize::from(from.layer.channels);
             return mask_row(from.pixels(row), channels, weights, records, out);
+        }
+        if layer.op == Op::ImageConv3x3 && repeats(map, row) {
+            return own.repeat(bytes, layer, row);
         }
         let Some(mut out) = own.output(bytes, layer, row) else {
             return;
