@@ -1,15 +1,11 @@
 //! One PNG a wafer: its dies, the predicted mask over them, the class and its rivals.
 
-use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 
 use embedded_graphics::mono_font::ascii::{FONT_9X15, FONT_9X18_BOLD, FONT_10X20};
-use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
-use embedded_graphics::pixelcolor::Rgb888;
-use embedded_graphics::prelude::*;
-use embedded_graphics::primitives::{PrimitiveStyle, Rectangle};
-use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
+use embedded_graphics::pixelcolor::RgbColor;
+use lightwafer_runtime::canvas::{Alignment, Canvas, DIE_COLOURS as DIES, Rgb888};
 use lightwafer_runtime::wafer::{Class, DieMap, IMAGE_SIZE, Mask, source_index};
 
 use crate::report::Report;
@@ -20,12 +16,6 @@ const FAINT: Rgb888 = Rgb888::new(110, 119, 129);
 const TRACK: Rgb888 = Rgb888::new(234, 238, 242);
 const RIGHT: Rgb888 = Rgb888::new(26, 127, 55);
 const WRONG: Rgb888 = Rgb888::new(207, 34, 46);
-/// No die, pass, fail.
-const DIES: [Rgb888; 3] = [
-    Rgb888::new(246, 248, 250),
-    Rgb888::new(176, 214, 205),
-    Rgb888::new(214, 73, 51),
-];
 const MASK: Rgb888 = Rgb888::new(46, 58, 140);
 
 /// Screen pixels a mask pixel.
@@ -49,7 +39,7 @@ pub fn draw(
     report: &Report,
     truth: Option<Class>,
 ) -> io::Result<Vec<u8>> {
-    let mut canvas = Canvas::new();
+    let mut canvas = Canvas::new(WIDTH as u16, HEIGHT as u16);
     title(&mut canvas, name, map, report, truth);
     canvas.text("dies", MARGIN, TOP - 22, &FONT_9X15, FAINT, Alignment::Left);
     let right = 2 * MARGIN + PANEL;
@@ -237,79 +227,6 @@ fn blend(bottom: Rgb888, top: Rgb888, weight: u32) -> Rgb888 {
     )
 }
 
-struct Canvas {
-    rgb: Vec<u8>,
-}
-
-impl Canvas {
-    fn new() -> Self {
-        Self {
-            rgb: vec![255; (WIDTH * HEIGHT * 3) as usize],
-        }
-    }
-
-    fn block(&mut self, x: i32, y: i32, width: i32, height: i32, colour: Rgb888) {
-        let size = Size::new(width.max(0) as u32, height.max(0) as u32);
-        let Ok(()) = Rectangle::new(Point::new(x, y), size)
-            .into_styled(PrimitiveStyle::with_fill(colour))
-            .draw(self);
-    }
-
-    /// Writes text with its top at `y` and gives the position behind it.
-    fn text(
-        &mut self,
-        text: &str,
-        x: i32,
-        y: i32,
-        font: &MonoFont<'_>,
-        colour: Rgb888,
-        alignment: Alignment,
-    ) -> i32 {
-        let style = TextStyleBuilder::new()
-            .alignment(alignment)
-            .baseline(Baseline::Top)
-            .build();
-        let character = MonoTextStyle::new(font, colour);
-        let Ok(end) = Text::with_text_style(text, Point::new(x, y), character, style).draw(self);
-        end.x
-    }
-
-    fn png(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.rgb)?;
-        writer.finish()?;
-        Ok(bytes)
-    }
-}
-
-impl OriginDimensions for Canvas {
-    fn size(&self) -> Size {
-        Size::new(WIDTH as u32, HEIGHT as u32)
-    }
-}
-
-impl DrawTarget for Canvas {
-    type Color = Rgb888;
-    type Error = Infallible;
-
-    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(
-        &mut self,
-        pixels: I,
-    ) -> Result<(), Infallible> {
-        for Pixel(point, colour) in pixels {
-            if (0..WIDTH).contains(&point.x) && (0..HEIGHT).contains(&point.y) {
-                let at = 3 * (point.y * WIDTH + point.x) as usize;
-                self.rgb[at..at + 3].copy_from_slice(&[colour.r(), colour.g(), colour.b()]);
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -325,15 +242,7 @@ mod tests {
         let dies = synthesize(class, 5, grid, grid);
         let mut packed = vec![0; DieMap::packed_len(grid, grid).unwrap()];
         let map = DieMap::pack(grid, grid, &dies, &mut packed).unwrap();
-        let mut mask = Mask::new();
-        let mut states = [0; IMAGE_SIZE];
-        for y in 0..IMAGE_SIZE {
-            map.render_row(y, &mut states);
-            let row = mask.row_mut(y).unwrap();
-            for (x, state) in states.iter().enumerate() {
-                row[x / 8] |= u8::from(*state == 2) << (x % 8);
-            }
-        }
+        let mask = Mask::of_failing(&map);
         let mut logits = [0; CLASS_COUNT];
         logits[usize::from(class.index())] = 6 << 16;
         logits[3] += 4 << 16;

@@ -9,7 +9,13 @@
 //! * [`serial`]: frames, messages and the board's side of the protocol.
 //! * [`Engine`]: what classifies a wafer; [`Answer`]: what comes out.
 #![cfg_attr(
-    not(any(test, feature = "npz", feature = "synth", feature = "writer")),
+    not(any(
+        test,
+        feature = "canvas",
+        feature = "npz",
+        feature = "synth",
+        feature = "writer"
+    )),
     no_std
 )]
 #![deny(unsafe_code)]
@@ -19,6 +25,8 @@
 )]
 
 mod answer;
+#[cfg(feature = "canvas")]
+pub mod canvas;
 pub mod exec;
 pub mod kernels;
 pub mod model;

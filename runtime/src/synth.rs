@@ -20,6 +20,26 @@ const BACKGROUND: usize = 400;
 /// The same in D+EL+L and D+ER+L.
 const THIN_BACKGROUND: usize = 240;
 
+/// `per_class` labelled wafer maps of each of the 38 classes, class after class, of `rows`×`cols` dies.
+#[cfg(feature = "npz")]
+pub fn every_class(per_class: u32, seed: u64, rows: u16, cols: u16) -> crate::npz::WaferSet {
+    let (mut dies, mut labels) = (std::vec::Vec::new(), std::vec::Vec::new());
+    for class in Class::all() {
+        for number in 0..u64::from(per_class) {
+            // Neighbouring seeds share no maps.
+            let seed = seed.wrapping_mul(1 << 20).wrapping_add(number);
+            dies.extend(synthesize(class, seed, rows, cols));
+            labels.push(class.index());
+        }
+    }
+    crate::npz::WaferSet {
+        rows,
+        cols,
+        dies,
+        labels: Some(labels),
+    }
+}
+
 /// A wafer map of `class`: `rows`×`cols` dies, row-major, 0 no die, 1 pass, 2 fail.
 /// Sides are limited to 1…256.
 pub fn synthesize(class: Class, seed: u64, rows: u16, cols: u16) -> Vec<u8> {

@@ -23,6 +23,21 @@ impl Mask {
         Self([0; MASK_BYTES])
     }
 
+    /// The true mask of a wafer: the pixels of its failing dies.
+    pub fn of_failing(map: &DieMap<'_>) -> Self {
+        let mut mask = Self::new();
+        let mut dies = [0; IMAGE_SIZE];
+        for y in 0..IMAGE_SIZE {
+            map.render_row(y, &mut dies);
+            if let Some(row) = mask.row_mut(y) {
+                for (x, die) in dies.iter().enumerate() {
+                    row[x / 8] |= u8::from(*die == 2) << (x % 8);
+                }
+            }
+        }
+        mask
+    }
+
     /// Whether pixel (y, x) is marked; `false` outside the image.
     #[inline]
     pub fn get(&self, y: usize, x: usize) -> bool {
