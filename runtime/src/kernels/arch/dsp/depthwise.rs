@@ -45,7 +45,7 @@ macro_rules! columns {
 /// One row of one channel, four outputs at a time, each as soon as its last column is there. `from` is
 /// minus the bytes of the columns to come, counted from the word before the first.
 ///
-/// Three outputs share a column's first two rows as one pair of halfwords; four outputs need 19 instead
+/// Three outputs share a column's first two rows as one pair of halfwords; four outputs need 22 instead
 /// of 36 multiplications.
 // SAFETY (of a call): each row has the word before and the columns' words, as many outputs are writable.
 #[unsafe(naked)]
