@@ -5,12 +5,14 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod distill;
 pub mod eval;
 pub mod events;
 pub mod export;
+pub mod folder;
 pub mod guard;
 pub mod inspect;
 pub mod int8;
@@ -19,6 +21,7 @@ pub mod metrics;
 pub mod native;
 pub mod network;
 pub mod optim;
+pub mod paper;
 mod progress;
 pub mod record;
 pub mod settings;

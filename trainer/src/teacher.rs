@@ -13,6 +13,7 @@ use tch::{Device, Tensor};
 use crate::network::{
     CLASSES, Network, Output, PartSize, batch_norm, bn_relu, conv, conv_with, count, global_mean,
 };
+use crate::paper;
 
 /// Channels of the decoder.
 const CHANNELS: i64 = 256;
@@ -24,8 +25,6 @@ const RATES: [i64; 3] = [12, 24, 36];
 const HIDDEN: i64 = 512;
 /// Dropout of the pyramid's projection, as in segmentation_models.pytorch.
 const PYRAMID_DROPOUT: f64 = 0.5;
-/// The paper's count for the ResNet101 teacher with its class head ("approximately").
-const PAPER_PARAMETERS: i64 = 46_700_000;
 
 /// A ResNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -405,7 +404,7 @@ impl Network for Teacher {
     }
 
     fn paper_parameters(&self) -> Option<i64> {
-        (self.kind == Encoder::ResNet101).then_some(PAPER_PARAMETERS)
+        (self.kind == Encoder::ResNet101).then_some(paper::PARAMETERS[0] as i64)
     }
 }
 
