@@ -24,6 +24,7 @@ pub mod optim;
 pub mod paper;
 mod progress;
 pub mod record;
+pub mod report;
 pub mod settings;
 pub mod sheet;
 mod step;

@@ -5,6 +5,7 @@ pub mod data;
 pub mod distill;
 pub mod eval;
 pub mod export;
+pub mod report;
 pub mod run;
 pub mod student;
 pub mod teacher;
