@@ -31,3 +31,4 @@ mod step;
 pub mod student;
 pub mod teacher;
 pub mod train;
+pub mod weights;

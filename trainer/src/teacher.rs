@@ -59,7 +59,7 @@ impl Encoder {
     }
 
     /// Blocks of the four layers.
-    fn blocks(self) -> [usize; 4] {
+    pub(crate) fn blocks(self) -> [usize; 4] {
         match self {
             Self::ResNet18 => [2, 2, 2, 2],
             Self::ResNet34 | Self::ResNet50 => [3, 4, 6, 3],
@@ -68,7 +68,7 @@ impl Encoder {
     }
 
     /// How many times a block's output is wider than its 3×3 convolution; 4 are bottlenecks.
-    fn expansion(self) -> i64 {
+    pub(crate) fn expansion(self) -> i64 {
         match self {
             Self::ResNet18 | Self::ResNet34 => 1,
             Self::ResNet50 | Self::ResNet101 => 4,

@@ -17,6 +17,7 @@ use trainer::network::Network;
 use trainer::record::Record;
 use trainer::settings::{Precision, Settings};
 use trainer::train::{End, Run};
+use trainer::weights;
 
 use super::eval::Measurement;
 use super::training::train;
@@ -92,7 +93,9 @@ impl Here<'_> {
         let folder = |name: &str| self.args.out.join(name);
         let (teacher, student) = (folder("teacher"), folder("student"));
         if let Some(plan) = config.teacher()? {
-            if self.network(&teacher, plan.settings.clone(), |_| Ok(()))? == End::Stopped {
+            let file = plan.encoder_weights.as_deref();
+            let init = |network: &dyn Network| weights::start_encoder(network, file);
+            if self.network(&teacher, plan.settings.clone(), init)? == End::Stopped {
                 return Ok(End::Stopped);
             }
             self.evaluations("teacher", &Run::best(&teacher), plan.settings.precision)?;

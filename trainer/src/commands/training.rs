@@ -42,6 +42,11 @@ impl RunArgs {
     pub fn resumes(&self) -> bool {
         self.resume
     }
+
+    /// Whether a checkpoint gives all weights to start from.
+    pub fn has_init(&self) -> bool {
+        self.init.is_some()
+    }
 }
 
 /// Starts a run with `defaults` and the flags, or resumes one, and trains. `encoder` puts weights into a
