@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     setup::arm::setup()?;
     setup::qemu::setup()?;
-    setup::libtorch::setup()?;
+    setup::torch(true, true)?;
     let toolchain = setup::arm::toolchain()?;
 
     let mut steps = Steps::default();
@@ -81,6 +81,9 @@ pub fn run(args: &Args) -> Result<()> {
         let mut cargo = process::cargo();
         if args.fast {
             cargo.env("LIGHTWAFER_SKIP_EMULATED", "1");
+        }
+        if let Some(python) = setup::pytorch::python()? {
+            cargo.env(setup::pytorch::PYTHON, python);
         }
         process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))
     });

@@ -3,13 +3,18 @@
 //! Every step can be repeated at no cost: what is present is only checked.
 
 pub mod arm;
-pub mod libtorch;
+mod libtorch;
+pub mod pytorch;
 pub mod qemu;
+mod wheels;
+
+use std::fs::File;
 
 use anyhow::{Context, Result};
 
 use crate::process::{self, say};
 use crate::project;
+use wheels::{VERSION, Wheels};
 
 /// Which parts to set up; all of them when none is named.
 #[derive(clap::Args)]
@@ -23,6 +28,9 @@ pub struct Args {
     /// libtorch, which the trainer links (about 550 MB to download, 500 MB kept)
     #[arg(long)]
     libtorch: bool,
+    /// A Python with PyTorch, which the trainer's tests compare it with (from the same download)
+    #[arg(long)]
+    pytorch: bool,
     /// defmt-print, which decodes the boards' logs
     #[arg(long)]
     logs: bool,
@@ -33,18 +41,62 @@ pub struct Args {
 /// # Errors
 /// The first step that fails, with the command to run by hand.
 pub fn run(args: &Args) -> Result<()> {
-    let all = !(args.arm || args.qemu || args.libtorch || args.logs);
+    let torches = args.libtorch || args.pytorch;
+    let all = !(args.arm || args.qemu || torches || args.logs);
     if all || args.arm {
         arm::setup()?;
     }
     if all || args.qemu {
         qemu::setup()?;
     }
-    if all || args.libtorch {
-        libtorch::setup()?;
+    if all || torches {
+        torch(all || args.libtorch, all || args.pytorch)?;
     }
     if all || args.logs {
         logs()?;
+    }
+    Ok(())
+}
+
+/// Makes libtorch and a Python with PyTorch out of one download.
+///
+/// # Errors
+/// When they can't be made; the way to bring one's own is named.
+pub fn torch(libtorch: bool, pytorch: bool) -> Result<()> {
+    let cache = project::cache()?;
+    std::fs::create_dir_all(&cache)?;
+    let lock = File::create(cache.join("torch.lock"))?;
+    // Two set-ups at once wait for each other.
+    lock.lock().context("cannot lock the cache")?;
+    let missing = (
+        libtorch && libtorch::is_missing()?,
+        pytorch && pytorch::is_missing()?,
+    );
+    let make = || {
+        let wheels = Wheels::fetch()?;
+        if missing.0 {
+            wheels::compiler()?;
+            libtorch::unpack(&wheels)?;
+        }
+        if missing.1 {
+            pytorch::unpack(&wheels)?;
+        }
+        wheels.remove()
+    };
+    if missing != (false, false) {
+        make().with_context(|| {
+            format!(
+                "run by hand: pip install torch=={VERSION} numpy safetensors, then set \
+                 LIBTORCH_USE_PYTORCH=1 and {}=python3",
+                pytorch::PYTHON
+            )
+        })?;
+    }
+    if libtorch {
+        libtorch::finish()?;
+    }
+    if pytorch {
+        pytorch::finish()?;
     }
     Ok(())
 }
