@@ -73,7 +73,10 @@ fn a_page_has_every_section_and_needs_nothing_else() {
         );
     }
     let drawings = Selector::parse("svg").unwrap();
-    assert!(page.select(&drawings).all(|svg| !svg.html().contains("NaN")));
+    assert!(
+        page.select(&drawings)
+            .all(|svg| !svg.html().contains("NaN"))
+    );
 
     let table = trainer(&["compare", "small"]);
     assert!(

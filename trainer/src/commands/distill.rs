@@ -36,7 +36,10 @@ pub fn run(args: DistillArgs) -> Result<()> {
             args.soft.teacher.is_some(),
             "--teacher FILE is needed (or --hard-only)"
         );
-        settings.distill = Distillation::paper(&args.soft).map_err(anyhow::Error::msg)?;
+        let mut soft = args.soft.clone();
+        // The same from wherever the run is gone on with; a file that is not there is named later.
+        soft.teacher = soft.teacher.map(|path| path.canonicalize().unwrap_or(path));
+        settings.distill = Distillation::paper(&soft).map_err(anyhow::Error::msg)?;
     }
     training::run("distill", &args.run, settings, |_| Ok(()))
 }

@@ -45,13 +45,16 @@ struct Here<'a> {
     device: Device,
 }
 
-pub fn run(args: RunArgs) -> Result<()> {
+pub fn run(mut args: RunArgs) -> Result<()> {
     let config = Config::read(&args.config)?;
     let device = args.machine.device()?;
     let text =
         fs::read(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create {}", args.out.display()))?;
+    // The teacher's place is one of the student's settings: the same from wherever the run goes on.
+    args.out = fs::canonicalize(&args.out)
+        .with_context(|| format!("cannot find {}", args.out.display()))?;
     let copy = args.out.join("config.toml");
     if copy.exists() {
         let before = fs::read(&copy).with_context(|| format!("cannot read {}", copy.display()))?;
