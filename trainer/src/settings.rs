@@ -193,8 +193,8 @@ impl Settings {
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Overrides {
-    /// Image sizes and epochs, in order: SIZExEPOCHS[/BATCH][@RATE], such as
-    /// 64x6@3e-3,112x5,224x4/32. Small images train many times faster; the deployed network sees
+    /// Image sizes and epochs, in order: `SIZExEPOCHS[/BATCH][@RATE]`, such as
+    /// `64x6@3e-3,112x5,224x4/32`. Small images train many times faster; the deployed network sees
     /// 224×224, so end there.
     #[arg(long, value_delimiter = ',', value_name = "STAGES")]
     pub stages: Option<Vec<Stage>>,

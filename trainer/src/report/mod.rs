@@ -1,7 +1,7 @@
 //! `trainer report`: one HTML page about a run that needs nothing but itself.
 //!
-//! [`Subject`] is what a network says about the test part; [`page`] is the page; [`charts`] are its
-//! drawings.
+//! [`Subject`] is what a network says about the test part, [`Material`] everything a page shows, and
+//! [`make`] makes it.
 
 mod charts;
 mod page;
