@@ -27,6 +27,7 @@ pub mod record;
 pub mod report;
 pub mod settings;
 pub mod sheet;
+pub mod speed;
 mod step;
 pub mod student;
 pub mod teacher;

@@ -1,12 +1,15 @@
 //! `cargo xtask bench`: instructions per inference on every emulated board.
 //!
 //! The emulator counts instructions, the same ones every time (`-icount`); it does not tell cycles.
+//!
+//! `--training` compares training steps with eager PyTorch instead: see `training.rs`.
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::lightwafer;
 use crate::project::Board;
+use crate::training;
 
 /// How to print.
 #[derive(clap::Args)]
@@ -14,6 +17,12 @@ pub struct Args {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Compare training steps with eager PyTorch instead (a few minutes)
+    #[arg(long)]
+    training: bool,
+    /// Threads for --training; all if not given
+    #[arg(long, requires = "training")]
+    threads: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -34,6 +43,9 @@ struct Row {
 /// # Errors
 /// When a step fails or a board does not answer.
 pub fn run(args: &Args) -> Result<()> {
+    if args.training {
+        return training::run(args.threads, args.json);
+    }
     lightwafer::prepare(&Board::ALL)?;
     let mut boards = Vec::new();
     for board in Board::ALL {

@@ -1,0 +1,138 @@
+//! How many steps a second training does, on synthetic wafers: the step that runs take, and nothing else.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use lightwafer_runtime::synth::every_class;
+use serde::Serialize;
+use tch::Device;
+
+use crate::batch::{Source, random_symmetries};
+use crate::data::{Data, Protocol, Random};
+use crate::guard;
+use crate::network::Kind;
+use crate::optim::AdamW;
+use crate::progress::{Clock, Meter};
+use crate::settings::Precision;
+use crate::step::{Draw, Step};
+
+/// Wafers of each class that batches are drawn from.
+const PER_CLASS: u32 = 10;
+/// The grid of MixedWM38.
+const GRID: u16 = 52;
+
+/// What to time.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// The network.
+    pub network: Kind,
+    /// Image side in pixels, a multiple of 16.
+    pub size: i64,
+    /// Wafers in a step.
+    pub batch: usize,
+    /// Number format.
+    pub precision: Precision,
+    /// Steps before the clock starts.
+    pub warm_up: u32,
+    /// Steps that are timed.
+    pub steps: u32,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Speed {
+    /// Seconds of the timed steps.
+    pub seconds: f64,
+    /// Steps a second.
+    pub steps_per_second: f64,
+    /// Wafers a second.
+    pub images_per_second: f64,
+    /// Mean class and mask loss of the timed steps, so that nobody can leave them out.
+    pub losses: [f64; 2],
+}
+
+/// Trains for a few steps with hard losses and a mask in each.
+///
+/// # Errors
+/// What torch throws, such as that memory is short.
+pub fn measure(load: &Load, device: Device) -> Result<Speed> {
+    tch::manual_seed(0);
+    let network = load.network.build(device);
+    let groups = Vec::from(network.groups()).into_iter();
+    let mut optimizers: Vec<_> = groups
+        .map(|group| AdamW::new(group.into_iter().map(|(_, tensor)| tensor).collect(), 0.01))
+        .collect();
+    let source = Source::new(&wafers(), device);
+    let step = Step {
+        network: &*network,
+        distiller: None,
+        source: &source,
+        precision: load.precision,
+        smoothing: 0.0,
+        device,
+    };
+    let mut random = Random::new(&[0]);
+    let (mut meter, mut clock) = (Meter::new(device), Clock::new(device));
+    let mut train = |steps: u32, meter: &mut Meter| {
+        guard::guarded(|| {
+            for _ in 0..steps {
+                let wafers: Vec<_> = (0..load.batch)
+                    .map(|_| random.below(source.len()) as u32)
+                    .collect();
+                let draw = Draw {
+                    wafers: &wafers,
+                    symmetries: &random_symmetries(&mut random, load.batch),
+                    size: load.size,
+                    with_mask: true,
+                };
+                optimizers.iter_mut().for_each(AdamW::zero_grad);
+                step.gradients(&draw, 1, meter, &mut clock);
+                optimizers
+                    .iter_mut()
+                    .for_each(|optimizer| optimizer.step(1e-3));
+            }
+        })
+    };
+    train(load.warm_up, &mut meter)?;
+    // Reading waits for a GPU to be done.
+    meter.read();
+    let started = Instant::now();
+    train(load.steps, &mut meter)?;
+    let reading = meter.read();
+    let seconds = started.elapsed().as_secs_f64().max(1e-9);
+    let steps_per_second = f64::from(load.steps) / seconds;
+    Ok(Speed {
+        seconds,
+        steps_per_second,
+        images_per_second: steps_per_second * load.batch as f64,
+        losses: [reading.class_loss, reading.mask_loss.unwrap_or(f64::NAN)],
+    })
+}
+
+/// Synthetic wafers of every class.
+fn wafers() -> Data {
+    let mut wafers = every_class(PER_CLASS, 0, GRID, GRID);
+    let labels = wafers.labels.take().unwrap_or_default();
+    Data::split(wafers, labels, Protocol::Paper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_timed_and_learn() {
+        let load = |warm_up| Load {
+            network: Kind::Student,
+            size: 32,
+            batch: 16,
+            precision: Precision::F32,
+            warm_up,
+            steps: 2,
+        };
+        let early = measure(&load(0), Device::Cpu).unwrap();
+        let late = measure(&load(30), Device::Cpu).unwrap();
+        assert!(early.seconds > 0.0 && early.images_per_second > early.steps_per_second);
+        assert!(late.losses[1] < early.losses[1], "{early:?} {late:?}");
+    }
+}
