@@ -116,6 +116,7 @@ pub fn run(threads: Option<usize>, json: bool) -> Result<()> {
             }
             let mut script = process::command(&python);
             script.arg(project::root().join("trainer/tests/pytorch/bench.py"));
+            script.env("PYTHONDONTWRITEBYTECODE", "1");
             if load.device == "cpu" {
                 script.env("CUDA_VISIBLE_DEVICES", "");
             }
