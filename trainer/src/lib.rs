@@ -20,6 +20,7 @@ pub mod loss;
 pub mod metrics;
 pub mod native;
 pub mod network;
+pub mod onnx;
 pub mod optim;
 pub mod paper;
 mod progress;

@@ -20,21 +20,26 @@ use trainer::metrics::best;
 use trainer::network::Network;
 use trainer::student::{ARCHITECTURE, Student};
 
+use super::onnx;
+
 /// Wafers in one calibration pass.
 const BATCH: usize = 16;
 
 #[derive(Args)]
 pub struct ExportArgs {
     /// Export the int8 model image that boards run.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "onnx")]
     int8: bool,
-    /// A float checkpoint (.safetensors).
+    /// Export ONNX: of a checkpoint in 32-bit floats, with --int8 of a model image (.lw) with its integers.
+    #[arg(long)]
+    onnx: bool,
+    /// A float checkpoint (.safetensors); a model image (.lw) for --onnx --int8.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
     /// Labelled wafer maps in MixedWM38's layout (.npz): ranges are chosen on its training part.
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-    /// The model image to write (.lw).
+    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    data: Option<PathBuf>,
+    /// The model image (.lw) or ONNX file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// The model's name, as boards report it.
@@ -60,8 +65,12 @@ pub fn run(args: ExportArgs) -> Result<()> {
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads.max(1));
     }
+    if args.onnx {
+        return onnx::write(&args.checkpoint, args.int8, &args.output, &args.name);
+    }
     let info = Checkpoint::read(&args.checkpoint)?.info;
-    let data = Data::load(&args.data, info.split.unwrap_or(Protocol::Distinct))?;
+    let path = args.data.context("--data is needed")?;
+    let data = Data::load(&path, info.split.unwrap_or(Protocol::Distinct))?;
     eprintln!("{}", data.describe());
     write_image(
         &args.checkpoint,

@@ -6,6 +6,7 @@ pub mod data;
 pub mod distill;
 pub mod eval;
 pub mod export;
+mod onnx;
 pub mod report;
 pub mod run;
 pub mod student;
