@@ -5,12 +5,14 @@
 //! faster than they are read, the bytes from there on are dropped until the program has read what
 //! came before; its next read then gives [`Overrun`], at the very place where bytes are missing.
 
+use core::cell::RefCell;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use cortex_m::interrupt::Mutex;
 use cortex_m::{asm, interrupt};
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write, WriteReady};
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
 /// Bytes that wait to be read: three frames of the protocol, so that a host may repeat a request while
 /// an inference runs.
@@ -18,19 +20,54 @@ const RECEIVE: usize = 2048;
 /// Bytes that wait to be sent.
 const SEND: usize = 512;
 
+/// A queue that both sides use with interrupts held back. Not split into its two ends: those no longer
+/// know their capacity, and a remainder by it would be a panic that the compiler cannot rule out.
+struct Shared<const N: usize>(Mutex<RefCell<Queue<u8, N>>>);
+
+impl<const N: usize> Shared<N> {
+    const fn new() -> Self {
+        Self(Mutex::new(RefCell::new(Queue::new())))
+    }
+
+    /// Calls `work` with the queue. It is never borrowed already: `work` only moves bytes.
+    fn with<R>(&self, work: impl FnOnce(&mut Queue<u8, N>) -> R) -> Option<R> {
+        interrupt::free(|section| {
+            let mut queue = self.0.borrow(section).try_borrow_mut().ok()?;
+            Some(work(&mut queue))
+        })
+    }
+
+    /// Whether it took the byte.
+    fn put(&self, byte: u8) -> bool {
+        self.with(|queue| queue.enqueue(byte).is_ok())
+            .unwrap_or(false)
+    }
+
+    fn take(&self) -> Option<u8> {
+        self.with(Queue::dequeue).flatten()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.with(|queue| queue.is_empty()).unwrap_or(false)
+    }
+
+    fn is_full(&self) -> bool {
+        self.with(|queue| queue.is_full()).unwrap_or(true)
+    }
+}
+
 /// The buffers of a line. Belongs into a `static`.
-#[derive(Debug)]
 pub struct Buffers {
-    receive: Queue<u8, RECEIVE>,
-    send: Queue<u8, SEND>,
+    receive: Shared<RECEIVE>,
+    send: Shared<SEND>,
 }
 
 impl Buffers {
     /// Empty buffers.
     pub const fn new() -> Self {
         Self {
-            receive: Queue::new(),
-            send: Queue::new(),
+            receive: Shared::new(),
+            send: Shared::new(),
         }
     }
 
@@ -41,20 +78,14 @@ impl Buffers {
         lost: &'static AtomicBool,
         pump: fn(),
     ) -> (Line, InterruptSide) {
-        let (received, receive) = self.receive.split();
-        let (send, sending) = self.send.split();
+        let buffers = &*self;
         (
             Line {
-                receive,
-                send,
+                buffers,
                 lost,
                 pump,
             },
-            InterruptSide {
-                received,
-                sending,
-                lost,
-            },
+            InterruptSide { buffers, lost },
         )
     }
 }
@@ -67,15 +98,14 @@ impl Default for Buffers {
 
 /// The UART's side of a line.
 pub struct InterruptSide {
-    received: Producer<'static, u8>,
-    sending: Consumer<'static, u8>,
+    buffers: &'static Buffers,
     lost: &'static AtomicBool,
 }
 
 impl InterruptSide {
     /// Takes a byte that came.
     pub fn received(&mut self, byte: u8) {
-        if !self.lost.load(Ordering::Acquire) && self.received.enqueue(byte).is_err() {
+        if !self.lost.load(Ordering::Acquire) && !self.buffers.receive.put(byte) {
             self.lost();
         }
     }
@@ -87,16 +117,21 @@ impl InterruptSide {
 
     /// The next byte to send.
     pub fn to_send(&mut self) -> Option<u8> {
-        self.sending.dequeue()
+        self.buffers.send.take()
     }
 }
 
 /// The program's side of a line.
 pub struct Line {
-    receive: Consumer<'static, u8>,
-    send: Producer<'static, u8>,
+    buffers: &'static Buffers,
     lost: &'static AtomicBool,
     pump: fn(),
+}
+
+impl Line {
+    fn has_news(&self) -> bool {
+        !self.buffers.receive.is_empty() || self.lost.load(Ordering::Acquire)
+    }
 }
 
 /// Bytes came faster than they were read; what was lost lies between the reads before and after.
@@ -127,10 +162,10 @@ impl Read for Line {
         if buf.is_empty() {
             return Ok(0);
         }
-        sleep_until(|| self.receive.ready() || self.lost.load(Ordering::Acquire));
+        sleep_until(|| self.has_news());
         let mut count = 0;
         for place in buf.iter_mut() {
-            let Some(byte) = self.receive.dequeue() else {
+            let Some(byte) = self.buffers.receive.take() else {
                 break;
             };
             *place = byte;
@@ -150,7 +185,7 @@ impl Read for Line {
 
 impl ReadReady for Line {
     fn read_ready(&mut self) -> Result<bool, Overrun> {
-        Ok(self.receive.ready() || self.lost.load(Ordering::Acquire))
+        Ok(self.has_news())
     }
 }
 
@@ -160,10 +195,10 @@ impl Write for Line {
         if buf.is_empty() {
             return Ok(0);
         }
-        sleep_until(|| self.send.ready());
+        sleep_until(|| !self.buffers.send.is_full());
         let mut count = 0;
         for byte in buf {
-            if self.send.enqueue(*byte).is_err() {
+            if !self.buffers.send.put(*byte) {
                 break;
             }
             count += 1;
@@ -174,14 +209,14 @@ impl Write for Line {
 
     /// Waits until the UART has taken every byte.
     fn flush(&mut self) -> Result<(), Overrun> {
-        sleep_until(|| self.send.is_empty());
+        sleep_until(|| self.buffers.send.is_empty());
         Ok(())
     }
 }
 
 impl WriteReady for Line {
     fn write_ready(&mut self) -> Result<bool, Overrun> {
-        Ok(self.send.ready())
+        Ok(!self.buffers.send.is_full())
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{log, stack};
 const TEXT: usize = 52;
 /// Bytes of a note without its CRC-32.
 const BODY: usize = 12 + TEXT;
+/// A note's words: read and written as such, since each is an instruction.
+type Words = [u32; (BODY + 4) / 4];
 
 /// What a start leaves for the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub struct Note {
 /// The note; all of its bytes may hold anything at power-on.
 #[unsafe(link_section = ".uninit.lightwafer.note")]
 #[allow(unsafe_code)]
-static mut NOTE: [u8; BODY + 4] = [0; BODY + 4];
+static mut NOTE: Words = [0; (BODY + 4) / 4];
 
 /// Set once a panic or fault is being reported; a second one goes straight to the reset.
 static REPORTING: AtomicBool = AtomicBool::new(false);
@@ -80,7 +82,11 @@ impl Note {
     fn load() -> Option<Self> {
         // SAFETY: no reference to NOTE exists anywhere; any bytes are a valid value; volatile because
         // its content comes from before this start.
-        let bytes = unsafe { ptr::read_volatile(&raw const NOTE) };
+        let words = unsafe { ptr::read_volatile(&raw const NOTE) };
+        let mut bytes = [0; BODY + 4];
+        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
         let (body, crc) = bytes.split_first_chunk::<BODY>()?;
         if *crc != crc32(body).to_le_bytes() {
             return None;
@@ -122,8 +128,12 @@ impl Note {
             *place = byte;
         }
         crc.copy_from_slice(&crc32(body).to_le_bytes());
+        let mut words: Words = [0; (BODY + 4) / 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
         // SAFETY: no reference to NOTE exists anywhere, and interrupts never touch it.
-        unsafe { ptr::write_volatile(&raw mut NOTE, bytes) }
+        unsafe { ptr::write_volatile(&raw mut NOTE, words) }
     }
 }
 

@@ -119,12 +119,20 @@ impl Ring {
 
     /// Copies the row before `row` to it.
     pub fn repeat(&self, bytes: &mut [i8], layer: &Layer, row: u16) {
-        let (from, to) = (
-            self.slot(layer, row.saturating_sub(1)),
-            self.slot(layer, row),
-        );
-        if from.end.max(to.end) <= bytes.len() {
-            bytes.copy_within(from, to.start);
+        let from = self.slot(layer, row.saturating_sub(1));
+        let to = self.slot(layer, row);
+        // Two rows of a ring are the same or apart: a ring of one row repeats by itself.
+        let Some((low, high)) = bytes.split_at_mut_checked(from.start.max(to.start)) else {
+            return;
+        };
+        let len = self.row_bytes as usize;
+        let (from, to) = if from.start < to.start {
+            (low.get(from), high.get_mut(..len))
+        } else {
+            (high.get(..len), low.get_mut(to))
+        };
+        if let (Some(from), Some(to)) = (from, to) {
+            to.copy_from_slice(from);
         }
     }
 

@@ -280,15 +280,15 @@ impl Memory<'_> {
         let same = y.checked_sub(1).filter(|&before| {
             self.code_rows.get(before % 3) == Some(&before) && dies(before) == dies(y)
         });
-        let copied = same.and_then(|before| self.codes.get(before % 3).cloned());
-        if let (Some(codes), Some(row)) = (self.codes.get_mut(at), self.code_rows.get_mut(at)) {
-            if let Some(copied) = copied {
-                *codes = copied;
-            } else {
-                let mut pixels = [0; IMAGE_SIZE];
-                map.render_row(y, &mut pixels);
-                codes.set(&pixels);
-            }
+        let copy = same.map(|before| self.codes.get_disjoint_mut([before % 3, at]));
+        if let Some(Ok([before, codes])) = copy {
+            codes.copy_from(before);
+        } else if let Some(codes) = self.codes.get_mut(at) {
+            let mut pixels = [0; IMAGE_SIZE];
+            map.render_row(y, &mut pixels);
+            codes.set(&pixels);
+        }
+        if let Some(row) = self.code_rows.get_mut(at) {
             *row = y;
         }
     }

@@ -15,6 +15,11 @@ pub type Produced = [u16; MAX_LAYERS];
 ///
 /// `layers` must read earlier layers only. A class head takes in each row as it is produced.
 pub fn walk(layers: &[Layer], mut visit: impl FnMut(usize, u16, &Produced)) {
+    walk_with(layers, &mut visit);
+}
+
+/// [`walk`], once in the image however many walks there are.
+fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(usize, u16, &Produced)) {
     let mut produced: Produced = [0; MAX_LAYERS];
     let Some(mask_head) = layers.iter().position(|l| l.op == Op::MaskHead) else {
         return;

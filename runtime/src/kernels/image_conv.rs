@@ -36,6 +36,11 @@ impl CodeRow {
         }
     }
 
+    /// Takes another row's codes.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.0.copy_from_slice(&other.0);
+    }
+
     /// The codes, each below [`CODES`].
     pub const fn codes(&self) -> &[u8; IMAGE_SIZE] {
         &self.0

@@ -125,13 +125,7 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
     let channels = usize::from(layer.channels);
     let channels_in = model.channels_in(layer);
     let magnitude = |w: u8| u64::from((w as i8).unsigned_abs());
-    let fits = |sum: u64, bias: i32, multiplier: i32| {
-        let bound = sum
-            .checked_mul(128)?
-            .checked_add(u64::from(bias.unsigned_abs()))?;
-        let shifted = bound.checked_mul(1u64.checked_shl(u32::from(layer.shift))?)?;
-        (layer.shift < 31 && shifted < 1 << 31 && multiplier >= 0).then_some(())
-    };
+    let fits = |sum, bias, multiplier| fits(layer.shift, sum, bias, multiplier);
     let slice_sum = |part: &[u8]| part.iter().map(|&w| magnitude(w)).sum::<u64>();
     match layer.op {
         Op::MaxPool2 | Op::AvgPool2 => Some(()),
@@ -189,11 +183,21 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
                         let (bias, multiplier) = record(records, 4 * g + j);
                         let sum = part
                             .chunks_exact(16)
-                            .map(|w| slice_sum(&w[4 * j..4 * j + 4]))
+                            .map(|w| w.get(4 * j..4 * j + 4).map_or(0, slice_sum))
                             .sum();
                         fits(sum, bias, multiplier)
                     })
                 })
         }
     }
+}
+
+/// Whether (sum·128 + |bias|)·2^shift stays below 2^31 and the multiplier is not negative.
+#[inline(never)]
+fn fits(shift: u8, sum: u64, bias: i32, multiplier: i32) -> Option<()> {
+    let bound = sum
+        .checked_mul(128)?
+        .checked_add(u64::from(bias.unsigned_abs()))?;
+    let shifted = bound.checked_mul(1u64.checked_shl(u32::from(shift))?)?;
+    (shift < 31 && shifted < 1 << 31 && multiplier >= 0).then_some(())
 }

@@ -309,7 +309,9 @@ fn dense_fast(
         return None;
     }
     let length = segments.iter().map(|s| s.len).sum::<usize>();
-    let channels = 4 * (weights.len() / (4 * length)).min(records.len() / (4 * RECORD_BYTES));
+    // Segments have bytes, but the compiler cannot see it.
+    let group = (4 * length).max(1);
+    let channels = 4 * (weights.len() / group).min(records.len() / (4 * RECORD_BYTES));
     let reach = last * out.pixel_step + channels.checked_sub(1)? * out.channel_step;
     if out.bytes.len() <= reach {
         return None;
@@ -339,10 +341,9 @@ fn dense_fast(
         *count = s.len / unit;
         *gap = next - (start(s) + s.len as isize);
     }
-    let groups = weights
-        .chunks_exact(4 * length)
-        .zip(records.chunks_exact(4 * RECORD_BYTES));
-    for (group, (weights, records)) in groups.enumerate() {
+    let mut weights = weights.chunks_exact(group);
+    for (group, records) in records.chunks_exact(4 * RECORD_BYTES).enumerate() {
+        let Some(weights) = weights.next() else { break };
         let (biases, [m0, m1, m2, m3]) = record4(records);
         *bias = biases.map(|bias| bias as u32);
         *constants = [zero_point, store0, store1, m0, m1, m2, m3].map(|word| word as u32);
