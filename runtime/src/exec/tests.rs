@@ -311,6 +311,12 @@ fn rows_in_rings_give_what_whole_tensors_give() {
         let map = DieMap::pack(rows, cols, &dies, &mut packed).unwrap();
         let image = write(&spec, &map).unwrap();
         let model = Model::new_checked(&image).unwrap();
+        let again = ModelSpec {
+            layers: model.layer_specs(),
+            ..spec.clone()
+        };
+        assert_eq!(again.layers[5].weights, spec.layers[5].weights);
+        assert!(write(&again, &map).as_ref() == Ok(&image));
         let mut arena = vec![77; model.header().arena_bytes as usize];
         assert!(arena.len() <= 340_000, "arena {}", arena.len());
         assert_eq!(model.header().macs, 98_209_408);

@@ -276,7 +276,7 @@ fn layer(
 }
 
 /// From PyTorch's order to the kernel's (see [`Op`]).
-fn reorder(op: Op, cin: usize, cout: usize, w: impl Fn(usize) -> i8) -> Vec<i8> {
+pub(super) fn reorder<T>(op: Op, cin: usize, cout: usize, w: impl Fn(usize) -> T) -> Vec<T> {
     // Output `o` and position `k` in what it meets, to groups of four outputs and four positions.
     let grouped = |outputs: usize, length: usize, from: &dyn Fn(usize, usize) -> usize| {
         let mut out = Vec::with_capacity(outputs * length);

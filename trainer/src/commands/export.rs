@@ -30,10 +30,11 @@ pub struct ExportArgs {
     /// Export the int8 model image that boards run.
     #[arg(long, required_unless_present = "onnx")]
     int8: bool,
-    /// Export ONNX: of a checkpoint in 32-bit floats, with --int8 of a model image (.lw) with its integers.
+    /// Export ONNX: a checkpoint in 32-bit floats, or with --int8 the model image's integers between
+    /// QuantizeLinear and DequantizeLinear, of an image (.lw) or of what a checkpoint becomes with --data.
     #[arg(long)]
     onnx: bool,
-    /// A float checkpoint (.safetensors); a model image (.lw) for --onnx --int8.
+    /// A float checkpoint (.safetensors); for --onnx --int8 also a model image (.lw).
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
     /// Labelled wafer maps in MixedWM38's layout (.npz): ranges are chosen on its training part.
@@ -65,13 +66,20 @@ pub fn run(args: ExportArgs) -> Result<()> {
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads.max(1));
     }
-    if args.onnx {
+    let quantize = args.int8 && args.data.is_some();
+    if args.onnx && !quantize {
         return onnx::write(&args.checkpoint, args.int8, &args.output, &args.name);
     }
+    let path = args.data.as_deref().context("--data is needed")?;
     let info = Checkpoint::read(&args.checkpoint)?.info;
-    let path = args.data.context("--data is needed")?;
-    let data = Data::load(&path, info.split.unwrap_or(Protocol::Distinct))?;
+    let data = Data::load(path, info.split.unwrap_or(Protocol::Distinct))?;
     eprintln!("{}", data.describe());
+    if args.onnx {
+        let source = Source::new(&data, Device::Cpu);
+        let calibration = args.calibration;
+        let (_, exported) = quantized(&args.checkpoint, &data, &source, &args.name, calibration)?;
+        return onnx::write_image(&exported.image, Some(&exported), &args.output);
+    }
     write_image(
         &args.checkpoint,
         &data,
@@ -91,13 +99,41 @@ pub fn write_image(
     calibration: usize,
     compared: usize,
 ) -> Result<()> {
+    let source = Source::new(data, Device::Cpu);
+    let (student, exported) = quantized(checkpoint, data, &source, name, calibration)?;
+    write_atomically(output, &exported.image)?;
+
+    let model = Model::new_checked(&exported.image)?;
+    let header = model.header();
+    println!(
+        "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
+        output.display(),
+        exported.image.len(),
+        header.parameters,
+        header.macs,
+        header.arena_bytes
+    );
+    let wafers: Vec<u32> = data.val.iter().copied().take(compared).collect();
+    if !wafers.is_empty() {
+        compare(&student, &exported, data, &source, &wafers)?;
+    }
+    Ok(())
+}
+
+/// Quantizes `checkpoint`, with ranges chosen on `calibration` training wafers.
+fn quantized(
+    checkpoint: &Path,
+    data: &Data,
+    source: &Source,
+    name: &str,
+    calibration: usize,
+) -> Result<(Student, Exported)> {
     let student = Student::new(Device::Cpu);
     Checkpoint::read(checkpoint)?.load(student.vars(), ARCHITECTURE)?;
     ensure!(
         !data.train.is_empty(),
         "no training wafers to choose ranges on"
     );
-    let source = Source::new(data, Device::Cpu);
 
     let mut random = Random::new(&[SPLIT_SEED, 3]);
     let mut chosen = data.train.clone();
@@ -118,23 +154,7 @@ pub fn write_image(
     let exported =
         golden.packed(|map| export_int8(&tensors, parameters, &batches, map, name, &now()?))??;
     print_choices(&exported);
-    write_atomically(output, &exported.image)?;
-
-    let model = Model::new_checked(&exported.image)?;
-    let header = model.header();
-    println!(
-        "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
-        output.display(),
-        exported.image.len(),
-        header.parameters,
-        header.macs,
-        header.arena_bytes
-    );
-    let wafers: Vec<u32> = data.val.iter().copied().take(compared).collect();
-    if !wafers.is_empty() {
-        compare(&student, &exported, data, &source, &wafers)?;
-    }
-    Ok(())
+    Ok((student, exported))
 }
 
 /// A wafer with many patterns, so that every layer has something to do.

@@ -13,7 +13,7 @@ pub mod quantize;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use lightwafer_runtime::model::writer::{ModelSpec, write};
+use lightwafer_runtime::model::writer::{LayerSpec, ModelSpec, write};
 use lightwafer_runtime::wafer::DieMap;
 use tch::Tensor;
 
@@ -30,6 +30,10 @@ pub struct Exported {
     pub image: Vec<u8>,
     /// The range of every int8 tensor, in the order they are computed.
     pub choices: Vec<(Value, Choice)>,
+    /// The integer layers that the image was written from.
+    pub layers: Vec<LayerSpec>,
+    /// The real value of one step of what each layer gives, see [`quantize::layers`].
+    pub scales: Vec<f64>,
 }
 
 /// Quantizes the checkpoint `tensors` on calibration `batches` of images (B, 3, 224, 224).
@@ -53,7 +57,7 @@ pub fn export_int8(
         correct::correct(&mut student, &Tensor::cat(few, 0));
     }
     let choices = calibrate::calibrate(&student, batches);
-    let layers = quantize::layers(&student, &choices)?;
+    let (layers, scales) = quantize::layers(&student, &choices)?;
     let spec = ModelSpec {
         name: name.into(),
         created: created.into(),
@@ -63,7 +67,12 @@ pub fn export_int8(
     let image = write(&spec, golden).context("the quantized network cannot be written")?;
     let mut choices: Vec<_> = choices.into_iter().collect();
     choices.sort_by_key(|(value, _)| order(*value));
-    Ok(Exported { image, choices })
+    Ok(Exported {
+        image,
+        choices,
+        layers: spec.layers,
+        scales,
+    })
 }
 
 /// Position of a value in the network.

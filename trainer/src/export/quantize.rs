@@ -122,6 +122,11 @@ impl Builder<'_> {
             .map(|s| s * input.scale / output.scale)
             .collect();
         let (shift, multipliers) = multipliers(&real);
+        let output = match (op, real.first()) {
+            // Its accumulator is what it gives.
+            (Op::MaskHead, Some(&scale)) => Affine { scale, ..output },
+            _ => output,
+        };
         self.push(
             LayerSpec {
                 op,
@@ -198,11 +203,15 @@ impl Builder<'_> {
     }
 }
 
-/// The integer layers of the student.
+/// The integer layers of the student, and the real value of one step of what each gives: of the
+/// embedding for the class head, of the accumulator for the mask head.
 ///
 /// # Errors
 /// A value that was not calibrated.
-pub fn layers(student: &FoldedStudent, choices: &HashMap<Value, Choice>) -> Result<Vec<LayerSpec>> {
+pub fn layers(
+    student: &FoldedStudent,
+    choices: &HashMap<Value, Choice>,
+) -> Result<(Vec<LayerSpec>, Vec<f64>)> {
     let mut net = Builder {
         choices,
         layers: vec![],
@@ -294,5 +303,6 @@ pub fn layers(student: &FoldedStudent, choices: &HashMap<Value, Choice>) -> Resu
         head.multipliers.clear();
         head.shift = 0;
     }
-    Ok(net.layers)
+    let scales = net.outputs.iter().map(|output| output.scale).collect();
+    Ok((net.layers, scales))
 }

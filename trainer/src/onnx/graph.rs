@@ -86,13 +86,6 @@ impl Builder {
     /// The operator that a layer of the model image is, over `input` (values, weights and a bias; values
     /// alone for a pool).
     pub fn layer(&mut self, op: Op, name: &str, input: &[&str], channels: usize) -> String {
-        let window = |kernel: i64, stride: i64, pad: i64| {
-            vec![
-                ints("kernel_shape", &[kernel; 2]),
-                ints("strides", &[stride; 2]),
-                ints("pads", &[pad; 4]),
-            ]
-        };
         let (op_type, attributes) = match op {
             Op::ImageConv3x3 | Op::Conv3x3 => ("Conv", window(3, 1, 1)),
             Op::Depthwise3x3 => {
@@ -108,6 +101,13 @@ impl Builder {
             Op::ClassHead => ("Gemm", vec![int("transB", 1)]),
         };
         self.node(op_type, name, input, attributes)
+    }
+
+    /// 2×2 means as a convolution of each channel with itself, over values, weights and a bias.
+    pub fn mean_as_convolution(&mut self, name: &str, input: &[&str], channels: usize) -> String {
+        let mut attributes = window(2, 2, 0);
+        attributes.push(int("group", channels as i64));
+        self.node("Conv", name, input, attributes)
     }
 
     /// The mean over all pixels: (N, C, H, W) becomes (N, C).
@@ -135,6 +135,15 @@ impl Builder {
     pub fn finish(self) -> Graph {
         self.graph
     }
+}
+
+/// A square window of `kernel` pixels, `stride` apart.
+fn window(kernel: i64, stride: i64, pad: i64) -> Vec<Attribute> {
+    vec![
+        ints("kernel_shape", &[kernel; 2]),
+        ints("strides", &[stride; 2]),
+        ints("pads", &[pad; 4]),
+    ]
 }
 
 fn value(name: &str, axes: &[Axis], meaning: &str) -> ValueInfo {

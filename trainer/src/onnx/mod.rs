@@ -1,6 +1,6 @@
 //! `trainer export --onnx`: the student for everything that runs ONNX.
 //!
-//! Two models with one interface. [`float`] writes a checkpoint's student in 32-bit floats. `qdq` writes
+//! Two models with one interface. [`float`] writes a checkpoint's student in 32-bit floats. [`qdq`] writes
 //! the integers of a model image (.lw) between QuantizeLinear and DequantizeLinear, so that a runtime
 //! which knows that form computes what a board computes.
 //!
@@ -10,6 +10,7 @@
 pub mod float;
 mod graph;
 pub mod proto;
+pub mod qdq;
 
 use anyhow::Result;
 use lightwafer_runtime::wafer::{CLASS_COUNT, Class, IMAGE_SIZE, PALETTE};
@@ -44,16 +45,20 @@ pub struct About {
     pub source: Vec<u8>,
 }
 
+impl About {
+    /// SHA-256 of the file that the model was made from, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        let digest = Sha256::digest(&self.source);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// The bytes of an ONNX file.
 ///
 /// # Errors
 /// When the class names cannot be written.
 pub fn encode(graph: Graph, about: &About) -> Result<Vec<u8>> {
     let classes: Vec<_> = Class::all().map(Class::label).collect();
-    let sha256: String = Sha256::digest(&about.source)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     let facts = [
         ("name", about.name.clone()),
         ("version", env!("CARGO_PKG_VERSION").into()),
@@ -63,7 +68,7 @@ pub fn encode(graph: Graph, about: &About) -> Result<Vec<u8>> {
         // The colours (R, G, B) of no die, pass and fail.
         ("palette", serde_json::to_string(&PALETTE)?),
         ("classes", serde_json::to_string(&classes)?),
-        ("source_sha256", sha256),
+        ("source_sha256", about.sha256()),
     ];
     let model = Model {
         ir_version: IR_VERSION,
