@@ -55,6 +55,7 @@ struct Statistics {
 #[derive(Deserialize)]
 struct Info {
     macs: u64,
+    arena_bytes: u64,
 }
 
 /// What a running board told.
@@ -63,6 +64,8 @@ pub struct Measured {
     pub instructions: u64,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
+    /// Bytes of arena an inference needs.
+    pub arena_bytes: u64,
     /// Deepest use of the stack, in bytes.
     pub stack_max: u64,
 }
@@ -123,6 +126,7 @@ pub fn measure(board: Board) -> Result<Measured> {
     Ok(Measured {
         instructions: instructions[WAFERS / 2],
         macs: info.macs,
+        arena_bytes: info.arena_bytes,
         stack_max: statistics.stack_max,
     })
 }

@@ -10,11 +10,15 @@ use object::elf::{self, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
 use serde::Serialize;
 
-use crate::lightwafer;
 use crate::project::Board;
+use crate::{firmware, lightwafer, setup};
 
 /// Most bytes of flash an image may take.
 const IMAGE_BUDGET: u64 = 192 * 1024;
+/// The same without logs.
+const BARE_BUDGET: u64 = 128 * 1024;
+/// Most bytes of code without logs.
+const BARE_CODE_BUDGET: u64 = 40 * 1024;
 /// Most bytes the executor's arena may take.
 const ARENA_BUDGET: u64 = 400_000;
 
@@ -41,6 +45,14 @@ struct Row {
     ram_static: u64,
     arena: u64,
     stack_max: u64,
+    without_logs: Bare,
+}
+
+/// Bytes of the image without logs.
+#[derive(Serialize, Debug, PartialEq)]
+struct Bare {
+    flash_code: u64,
+    flash_const: u64,
 }
 
 impl Row {
@@ -48,10 +60,24 @@ impl Row {
         self.flash_code + self.flash_const + self.flash_model
     }
 
+    fn bare(&self) -> u64 {
+        let Bare {
+            flash_code,
+            flash_const,
+        } = self.without_logs;
+        flash_code + flash_const + self.flash_model
+    }
+
     fn over(&self) -> Vec<String> {
         let mut over = Vec::new();
         for (what, bytes, budget) in [
             ("image", self.image(), IMAGE_BUDGET),
+            ("image without logs", self.bare(), BARE_BUDGET),
+            (
+                "code without logs",
+                self.without_logs.flash_code,
+                BARE_CODE_BUDGET,
+            ),
             ("arena", self.arena, ARENA_BUDGET),
         ] {
             if bytes > budget {
@@ -70,9 +96,15 @@ impl Row {
 /// # Errors
 /// When a step fails, a board does not answer, or a budget is exceeded.
 pub fn run(args: &Args) -> Result<()> {
+    setup::arm::setup()?;
+    firmware::build(&Board::ALL, false)?;
+    let mut bare = Vec::new();
+    for board in Board::ALL {
+        bare.push(Linked::read(&board.elf())?);
+    }
     lightwafer::prepare(&Board::ALL)?;
     let mut boards = Vec::new();
-    for board in Board::ALL {
+    for (board, bare) in Board::ALL.into_iter().zip(bare) {
         let linked = Linked::read(&board.elf())?;
         boards.push(Row {
             board: board.name(),
@@ -82,6 +114,10 @@ pub fn run(args: &Args) -> Result<()> {
             ram_static: linked.ram,
             arena: linked.arena,
             stack_max: lightwafer::measure(board)?.stack_max,
+            without_logs: Bare {
+                flash_code: bare.code,
+                flash_const: bare.constants,
+            },
         });
     }
     let over: Vec<String> = boards.iter().flat_map(Row::over).collect();
@@ -98,7 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn table(rows: &[Row]) {
     println!(
-        "{:<12} {:>8} {:>8} {:>8} {:>17} {:>10} {:>17} {:>9}",
+        "{:<12} {:>8} {:>8} {:>8} {:>17} {:>10} {:>17} {:>9} {:>9} {:>10}",
         "board",
         "code",
         "const",
@@ -106,11 +142,13 @@ fn table(rows: &[Row]) {
         "image (of 196608)",
         "static RAM",
         "arena (of 400000)",
-        "stack max"
+        "stack max",
+        "bare code",
+        "bare image"
     );
     for row in rows {
         println!(
-            "{:<12} {:>8} {:>8} {:>8} {:>17} {:>10} {:>17} {:>9}",
+            "{:<12} {:>8} {:>8} {:>8} {:>17} {:>10} {:>17} {:>9} {:>9} {:>10}",
             row.board,
             row.flash_code,
             row.flash_const,
@@ -118,28 +156,35 @@ fn table(rows: &[Row]) {
             row.image(),
             row.ram_static,
             row.arena,
-            row.stack_max
+            row.stack_max,
+            row.without_logs.flash_code,
+            row.bare()
         );
     }
+    println!("bare: without logs, of 40960 bytes of code and 131072 of image");
 }
 
 /// What the linker laid out, in bytes.
 #[derive(Default)]
-struct Linked {
+pub struct Linked {
     /// Instructions and the vector table.
-    code: u64,
+    pub code: u64,
     /// Constants and the initial values of variables, without the model.
-    constants: u64,
+    pub constants: u64,
     /// The model image.
-    model: u64,
+    pub model: u64,
     /// Variables, without the arena.
-    ram: u64,
+    pub ram: u64,
     /// The executor's arena.
-    arena: u64,
+    pub arena: u64,
 }
 
 impl Linked {
-    fn read(path: &Path) -> Result<Self> {
+    /// Reads a linked image.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not a board's.
+    pub fn read(path: &Path) -> Result<Self> {
         let bytes =
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&bytes).with_context(|| format!("in {}", path.display()))
@@ -236,8 +281,13 @@ mod tests {
             ram_static: 10_000,
             arena: ARENA_BUDGET,
             stack_max: 1_000,
+            without_logs: Bare {
+                flash_code: 1_000,
+                flash_const: 72,
+            },
         };
         assert_eq!(row.image(), IMAGE_BUDGET);
+        assert_eq!(row.bare(), BARE_BUDGET);
         assert!(row.over().is_empty());
         row.arena += 1;
         assert_eq!(row.over(), ["b: arena takes 400001 bytes of 400000"]);

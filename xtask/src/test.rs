@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::budget;
 use crate::firmware;
+use crate::nopanic;
 use crate::process::{self, say};
 use crate::project::{self, Board};
 use crate::setup;
@@ -41,6 +43,10 @@ pub fn run(args: &Args) -> Result<()> {
         )
     });
     steps.step("firmware", || firmware::build(&Board::ALL, true));
+    steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
+    if !args.fast {
+        steps.step("budget", budget::check);
+    }
     steps.step("lints of the boards", || {
         for board in Board::ALL {
             let mut cargo = process::cargo_of(&toolchain);
