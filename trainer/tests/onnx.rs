@@ -14,6 +14,7 @@ use std::process::Command;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::exec::FixedEngine;
 use lightwafer_runtime::model::Model;
+use lightwafer_runtime::npz::write_wafers;
 use lightwafer_runtime::synth::every_class;
 use lightwafer_runtime::wafer::{IMAGE_SIZE, Mask};
 use prost::Message;
@@ -39,14 +40,21 @@ fn published(name: &str) -> PathBuf {
     crate_folder().join("../models").join(name)
 }
 
-/// The Python with onnxruntime; none, said aloud, where none is named.
+/// The Python with onnxruntime; none, said aloud, where none is named or it has no onnxruntime.
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os("LIGHTWAFER_PYTHON").map(PathBuf::from);
+    let imports = |python: &PathBuf| {
+        let mut python = Command::new(python);
+        let output = python.args(["-c", "import onnx, onnxruntime"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let python = python.filter(imports);
     if python.is_none() {
         // Not through the macros, whose words the test runner keeps to itself.
         let _ = writeln!(
             std::io::stderr(),
-            "SKIPPED: LIGHTWAFER_PYTHON names no Python with onnxruntime; `cargo xtask test` makes one"
+            "SKIPPED: LIGHTWAFER_PYTHON names no Python with onnx and onnxruntime; `cargo xtask test` \
+             makes one"
         );
     }
     python
@@ -293,6 +301,33 @@ fn the_int8_model_says_what_its_image_says() {
         let [same, one, more] = found.steps;
         assert!(more == 0 && one * 20 <= same, "{found:?}");
     }
+}
+
+#[test]
+fn the_program_in_the_documentation_runs() {
+    let Some(python) = python() else { return };
+    let page = fs::read_to_string(crate_folder().join("../docs/onnx.md")).unwrap();
+    let (_, program) = page.split_once("```python\n").unwrap();
+    let (program, _) = program.split_once("```").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let models = dir.path().join("models");
+    fs::create_dir(&models).unwrap();
+    fs::copy(published("light-int8.onnx"), models.join("light-int8.onnx")).unwrap();
+    write_wafers(&dir.path().join("wafers.npz"), &every_class(1, 1, 52, 52)).unwrap();
+    let mut command = Command::new(python);
+    let output = command
+        .current_dir(dir.path())
+        .args(["-c", program])
+        .output();
+    let output = output.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let classes: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(classes[..5], ["Normal", "C", "D", "EL", "ER"], "{text}");
 }
 
 #[test]

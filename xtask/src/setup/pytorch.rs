@@ -4,16 +4,19 @@
 //! PyPI's wheel for Linux is built against CUDA, and `import torch` ends where those libraries are not.
 //! What stands in for them here is empty libraries, and one that defines the hundred names that PyTorch's
 //! Python half takes from them; a call of one ends the process, and on a machine without them none is
-//! made. Of Python packages it gets what importing torch and training with it takes.
+//! made. Of Python packages it gets what importing torch and training with it takes, and onnx with
+//! onnxruntime (40 MB), which the ONNX models are checked with.
 //!
-//! `LIGHTWAFER_PYTHON`, a Python of the user's own that has torch, numpy and safetensors, wins.
+//! `LIGHTWAFER_PYTHON`, a Python of the user's own that has torch, numpy and safetensors, wins; the checks
+//! of ONNX models need onnx and onnxruntime there too.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSymbol};
 
 use super::libtorch;
@@ -29,6 +32,16 @@ const PACKAGES: [&str; 4] = [
     "sympy>=1.13.3",
     "numpy>=2",
     "safetensors>=0.5",
+];
+/// What checking and running ONNX models takes beside those, all by name: nothing else comes with them.
+const ONNX_PACKAGES: [&str; 7] = [
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0; python_version >= '3.11'",
+    "onnxruntime==1.23.2; python_version < '3.11'",
+    "flatbuffers>=25",
+    "ml_dtypes>=0.5.4",
+    "packaging>=24",
+    "protobuf>=6.31.1",
 ];
 /// What of the torch wheel is used; the rest of `torch/lib` and `torch/bin` is CUDA.
 const LIBRARIES: [&str; 9] = [
@@ -104,11 +117,7 @@ pub fn unpack(wheels: &Wheels) -> Result<()> {
     let mut venv = process::command("python3");
     process::run(venv.args(["-m", "venv", "--without-pip"]).arg(&part))?;
     let site = part.join(format!("lib/python3.{minor}/site-packages"));
-    let mut pip = process::command("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-compile"]);
-    pip.args(["--disable-pip-version-check", "--no-warn-script-location"]);
-    pip.env("PIP_ROOT_USER_ACTION", "ignore");
-    process::run(pip.arg("--target").arg(&site).args(PACKAGES))?;
+    process::run(pip_install(&site).args(PACKAGES))?;
 
     let lib = site.join("torch/lib");
     let twins = libtorch::folder()?.join("lib");
@@ -148,12 +157,46 @@ pub fn unpack(wheels: &Wheels) -> Result<()> {
     Ok(())
 }
 
+/// Packages into a folder, with those that they need.
+fn pip_install(site: &Path) -> Command {
+    let mut pip = process::command("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-compile"]);
+    pip.args(["--disable-pip-version-check", "--no-warn-script-location"]);
+    pip.env("PIP_ROOT_USER_ACTION", "ignore");
+    pip.arg("--target").arg(site);
+    pip
+}
+
+/// Adds what checks ONNX models, where it lacks: environments from before ONNX was exported do.
+fn onnx(python: &Path) -> Result<()> {
+    let imports = || {
+        let mut python = process::command(python);
+        process::probe(python.args(["-c", "import onnx, onnxruntime"])).is_some()
+    };
+    if std::env::var_os(PYTHON).is_some() || imports() {
+        return Ok(());
+    }
+    say("PyTorch: adding onnx and onnxruntime from PyPI (about 40 MB)");
+    wheels::pip()?;
+    let minor = wheels::supported_python()?;
+    let site = folder()?.join(format!("lib/python3.{minor}/site-packages"));
+    process::run(
+        pip_install(&site)
+            .args(["--quiet", "--no-deps"])
+            .args(ONNX_PACKAGES),
+    )?;
+    let program = python.display();
+    ensure!(imports(), "{program} does not import onnx and onnxruntime");
+    Ok(())
+}
+
 /// Says where it is, and that it works.
 ///
 /// # Errors
-/// When it does not import torch.
+/// When it does not import torch, or onnx and onnxruntime cannot be added.
 pub fn finish() -> Result<()> {
     let python = python()?.context("PyTorch was not set up")?;
+    onnx(&python)?;
     let mut command = process::command(&python);
     let version = process::read(command.args(["-c", "import torch; print(torch.__version__)"]));
     let version = version.with_context(|| {

@@ -158,7 +158,10 @@ pub fn supported_python() -> Result<u32> {
 }
 
 /// Python with pip, which fetches the wheels.
-fn pip() -> Result<()> {
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn pip() -> Result<()> {
     let pip = || process::probe(process::command("python3").args(["-m", "pip", "--version"]));
     if pip().is_none() {
         say("torch: installing python3-pip with apt-get, to fetch the wheel");
