@@ -6,9 +6,12 @@ use anyhow::{Result, bail};
 
 use crate::budget;
 use crate::firmware;
+use crate::fuzz;
+use crate::miri;
 use crate::nopanic;
 use crate::process::{self, say};
 use crate::project::{self, Board};
+use crate::sanitize;
 use crate::setup;
 
 /// How much to test.
@@ -93,6 +96,9 @@ pub fn run(args: &Args) -> Result<()> {
         }
         process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))
     });
+    steps.step("address sanitizer", || sanitize::run(&sanitize::Args {}));
+    steps.step("Miri", || miri::run(&miri::Args {}));
+    steps.step("fuzzing", fuzz::briefly);
 
     steps.summary(started)
 }

@@ -1,0 +1,30 @@
+//! Random valid networks on random wafers: the engine gives what whole-tensor arithmetic gives, bit for bit.
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::{Corpus, fuzz_target};
+use lightwafer_fuzz::wafer::Wafer;
+use lightwafer_fuzz::{network, reference};
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::Model;
+use lightwafer_runtime::model::writer::write;
+use lightwafer_runtime::wafer::Mask;
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    let mut u = Unstructured::new(bytes);
+    let (Ok(spec), Ok(wafer)) = (network::arbitrary(&mut u), Wafer::arbitrary(&mut u)) else {
+        return Corpus::Reject;
+    };
+    let Ok(image) = write(&spec, &wafer.map()) else {
+        return Corpus::Reject;
+    };
+    let model = Model::new_checked(&image).expect("the writer checks what it writes");
+    let mut arena = vec![0x55; model.header().arena_bytes as usize];
+    let mut engine = FixedEngine::new(model, &mut arena).expect("an arena of the size it asks for");
+    let mut mask = Mask::new();
+    let answer = engine.infer(&wafer.map(), &mut mask);
+    let (logits, expected) = reference::infer(&spec, &wafer.map());
+    assert_eq!(answer.logits, logits, "logits");
+    assert!(mask == expected, "mask");
+    Corpus::Keep
+});

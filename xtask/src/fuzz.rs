@@ -1,0 +1,113 @@
+//! `cargo xtask fuzz`: every fuzz target for a while, from the kept corpus.
+//!
+//! What is found new stays in `target/fuzz`; the kept corpus changes only by hand (`cargo fuzz cmin`). Where
+//! cargo-fuzz is installed it builds the targets, otherwise plain cargo does, with the same flags. Both need a
+//! nightly compiler; where there is none the step is skipped.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::lightwafer;
+use crate::nightly;
+use crate::process::{self, say};
+use crate::project;
+
+/// The targets in `fuzz/fuzz_targets`.
+const TARGETS: [&str; 5] = ["model", "execute", "frames", "station", "npz"];
+
+/// Those of cargo-fuzz 0.13.
+const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing \
+    -Cllvm-args=-simplifycfg-branch-fold-threshold=0 -Zsanitizer=address \
+    -Cllvm-args=-sanitizer-coverage-stack-depth -Cdebug-assertions -Ccodegen-units=1";
+
+/// What to fuzz, and for how long.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The target; all of them when none is named
+    #[arg(value_parser = TARGETS)]
+    target: Option<String>,
+    /// Seconds for each target
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+}
+
+/// Fuzzes every target for the time CI has.
+///
+/// # Errors
+/// As [`run`].
+pub fn briefly() -> Result<()> {
+    run(&Args {
+        target: None,
+        seconds: 20,
+    })
+}
+
+/// Builds and runs the targets.
+///
+/// # Errors
+/// When one finds something: the input is named.
+pub fn run(args: &Args) -> Result<()> {
+    let Some(toolchain) = nightly::toolchain("fuzz") else {
+        return Ok(());
+    };
+    let targets: Vec<&str> = match &args.target {
+        Some(target) => vec![target],
+        None => TARGETS.to_vec(),
+    };
+    let folder = project::root().join("fuzz");
+    let built = build(&toolchain, &targets)?;
+    for target in targets {
+        let work = built.join("corpus").join(target);
+        let found = built.join("artifacts").join(target);
+        for folder in [&work, &found] {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        say(format_args!("fuzz: {target} for {} s", args.seconds));
+        let program = built.join(nightly::TARGET).join("release").join(target);
+        let mut run = process::command(program);
+        // What is new goes into the first corpus.
+        run.arg(&work).arg(folder.join("corpus").join(target));
+        run.arg(format!("-max_total_time={}", args.seconds))
+            .args(["-timeout=60", "-rss_limit_mb=4096", "-verbosity=0"])
+            .arg("-print_final_stats=1")
+            .arg(format!("-artifact_prefix={}/", found.display()));
+        if let Err(error) = process::run(&mut run) {
+            bail!(
+                "fuzz target {target} found something: {error:#}; the input lies in {}, run it again with: \
+                 cargo +nightly fuzz run {target} INPUT",
+                found.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Builds the targets and gives the folder that they lie in.
+fn build(toolchain: &str, targets: &[&str]) -> Result<PathBuf> {
+    let folder = project::root().join("fuzz");
+    let target_dir = lightwafer::target()?.join("fuzz");
+    let has_cargo_fuzz =
+        process::probe(process::cargo_of(toolchain).args(["fuzz", "--version"])).is_some();
+    if !has_cargo_fuzz {
+        say("fuzz: without cargo-fuzz (cargo install cargo-fuzz): building with its flags");
+    }
+    for target in targets {
+        let mut cargo = if has_cargo_fuzz {
+            let mut cargo = process::cargo_of(toolchain);
+            cargo.args(["fuzz", "build", target]);
+            cargo
+        } else {
+            let mut cargo = nightly::cargo(toolchain, FLAGS);
+            cargo.args(["build", "--release", "--target", nightly::TARGET]);
+            cargo.args(["--bin", target]);
+            cargo
+        };
+        cargo.arg("--target-dir").arg(&target_dir);
+        process::run(cargo.current_dir(&folder))?;
+    }
+    Ok(target_dir)
+}
