@@ -24,6 +24,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+// Only to ask the processor what it can do; nothing is allocated.
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
 mod answer;
 #[cfg(feature = "canvas")]
 pub mod canvas;

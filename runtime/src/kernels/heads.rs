@@ -16,10 +16,7 @@ pub fn mask_row(
     if let (8, Some(weights)) = (channels, weights.first_chunk::<8>()) {
         let weights = weights.map(|w| w as i8);
         let eights = row.as_chunks::<8>().0.as_chunks::<8>().0;
-        for (byte, pixels) in out.iter_mut().zip(eights) {
-            *byte = arch::mask8(pixels, &weights, bias);
-        }
-        return;
+        return arch::mask_row(eights, &weights, bias, out);
     }
     let channels = channels.max(1);
     for (byte, eight) in out.iter_mut().zip(row.chunks_exact(8 * channels)) {

@@ -13,6 +13,8 @@
 
 use core::arch::asm;
 
+use crate::wafer::MASK_ROW_BYTES;
+
 mod dense;
 mod depthwise;
 mod image;
@@ -59,9 +61,22 @@ fn odd(word: u32) -> u32 {
     pair
 }
 
+/// Mask bits of pixels of eight channels, eight pixels a byte.
+#[inline(always)]
+pub fn mask_row(
+    pixels: &[[[i8; 8]; 8]],
+    weights: &[i8; 8],
+    bias: i32,
+    out: &mut [u8; MASK_ROW_BYTES],
+) {
+    for (byte, pixels) in out.iter_mut().zip(pixels) {
+        *byte = mask8(pixels, weights, bias);
+    }
+}
+
 /// Eight pixels of eight channels: bit x is set when pixel x's accumulator is not negative.
 #[inline(always)]
-pub fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
+fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
     let words = |eight: &[i8; 8]| {
         let [a, b, c, d, e, f, g, h] = eight.map(|x| x as u8);
         [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes)

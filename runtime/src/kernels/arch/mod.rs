@@ -5,14 +5,22 @@
 //! image's golden wafer, whose answer the host computes with the portable twins, and the whole-system
 //! tests, which compare boards with the host bit for bit.
 
+#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+mod checked;
 #[cfg(arm_dsp)]
 mod dsp;
 pub mod portable;
+#[cfg(any(test, feature = "twins"))]
+pub mod twins;
+#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+pub mod x86;
 
 #[cfg(arm_dsp)]
-pub use dsp::{dense, depthwise, image4, mask8, max4};
-#[cfg(not(arm_dsp))]
-pub use portable::{dense, depthwise, image4, mask8, max4};
+pub use dsp::{dense, depthwise, image4, mask_row, max4};
+#[cfg(not(any(arm_dsp, all(target_arch = "x86_64", not(target_os = "none")))))]
+pub use portable::{dense, depthwise, image4, mask_row, max4};
+#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+pub use x86::{dense, depthwise, image4, mask_row, max4};
 
 /// Words of scratch that `dense` may use for sums of `length` products: the weights as halfwords, and
 /// constants of four channels. The same for every set, so that an image has one arena size.

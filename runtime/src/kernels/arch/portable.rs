@@ -5,6 +5,7 @@ use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::image_conv::{CodeRow, Table};
 use crate::kernels::{Output, Quantization, record, record4};
 use crate::model::RECORD_BYTES;
+use crate::wafer::MASK_ROW_BYTES;
 
 /// See [`crate::kernels::dense::dense_row`].
 #[inline(never)]
@@ -118,17 +119,24 @@ pub fn image4(
     }
 }
 
-/// Eight pixels of eight channels: bit x is set when pixel x's accumulator is not negative.
-#[inline(always)]
-pub fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
-    let mut bits = 0;
-    for (x, pixel) in pixels.iter().enumerate() {
-        let acc = pixel.iter().zip(weights).fold(bias, |acc, (&x, &w)| {
-            acc.wrapping_add(i32::from(x) * i32::from(w))
-        });
-        bits |= u8::from(acc >= 0) << x;
+/// Mask bits of pixels of eight channels, eight pixels a byte: bit x is set when pixel x's accumulator is
+/// not negative.
+#[inline]
+pub fn mask_row(
+    pixels: &[[[i8; 8]; 8]],
+    weights: &[i8; 8],
+    bias: i32,
+    out: &mut [u8; MASK_ROW_BYTES],
+) {
+    for (byte, pixels) in out.iter_mut().zip(pixels) {
+        *byte = 0;
+        for (x, pixel) in pixels.iter().enumerate() {
+            let acc = pixel.iter().zip(weights).fold(bias, |acc, (&x, &w)| {
+                acc.wrapping_add(i32::from(x) * i32::from(w))
+            });
+            *byte |= u8::from(acc >= 0) << x;
+        }
     }
-    bits
 }
 
 /// The larger of each two values.

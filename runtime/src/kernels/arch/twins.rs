@@ -1,0 +1,357 @@
+//! Any instruction set's kernels against the portable ones: random shapes, extreme values, odd alignments.
+//!
+//! `no_std` and without allocation, so that the same cases run on the host's tests and on a board. The whole
+//! output buffer is compared, so that a byte written beside the output is found too.
+
+use super::portable;
+use crate::kernels::dense::{Segment, scratch_bytes};
+use crate::kernels::depthwise::plane_bytes;
+use crate::kernels::image_conv::{CODES, CodeRow, Table};
+use crate::kernels::{Output, Quantization, record4};
+use crate::wafer::{IMAGE_SIZE, MASK_ROW_BYTES};
+
+/// The kernels of one instruction set, as this module's neighbours offer them.
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::type_complexity)]
+pub struct Set {
+    /// See [`crate::kernels::dense::dense_row`].
+    pub dense: fn(&[Segment<'_>], &[u8], &[u8], Quantization, &mut [i8], Output<'_>),
+    /// See [`crate::kernels::depthwise::depthwise_row`].
+    pub depthwise: fn([&[i8]; 3], &[u8], &[u8], Quantization, Output<'_>),
+    /// See [`portable::image4`].
+    pub image4: fn([&CodeRow; 3], &Table, [i32; 4], [i32; 4], Quantization, &mut Output<'_>),
+    /// See [`portable::mask_row`].
+    pub mask_row: fn(&[[[i8; 8]; 8]], &[i8; 8], i32, &mut [u8; MASK_ROW_BYTES]),
+    /// See [`portable::max4`].
+    pub max4: fn([i8; 4], [i8; 4]) -> [i8; 4],
+}
+
+/// The kernels that inference uses here.
+pub const CHOSEN: Set = Set {
+    dense: super::dense,
+    depthwise: super::depthwise,
+    image4: super::image4,
+    mask_row: super::mask_row,
+    max4: super::max4,
+};
+
+/// Bytes of the input, which are more than any case reads, and of the outputs.
+const BYTES: usize = 6144;
+
+/// Words are loaded from it.
+#[derive(Debug)]
+#[repr(align(8))]
+struct Aligned<T>(T);
+
+/// How the cases of one kernel went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Cases that differed.
+    pub differ: u32,
+    /// The random state before the first that did.
+    pub first: u32,
+}
+
+/// What a case works on: 37 kB, for a `static`.
+#[derive(Debug)]
+pub struct Twins {
+    random: Random,
+    input: [i8; BYTES],
+    weights: [u8; BYTES],
+    records: [u8; 256],
+    scratch: Aligned<[i8; BYTES]>,
+    fast: [i8; BYTES],
+    plain: [i8; BYTES],
+    table: Aligned<[i8; 3 * CODES * 8 + 8]>,
+}
+
+#[derive(Debug)]
+struct Random(u32);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    /// One of 0…n − 1.
+    fn below(&mut self, n: u32) -> usize {
+        (self.next() % n) as usize
+    }
+
+    fn one_in(&mut self, n: u32) -> bool {
+        self.below(n) == 0
+    }
+
+    /// Any value, the extreme ones often.
+    fn byte(&mut self) -> u8 {
+        match self.below(4) {
+            0 => 0x80,
+            1 => 0x7f,
+            _ => self.next() as u8,
+        }
+    }
+
+    fn quantization(&mut self) -> Quantization {
+        let zero_point = i32::from(self.byte() as i8);
+        let relu = self.one_in(2);
+        Quantization {
+            shift: if self.one_in(16) { 1 } else { 0 },
+            zero_point,
+            act_min: if relu { zero_point } else { -128 },
+        }
+    }
+}
+
+impl Default for Twins {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Twins {
+    /// The same cases every time.
+    pub const fn new() -> Self {
+        Self {
+            random: Random(0x9e37_79b9),
+            input: [0; BYTES],
+            weights: [0; BYTES],
+            records: [0; 256],
+            scratch: Aligned([0; BYTES]),
+            fast: [0; BYTES],
+            plain: [0; BYTES],
+            table: Aligned([0; 3 * CODES * 8 + 8]),
+        }
+    }
+
+    /// Compares `set` with the portable kernels, `cases` times each.
+    pub fn compare(&mut self, set: &Set, cases: u32) -> [Outcome; 4] {
+        let kernels: [(&str, Case); 4] = [
+            ("dense", Self::dense),
+            ("depthwise", Self::depthwise),
+            ("image", Self::image),
+            ("words", Self::words),
+        ];
+        kernels.map(|(kernel, case)| {
+            let (mut differ, mut first) = (0, 0);
+            for _ in 0..cases {
+                let seed = self.random.0;
+                self.refill();
+                if !case(self, set) {
+                    first = if differ == 0 { seed } else { first };
+                    differ += 1;
+                }
+            }
+            Outcome {
+                kernel,
+                differ,
+                first,
+            }
+        })
+    }
+
+    /// New input, weights and records; multipliers mostly such that outputs are not all saturated.
+    fn refill(&mut self) {
+        let random = &mut self.random;
+        self.input.fill_with(|| random.byte() as i8);
+        self.weights.fill_with(|| random.byte());
+        for record in self.records.as_chunks_mut::<8>().0 {
+            let bias = (random.next() as i32) >> (2 + random.below(28));
+            let multiplier = (random.next() & 0x7fff_ffff) >> random.below(31);
+            let multiplier = if random.one_in(16) {
+                0x7fff_ffff
+            } else {
+                multiplier
+            };
+            let [a, b, c, d] = bias.to_le_bytes();
+            let [e, f, g, h] = multiplier.to_le_bytes();
+            *record = [a, b, c, d, e, f, g, h];
+        }
+        self.fast.fill(85);
+        self.plain.fill(85);
+    }
+
+    /// A run of the input, word-aligned but for one in sixteen.
+    fn run(&mut self, len: usize) -> usize {
+        let at = self.random.below((BYTES - len - 4) as u32) & !3;
+        if self.random.one_in(16) { at + 1 } else { at }
+    }
+
+    fn dense(&mut self, set: &Set) -> bool {
+        let random = &mut self.random;
+        let count = 1 + random.below(3);
+        let multiple = if count == 3 { 24 } else { 8 };
+        let mut len = multiple * (1 + random.below(64 / multiple as u32));
+        if random.one_in(2) {
+            len = if random.one_in(2) {
+                multiple
+            } else {
+                2 * multiple
+            };
+        } else if random.one_in(8) {
+            len += 4;
+        }
+        let step = match count {
+            3 => len / 12 * 4,
+            _ if random.one_in(8) => len + 4,
+            _ => len,
+        };
+        let (pixels, groups) = (1 + random.below(40), 1 + random.below(6));
+        let (channels, planar) = (4 * groups, random.one_in(8) != (count > 1));
+        let steps = if planar {
+            (1, pixels + random.below(5))
+        } else {
+            (channels + 4 * random.below(2), 1)
+        };
+        let quantization = random.quantization();
+        let bytes = (pixels - 1) * step + len;
+        let runs = [(); 3].map(|()| self.run(bytes));
+        let segments = runs.map(|at| Segment {
+            row: self.input.get(at..at + bytes).unwrap_or_default(),
+            step,
+            len,
+        });
+        let segments = segments.get(..count).unwrap_or_default();
+        let start = 4 + self.random.below(8);
+        let reach = (pixels - 1) * steps.0 + (channels - 1) * steps.1 + 1;
+        // Too short by one now and then: the rest is written all the same.
+        let reach = reach - usize::from(self.random.one_in(32));
+        let weights = self
+            .weights
+            .get(..4 * groups * count * len)
+            .unwrap_or_default();
+        let records = self.records.get(..channels * 8).unwrap_or_default();
+        let scratch = self.scratch.0.get_mut(..scratch_bytes(count * len));
+        let scratch = scratch.unwrap_or_default();
+        let [fast, plain] = [&mut self.fast, &mut self.plain].map(|bytes| Output {
+            bytes: bytes.get_mut(start..start + reach).unwrap_or_default(),
+            pixels,
+            pixel_step: steps.0,
+            channel_step: steps.1,
+        });
+        (set.dense)(segments, weights, records, quantization, scratch, fast);
+        portable::dense(segments, weights, records, quantization, scratch, plain);
+        self.fast == self.plain
+    }
+
+    fn depthwise(&mut self, set: &Set) -> bool {
+        let random = &mut self.random;
+        let (pixels, groups) = (1 + random.below(40), 1 + random.below(6));
+        let channels = 4 * groups;
+        let steps = match random.below(4) {
+            0 => (1, plane_bytes(pixels)),
+            _ => (channels, 1),
+        };
+        let quantization = random.quantization();
+        let bytes = channels * plane_bytes(pixels);
+        let rows = [(); 3].map(|()| self.run(bytes));
+        let rows = rows.map(|at| self.input.get(at..at + bytes).unwrap_or_default());
+        let weights = self.weights.get(..groups * 36).unwrap_or_default();
+        let records = self.records.get(..channels * 8).unwrap_or_default();
+        let start = 4 + self.random.below(8);
+        let reach = (pixels - 1) * steps.0 + (channels - 1) * steps.1 + 1;
+        let [fast, plain] = [&mut self.fast, &mut self.plain].map(|bytes| Output {
+            bytes: bytes.get_mut(start..start + reach).unwrap_or_default(),
+            pixels,
+            pixel_step: steps.0,
+            channel_step: steps.1,
+        });
+        (set.depthwise)(rows, weights, records, quantization, fast);
+        portable::depthwise(rows, weights, records, quantization, plain);
+        self.fast == self.plain
+    }
+
+    fn image(&mut self, set: &Set) -> bool {
+        let random = &mut self.random;
+        let pixels = if random.one_in(2) {
+            IMAGE_SIZE
+        } else {
+            1 + random.below(224)
+        };
+        let steps = match random.below(4) {
+            0 => (8, 1),
+            _ => (1, pixels + random.below(5)),
+        };
+        let codes = [(); 3].map(|()| {
+            let mut states = [0; IMAGE_SIZE];
+            states.fill_with(|| random.below(3) as u8);
+            let mut codes = CodeRow::OUTSIDE;
+            if !random.one_in(8) {
+                codes.set(&states);
+            }
+            codes
+        });
+        let (quantization, aligned) = (random.quantization(), !random.one_in(16));
+        // The sum of three terms fits a halfword.
+        let table = self.table.0.get_mut(usize::from(!aligned)..);
+        let table = table.unwrap_or_default();
+        for term in table.as_chunks_mut::<2>().0 {
+            let sum = ((random.next() as i16) >> random.below(12)) / 3;
+            *term = sum.to_le_bytes().map(|byte| byte as i8);
+        }
+        let table: Option<&Table> = table.as_chunks().0.as_chunks().0.first_chunk();
+        let Some(table) = table else { return false };
+        let (bias, multipliers) = record4(&self.records);
+        let reach = (pixels - 1) * steps.0 + 3 * steps.1 + 1;
+        let [fast, plain] = [&mut self.fast, &mut self.plain].map(|bytes| Output {
+            bytes: bytes.get_mut(4..4 + reach).unwrap_or_default(),
+            pixels,
+            pixel_step: steps.0,
+            channel_step: steps.1,
+        });
+        let [a, b, c] = &codes;
+        for (image4, mut out) in [(set.image4, fast), (portable::image4, plain)] {
+            image4([a, b, c], table, bias, multipliers, quantization, &mut out);
+        }
+        self.fast == self.plain
+    }
+
+    fn words(&mut self, set: &Set) -> bool {
+        let eights = self.input.as_chunks::<8>().0;
+        let Some(weights) = eights.first() else {
+            return false;
+        };
+        let pixels = eights.as_chunks::<8>().0;
+        let bias = (self.random.next() as i32) >> (4 + self.random.below(24));
+        let [mut fast, mut plain] = [[85; MASK_ROW_BYTES]; 2];
+        (set.mask_row)(pixels, weights, bias, &mut fast);
+        portable::mask_row(pixels, weights, bias, &mut plain);
+        let mut fours = self.input.as_chunks::<4>().0.windows(2);
+        let larger = fours.all(|pair| match *pair {
+            [a, b] => (set.max4)(a, b) == portable::max4(a, b),
+            _ => false,
+        });
+        fast == plain && larger
+    }
+}
+
+/// Runs a case and tells whether the twins agree.
+type Case = fn(&mut Twins, &Set) -> bool;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, set: &Set) {
+        for outcome in Twins::new().compare(set, 5000) {
+            assert_eq!(outcome.differ, 0, "{name}: {outcome:x?}");
+        }
+    }
+
+    #[test]
+    fn what_inference_uses_agrees_with_the_portable_twins() {
+        check("chosen", &CHOSEN);
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+    #[test]
+    fn every_set_that_runs_here_agrees_with_the_portable_twins() {
+        for (name, set) in crate::kernels::arch::x86::sets() {
+            check(name, &set);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! x86-64: AVX-512 with VNNI and VBMI where the processor has them, else AVX2, else the portable twins.
+//!
+//! The choice is made at run time, so one program serves every host. Both sets compute whole rows: many
+//! output channels side by side for dense convolutions, many pixels side by side for depthwise ones.
+#![allow(unsafe_code)]
+
+use super::{checked, portable};
+use crate::kernels::dense::Segment;
+use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::{Output, Quantization};
+use crate::wafer::MASK_ROW_BYTES;
+
+pub mod avx2;
+pub mod avx512;
+mod tile;
+
+pub use portable::max4;
+
+/// Whether [`avx512`] runs here.
+pub fn has_avx512() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx512bw")
+        && std::is_x86_feature_detected!("avx512dq")
+        && std::is_x86_feature_detected!("avx512vl")
+        && std::is_x86_feature_detected!("avx512vbmi")
+        && std::is_x86_feature_detected!("avx512vnni")
+}
+
+/// Whether [`avx2`] runs here.
+pub fn has_avx2() -> bool {
+    std::is_x86_feature_detected!("avx2")
+}
+
+/// See [`crate::kernels::dense::dense_row`].
+pub fn dense(
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    scratch: &mut [i8],
+    out: Output<'_>,
+) {
+    match checked::dense(segments, weights, records, &out) {
+        // SAFETY: the processor was asked, and the slices were checked.
+        Some(job) if has_avx512() => unsafe {
+            avx512::dense(job, segments, weights, records, quantization, out);
+        },
+        // SAFETY: as above.
+        Some(job) if has_avx2() => unsafe {
+            avx2::dense(job, segments, weights, records, quantization, out);
+        },
+        _ => portable::dense(segments, weights, records, quantization, scratch, out),
+    }
+}
+
+/// See [`crate::kernels::depthwise::depthwise_row`].
+pub fn depthwise(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    out: Output<'_>,
+) {
+    match checked::depthwise(rows, weights, records, &out) {
+        // SAFETY: the processor was asked, and the slices were checked.
+        Some(channels) if has_avx512() => unsafe {
+            avx512::depthwise(channels, rows, weights, records, quantization, out);
+        },
+        // SAFETY: as above.
+        Some(channels) if has_avx2() => unsafe {
+            avx2::depthwise(channels, rows, weights, records, quantization, out);
+        },
+        _ => portable::depthwise(rows, weights, records, quantization, out),
+    }
+}
+
+/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
+pub fn image4(
+    codes: [&CodeRow; 3],
+    table: &Table,
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) {
+    let planes = out.pixel_step == 1
+        && (1..=codes[0].codes().len()).contains(&out.pixels)
+        && out.bytes.len() >= 3 * out.channel_step + out.pixels;
+    if planes && has_avx2() {
+        // SAFETY: the processor was asked; four planes of at most a code row's pixels are there.
+        unsafe { avx2::image4(codes, table, bias, multipliers, quantization, out) }
+    } else {
+        portable::image4(codes, table, bias, multipliers, quantization, out);
+    }
+}
+
+/// Mask bits of pixels of eight channels, eight pixels a byte.
+pub fn mask_row(
+    pixels: &[[[i8; 8]; 8]],
+    weights: &[i8; 8],
+    bias: i32,
+    out: &mut [u8; MASK_ROW_BYTES],
+) {
+    if has_avx2() {
+        // SAFETY: the processor was asked.
+        unsafe { avx2::mask_row(pixels, weights, bias, out) }
+    } else {
+        portable::mask_row(pixels, weights, bias, out);
+    }
+}
+
+/// The sets that run on this processor, each for all shapes, with their names: what tests compare.
+#[cfg(any(test, feature = "twins"))]
+pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
+    use super::twins::Set;
+
+    let avx512 = Set {
+        dense: |segments, weights, records, q, scratch, out| match checked::dense(
+            segments, weights, records, &out,
+        ) {
+            // SAFETY: the processor was asked below, and the slices were checked.
+            Some(job) => unsafe { avx512::dense(job, segments, weights, records, q, out) },
+            None => portable::dense(segments, weights, records, q, scratch, out),
+        },
+        depthwise: |rows, weights, records, q, out| match checked::depthwise(
+            rows, weights, records, &out,
+        ) {
+            // SAFETY: as above.
+            Some(channels) => unsafe {
+                avx512::depthwise(channels, rows, weights, records, q, out);
+            },
+            None => portable::depthwise(rows, weights, records, q, out),
+        },
+        image4,
+        mask_row,
+        max4,
+    };
+    let avx2 = Set {
+        dense: |segments, weights, records, q, scratch, out| match checked::dense(
+            segments, weights, records, &out,
+        ) {
+            // SAFETY: as above.
+            Some(job) => unsafe { avx2::dense(job, segments, weights, records, q, out) },
+            None => portable::dense(segments, weights, records, q, scratch, out),
+        },
+        depthwise: |rows, weights, records, q, out| match checked::depthwise(
+            rows, weights, records, &out,
+        ) {
+            // SAFETY: as above.
+            Some(channels) => unsafe {
+                avx2::depthwise(channels, rows, weights, records, q, out);
+            },
+            None => portable::depthwise(rows, weights, records, q, out),
+        },
+        ..avx512
+    };
+    let sets = [
+        ("AVX-512", has_avx512(), avx512),
+        ("AVX2", has_avx2(), avx2),
+    ];
+    let here = sets.into_iter().filter(|(_, here, _)| *here);
+    here.map(|(name, _, set)| (name, set))
+}

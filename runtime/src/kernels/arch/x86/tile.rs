@@ -1,0 +1,78 @@
+//! Square tiles of bytes, turned: from channels of a pixel to pixels of a channel and back.
+
+use core::arch::x86_64::*;
+
+/// Sixteen rows of sixteen bytes.
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub struct Tile(pub [[i8; 16]; 16]);
+
+impl Tile {
+    /// All zeros.
+    pub const ZERO: Self = Self([[0; 16]; 16]);
+
+    /// Rows become columns.
+    ///
+    /// Four rounds of interleaving row i with row i + 8: each doubles how far a row's bytes lie apart.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn transpose(&mut self) {
+        // SAFETY: sixteen aligned rows of sixteen bytes, as the types say.
+        let mut rows: [__m128i; 16] = unsafe { core::mem::transmute(*self) };
+        for _ in 0..4 {
+            rows = core::array::from_fn(|i| {
+                let (a, b) = (rows[i / 2], rows[i / 2 + 8]);
+                if i % 2 == 0 {
+                    _mm_unpacklo_epi8(a, b)
+                } else {
+                    _mm_unpackhi_epi8(a, b)
+                }
+            });
+        }
+        // SAFETY: as above.
+        *self = unsafe { core::mem::transmute::<[__m128i; 16], Self>(rows) };
+    }
+
+    /// Writes the first rows and of each the first bytes to memory: `[(step, count) of rows, of bytes]`.
+    ///
+    /// # Safety
+    /// From `to` on there is a writable byte at each of these steps.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn put(&mut self, to: *mut i8, [rows, bytes]: [(usize, usize); 2]) {
+        let (mut rows, mut bytes) = (rows, bytes);
+        if bytes.0 != 1 && rows.0 == 1 {
+            self.transpose();
+            (rows, bytes) = (bytes, rows);
+        }
+        for (i, row) in self.0.iter().take(rows.1).enumerate() {
+            let to = to.wrapping_add(i * rows.0);
+            // SAFETY: as promised to us; a row has sixteen bytes, and no more are asked for.
+            unsafe {
+                if bytes == (1, 16) {
+                    _mm_storeu_si128(to.cast(), _mm_load_si128(row.as_ptr().cast()));
+                } else if bytes.0 == 1 {
+                    let count = bytes.1.min(16);
+                    let mut at = 0;
+                    while at + 8 <= count {
+                        let eight = row.as_ptr().add(at).cast::<u64>().read_unaligned();
+                        to.add(at).cast::<u64>().write_unaligned(eight);
+                        at += 8;
+                    }
+                    while at + 2 <= count {
+                        let two = row.as_ptr().add(at).cast::<u16>().read_unaligned();
+                        to.add(at).cast::<u16>().write_unaligned(two);
+                        at += 2;
+                    }
+                    if at < count {
+                        to.add(at).write(row[at]);
+                    }
+                } else {
+                    for (j, &value) in row.iter().take(bytes.1).enumerate() {
+                        to.wrapping_add(j * bytes.0).write(value);
+                    }
+                }
+            }
+        }
+    }
+}
