@@ -154,9 +154,11 @@ impl Row<'_> {
             for k in (0..segment.len).step_by(4) {
                 // SAFETY: within each group's block, and within each pixel's run.
                 unsafe {
-                    let words = [0, self.block].map(|group| {
-                        _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.wrapping_add(group).cast()))
-                    });
+                    let second = weights.wrapping_add(self.block);
+                    let words = [
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.cast())),
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(second.cast())),
+                    ];
                     let mut pixel = start.wrapping_add(k);
                     for sums in &mut sums {
                         let run = _mm_set1_epi32(pixel.cast::<i32>().read_unaligned());
@@ -236,7 +238,11 @@ pub unsafe fn depthwise(
             for (c, (job, slot)) in job.iter().zip(&mut tile.0).take(count).enumerate() {
                 let at = (first + c) * plane + PLANE_START - 1 + x;
                 // Sixteen pixels' columns: those to the left, at, and to the right.
-                let [a, b, c] = rows.map(|row| columns(row, at));
+                let (a, b, c) = (
+                    columns(rows[0], at),
+                    columns(rows[1], at),
+                    columns(rows[2], at),
+                );
                 let pairs = [
                     (a[0], a[1]),
                     (b[0], b[1]),
@@ -284,10 +290,12 @@ fn columns(row: &[i8], at: usize) -> [__m256i; 3] {
         }
         &short
     });
-    [0, 1, 2].map(|dx| {
-        // SAFETY: sixteen of eighteen bytes, from the third at most.
-        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.as_ptr().add(dx).cast())) }
-    })
+    // SAFETY: sixteen of eighteen bytes, from the third at most. Not `map`: it is compiled without the
+    // features and would call a function for each.
+    unsafe {
+        let load = |dx: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.as_ptr().add(dx).cast()));
+        [load(0), load(1), load(2)]
+    }
 }
 
 /// Four output channels of the first convolution: the first four planes of `out`.
