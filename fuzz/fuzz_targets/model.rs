@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Puts right what a mutation breaks first. The lengths of header and golden wafer are kept as far as
 /// they fit; the data section gets the rest.
-fn mend(image: &mut Vec<u8>) {
+fn mend(image: &mut [u8]) {
     if image.len() < 28 {
         return;
     }

@@ -29,7 +29,7 @@ impl Engine for Quick {
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
         let seed = crc32(map.packed());
-        if seed % 16 == 0 {
+        if seed.is_multiple_of(16) {
             return Err(EngineFailure);
         }
         for (at, byte) in mask.0.iter_mut().enumerate() {

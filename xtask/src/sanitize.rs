@@ -30,6 +30,10 @@ pub fn run(_: &Args) -> Result<()> {
             "faults",
             "--test",
             "protocol_page",
+            "--",
+            // Minutes of inference that the runtime's own tests have already.
+            "--skip",
+            "faults_with_the_real_engine",
         ],
     ];
     for set in sets {
