@@ -45,6 +45,14 @@ pub fn run(args: &Args) -> Result<()> {
                 .current_dir(project::boards()),
         )
     });
+    steps.step("format of the fuzz targets", || {
+        let mut cargo = process::cargo();
+        process::run(
+            cargo
+                .args(["fmt", "--check"])
+                .current_dir(project::root().join("fuzz")),
+        )
+    });
     steps.step("firmware", || firmware::build(&Board::ALL, true));
     steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
     if !args.fast {
