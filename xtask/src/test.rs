@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::budget;
+use crate::deny;
 use crate::firmware;
 use crate::fuzz;
 use crate::miri;
@@ -104,6 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))
     });
+    steps.step("licences", || deny::run(&deny::Args {}));
     steps.step("address sanitizer", || sanitize::run(&sanitize::Args {}));
     steps.step("Miri", || miri::run(&miri::Args {}));
     steps.step("fuzzing", fuzz::briefly);
