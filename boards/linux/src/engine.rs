@@ -1,0 +1,46 @@
+//! The engine, made from a file and tried on the model's golden wafer.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use lightwafer_runtime::Engine;
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::Model;
+use lightwafer_runtime::wafer::Mask;
+
+use crate::Failure;
+
+/// Runs `work` with the fixed-point engine of a model image.
+///
+/// # Errors
+/// [`Failure::Model`] when the file cannot be read, is no model image, or answers its golden wafer wrongly
+/// on this processor; otherwise what `work` gives.
+pub fn fixed(
+    path: &Path,
+    work: impl FnOnce(&mut FixedEngine<'_, '_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let file = || format!("model file {}", path.display());
+    let image = std::fs::read(path)
+        .with_context(|| format!("cannot read {}", file()))
+        .map_err(Failure::Model)?;
+    let model = Model::new_checked(&image)
+        .map_err(|error| anyhow!("{}: {error}; export it again or fetch it anew", file()))
+        .map_err(Failure::Model)?;
+    let mut arena = vec![0; model.facts().arena_bytes as usize];
+    let mut engine = FixedEngine::new(model, &mut arena)
+        .map_err(|error| anyhow!("{}: {error}", file()))
+        .map_err(Failure::Model)?;
+    engine
+        .self_test(&mut Mask::new())
+        .map_err(|error| anyhow!("{}: {error}", file()))
+        .map_err(Failure::Model)?;
+    let facts = engine.facts();
+    log::info!(
+        "model {}: {} bytes, {} MACs, arena {} bytes, golden wafer answered as expected",
+        facts.name,
+        facts.model_bytes,
+        facts.macs,
+        facts.arena_bytes
+    );
+    work(&mut engine)
+}
