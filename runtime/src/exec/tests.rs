@@ -4,6 +4,7 @@ use std::vec::Vec;
 use std::{string::ToString, vec};
 
 use super::*;
+use crate::model::schedule::{cheapest, schedules};
 use crate::model::writer::{LayerSpec, ModelSpec, WriteError, write};
 use crate::model::{IMAGE, ModelError, NONE};
 use crate::wafer::{PALETTE, source_index};
@@ -452,4 +453,65 @@ fn an_engine_refuses_wafers_until_it_is_started() {
     assert_eq!(engine.start(&image, third), Ok(()));
     let answer = engine.classify(&map, &mut mask).unwrap();
     assert_eq!(answer.logits[..], engine.model().golden().logits[..]);
+}
+
+#[test]
+fn every_schedule_gives_the_same_bits() {
+    let mut random = Random(11);
+    let spec = student(3);
+    let plain = schedules(&spec.layers).unwrap();
+    assert!(plain.len() >= 3, "{}", plain.len());
+    assert_eq!(plain[0].layers, spec.layers);
+    let maps: Vec<_> = [(52, 52), (7, 90), (224, 1)]
+        .map(|(rows, cols)| {
+            let dies = random_map(&mut random, rows, cols);
+            let mut packed = vec![0; DieMap::packed_len(rows, cols).unwrap()];
+            DieMap::pack(rows, cols, &dies, &mut packed).unwrap();
+            (rows, cols, packed)
+        })
+        .into();
+    let mut expected = Vec::new();
+    for schedule in &plain {
+        let spec = ModelSpec {
+            layers: schedule.layers.clone(),
+            ..spec.clone()
+        };
+        let golden = DieMap::new_checked(maps[0].0, maps[0].1, &maps[0].2).unwrap();
+        let image = write(&spec, &golden).unwrap();
+        let model = Model::new_checked(&image).unwrap();
+        assert_eq!(model.header().arena_bytes as usize, schedule.arena_bytes);
+        assert_eq!(model.header().macs, schedule.macs);
+        // From any schedule all are found again.
+        let again = schedules(&model.layer_specs()).unwrap();
+        let same = again
+            .iter()
+            .map(|s| (s.arena_bytes, s.macs))
+            .eq(plain.iter().map(|s| (s.arena_bytes, s.macs)));
+        assert!(same, "{}", schedule.recomputed);
+        let mut arena = vec![0; schedule.arena_bytes];
+        let mut engine = FixedEngine::new(model, &mut arena).unwrap();
+        let answers: Vec<_> = maps
+            .iter()
+            .map(|(rows, cols, packed)| {
+                let map = DieMap::new_checked(*rows, *cols, packed).unwrap();
+                let mut mask = Mask::new();
+                (engine.infer(&map, &mut mask), mask)
+            })
+            .collect();
+        if expected.is_empty() {
+            expected = answers;
+        } else {
+            for (answer, expected) in answers.iter().zip(&expected) {
+                assert_eq!(answer.0, expected.0, "{}", schedule.recomputed);
+                assert!(answer.1.0 == expected.1.0, "{}", schedule.recomputed);
+            }
+        }
+    }
+    // Less memory for more arithmetic; a budget takes what is cheapest in it, or names the smallest.
+    assert!(plain[1].arena_bytes < plain[0].arena_bytes && plain[1].macs > plain[0].macs);
+    let all = plain[0].arena_bytes;
+    assert_eq!(cheapest(&plain, all).unwrap().recomputed, 0);
+    assert_eq!(cheapest(&plain, all - 1).unwrap().recomputed, 1);
+    let smallest = plain.iter().map(|s| s.arena_bytes).min().unwrap();
+    assert_eq!(cheapest(&plain, smallest - 1).unwrap_err(), smallest);
 }

@@ -22,6 +22,8 @@ mod check;
 mod facts;
 mod layer;
 #[cfg(feature = "writer")]
+pub mod schedule;
+#[cfg(feature = "writer")]
 mod specs;
 #[cfg(feature = "writer")]
 pub mod writer;

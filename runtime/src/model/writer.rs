@@ -25,7 +25,7 @@ use crate::wafer::{DieMap, Mask};
 /// after the other in `ci`), `[ci][co][dy][dx]` (transposed). `bias` is int32 at scale s_in·s_w, *not*
 /// folded with the input's zero point; s_in is 1/255 with zero point −128 for the image.
 /// `multipliers` are s_in·s_w/s_out·2^(32−shift), one an output channel, rounded, in 0…2^31−1.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSpec {
     /// What it computes.
     pub op: Op,
@@ -117,26 +117,12 @@ impl std::error::Error for WriteError {}
 /// # Errors
 /// [`WriteError`] names the layer and what is wrong with it.
 pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteError> {
-    if spec.layers.is_empty() || spec.layers.len() > MAX_LAYERS {
-        return Err(WriteError::Model(ModelError::LayerCount(spec.layers.len())));
-    }
-    let mut layers = Vec::new();
-    let mut data = Vec::new();
-    let mut macs = 0;
-    for (at, from) in spec.layers.iter().enumerate() {
-        let layer = layer(spec, at, from, &mut data)?;
-        macs += layer.costs(channels_in(spec, from)).2;
-        layers.push(layer);
-    }
-    let rings = plan::minimum_rings(&layers);
-    for (layer, rows) in layers.iter_mut().zip(rings) {
-        layer.ring_rows = if layer.has_ring() {
-            rows.min(layer.height)
-        } else {
-            0
-        };
-    }
-    let arena_bytes = layout::arena_bytes(&layers);
+    let Plan {
+        layers,
+        data,
+        macs,
+        arena_bytes,
+    } = plan(&spec.layers)?;
     let header = Header {
         name: &spec.name,
         created: &spec.created,
@@ -167,12 +153,63 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
     Ok(image)
 }
 
-fn channels_in(spec: &ModelSpec, layer: &LayerSpec) -> usize {
+/// What follows from a network's layers alone.
+pub(super) struct Plan {
+    pub layers: Vec<Layer>,
+    pub data: Vec<u8>,
+    pub macs: u64,
+    pub arena_bytes: usize,
+}
+
+/// Lays out the data section and sizes the rings. Layers of equal weights and records share theirs.
+pub(super) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
+    if specs.is_empty() || specs.len() > MAX_LAYERS {
+        return Err(WriteError::Model(ModelError::LayerCount(specs.len())));
+    }
+    let mut layers: Vec<Layer> = Vec::new();
+    let mut data = Vec::new();
+    let mut macs = 0;
+    for (at, from) in specs.iter().enumerate() {
+        let end = data.len();
+        let mut layer = layer(specs, at, from, &mut data)?;
+        macs += layer.costs(channels_in(specs, from)).2;
+        let (before, own) = data.split_at(end);
+        let start = |layer: &Layer| layer.weights as usize;
+        let twin = layers.iter().find(|twin| {
+            !own.is_empty()
+                && twin.op == layer.op
+                && before
+                    .get(start(twin)..)
+                    .is_some_and(|d| d.starts_with(own))
+        });
+        if let Some(twin) = twin {
+            (layer.weights, layer.records) = (twin.weights, twin.records);
+            data.truncate(end);
+        }
+        layers.push(layer);
+    }
+    let rings = plan::minimum_rings(&layers);
+    for (layer, rows) in layers.iter_mut().zip(rings) {
+        layer.ring_rows = if layer.has_ring() {
+            rows.min(layer.height)
+        } else {
+            0
+        };
+    }
+    let arena_bytes = layout::arena_bytes(&layers);
+    Ok(Plan {
+        layers,
+        data,
+        macs,
+        arena_bytes,
+    })
+}
+
+fn channels_in(specs: &[LayerSpec], layer: &LayerSpec) -> usize {
     let channels = |input: u8| match input {
         IMAGE => 3,
         NONE => 0,
-        at => spec
-            .layers
+        at => specs
             .get(usize::from(at))
             .map_or(0, |l| usize::from(l.channels)),
     };
@@ -181,12 +218,12 @@ fn channels_in(spec: &ModelSpec, layer: &LayerSpec) -> usize {
 
 /// Appends a layer's weights and records to `data`.
 fn layer(
-    spec: &ModelSpec,
+    specs: &[LayerSpec],
     index: usize,
     from: &LayerSpec,
     data: &mut Vec<u8>,
 ) -> Result<Layer, WriteError> {
-    let cin = channels_in(spec, from);
+    let cin = channels_in(specs, from);
     let cout = usize::from(from.channels);
     let mut layer = Layer {
         op: from.op,
@@ -221,7 +258,7 @@ fn layer(
         return Ok(layer);
     }
 
-    let input = spec.layers.get(usize::from(from.inputs[0]));
+    let input = specs.get(usize::from(from.inputs[0]));
     let zero_point = match from.op {
         // The table counts lit colours: the image's zero point never enters.
         Op::ImageConv3x3 => 0,

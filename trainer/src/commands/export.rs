@@ -20,7 +20,7 @@ use trainer::metrics::best;
 use trainer::network::Network;
 use trainer::student::{ARCHITECTURE, Student};
 
-use super::onnx;
+use super::{onnx, schedule};
 
 /// Wafers in one calibration pass.
 const BATCH: usize = 16;
@@ -34,12 +34,17 @@ pub struct ExportArgs {
     /// QuantizeLinear and DequantizeLinear, of an image (.lw) or of what a checkpoint becomes with --data.
     #[arg(long)]
     onnx: bool,
-    /// A float checkpoint (.safetensors); for --onnx --int8 also a model image (.lw).
+    /// A float checkpoint (.safetensors); also a model image (.lw), to write as ONNX or by another schedule.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Labelled wafer maps in MixedWM38's layout (.npz): ranges are chosen on its training part.
-    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    /// Labelled wafer maps in MixedWM38's layout (.npz): ranges are chosen on its training part. Needed to
+    /// quantize a checkpoint.
+    #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Arena that the board has for inference, as 192K or 165000: the image computes early layers twice
+    /// where they do not fit, by the cheapest schedule that does. The answers stay the same, bit for bit.
+    #[arg(long, value_name = "BYTES", value_parser = schedule::bytes, conflicts_with = "onnx")]
+    ram_budget: Option<usize>,
     /// The model image (.lw) or ONNX file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -70,7 +75,13 @@ pub fn run(args: ExportArgs) -> Result<()> {
     if args.onnx && !quantize {
         return onnx::write(&args.checkpoint, args.int8, &args.output, &args.name);
     }
-    let path = args.data.as_deref().context("--data is needed")?;
+    if schedule::is_image(&args.checkpoint) && args.data.is_none() {
+        return schedule::rewrite(&args.checkpoint, args.ram_budget, &args.output);
+    }
+    let path = args.data.as_deref().with_context(|| {
+        let name = args.checkpoint.display();
+        format!("{name}: to quantize a checkpoint, --data is needed: wafers to choose ranges on")
+    })?;
     let info = Checkpoint::read(&args.checkpoint)?.info;
     let data = Data::load(path, info.split.unwrap_or(Protocol::Distinct))?;
     eprintln!("{}", data.describe());
@@ -87,7 +98,11 @@ pub fn run(args: ExportArgs) -> Result<()> {
         &args.name,
         args.calibration,
         args.compare,
-    )
+    )?;
+    match args.ram_budget {
+        Some(_) => schedule::rewrite(&args.output, args.ram_budget, &args.output),
+        None => Ok(()),
+    }
 }
 
 /// Writes the int8 image of `checkpoint` to `output`, and says how they compare.

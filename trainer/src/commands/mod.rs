@@ -9,6 +9,7 @@ pub mod export;
 mod onnx;
 pub mod report;
 pub mod run;
+mod schedule;
 pub mod student;
 pub mod teacher;
 mod training;

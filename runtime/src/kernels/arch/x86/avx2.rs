@@ -86,7 +86,7 @@ fn vector(lanes: &[i32; 8]) -> __m256i {
 /// See [`crate::kernels::dense::dense_row`].
 ///
 /// # Safety
-/// `job` is what [`checked::dense`] made of the other arguments.
+/// `job` is what `checked::dense` made of the other arguments.
 #[target_feature(enable = "avx2")]
 pub unsafe fn dense(
     job: Dense,
@@ -201,7 +201,7 @@ struct Channel {
 /// See [`crate::kernels::depthwise::depthwise_row`].
 ///
 /// # Safety
-/// `channels` is what [`checked::depthwise`] made of the other arguments.
+/// `channels` is what `checked::depthwise` made of the other arguments.
 #[target_feature(enable = "avx2")]
 pub unsafe fn depthwise(
     channels: usize,

@@ -72,7 +72,7 @@ const fn first(count: usize) -> u16 {
 /// See [`crate::kernels::dense::dense_row`].
 ///
 /// # Safety
-/// `job` is what [`checked::dense`] made of the other arguments.
+/// `job` is what `checked::dense` made of the other arguments.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub unsafe fn dense(
     job: Dense,
@@ -253,7 +253,7 @@ struct Channel {
 /// See [`crate::kernels::depthwise::depthwise_row`].
 ///
 /// # Safety
-/// `channels` is what [`checked::depthwise`] made of the other arguments.
+/// `channels` is what `checked::depthwise` made of the other arguments.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub unsafe fn depthwise(
     channels: usize,
