@@ -2,14 +2,15 @@
 //!
 //! The emulator counts instructions, the same ones every time (`-icount`); it does not tell cycles.
 //!
-//! `--training` compares training steps with eager PyTorch instead: see `training.rs`.
+//! `--training` compares training steps with eager PyTorch instead: see `training.rs`; `--host` one wafer
+//! on this machine with onnxruntime: see `host.rs`.
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::lightwafer;
 use crate::project::Board;
 use crate::training;
+use crate::{host, lightwafer};
 
 /// How to print.
 #[derive(clap::Args)]
@@ -20,6 +21,9 @@ pub struct Args {
     /// Compare training steps with eager PyTorch instead (a few minutes)
     #[arg(long)]
     training: bool,
+    /// Compare one wafer on this machine with onnxruntime instead (a minute)
+    #[arg(long, conflicts_with = "training")]
+    host: bool,
     /// Threads for --training; all if not given
     #[arg(long, requires = "training")]
     threads: Option<usize>,
@@ -45,6 +49,9 @@ struct Row {
 pub fn run(args: &Args) -> Result<()> {
     if args.training {
         return training::run(args.threads, args.json);
+    }
+    if args.host {
+        return host::run(args.json);
     }
     lightwafer::prepare(&Board::ALL)?;
     let mut boards = Vec::new();

@@ -1,0 +1,113 @@
+//! `cargo xtask bench --host`: one wafer on this machine beside onnxruntime, one thread, in one run.
+//!
+//! The same network everywhere: the published image in the fixed-point engine, its ONNX forms in
+//! onnxruntime. Turn by turn, so that what else the machine does hits all; of each the median of the rounds'
+//! medians. A ratio is the peer's time over the engine's.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::process::{self, say};
+use crate::{project, setup};
+
+/// Turns that each side takes.
+const ROUNDS: usize = 5;
+
+/// What each side prints, milliseconds.
+#[derive(Deserialize)]
+struct Speed {
+    median: f64,
+    least: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    rounds: usize,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    runtime: &'static str,
+    median_ms: f64,
+    least_ms: f64,
+    /// The median over the engine's.
+    ratio: f64,
+}
+
+/// Builds, measures, prints.
+///
+/// # Errors
+/// When a step of the set-up or a measurement fails.
+pub fn run(json: bool) -> Result<()> {
+    setup::torch(true, true)?;
+    let python = setup::pytorch::python()?.context("onnxruntime was not set up")?;
+    let models = project::root().join("models");
+    let build = [
+        "--release",
+        "--package",
+        "lightwafer-runtime",
+        "--example",
+        "speed",
+    ];
+    process::run(process::cargo().arg("build").args(build))?;
+    let peers = ["light.onnx", "light-int8.onnx"];
+    let mut times: [Vec<Speed>; 3] = Default::default();
+    for round in 1..=ROUNDS {
+        say(format_args!("host: round {round} of {ROUNDS}"));
+        let [engine, rest @ ..] = &mut times;
+        let mut speed = process::cargo();
+        speed.args(["run", "--quiet"]).args(build).arg("--");
+        engine.push(measure(speed.arg(models.join("light-int8.lw")))?);
+        for (peer, times) in peers.iter().zip(rest) {
+            let mut script = process::command(&python);
+            script.arg(project::root().join("xtask/src/onnxruntime_speed.py"));
+            script.env("PYTHONDONTWRITEBYTECODE", "1");
+            times.push(measure(script.arg(models.join(peer)))?);
+        }
+    }
+    let names = ["LightWafer int8", "onnxruntime float", "onnxruntime int8"];
+    let own = median(&times[0]);
+    let rows = names.into_iter().zip(&times).map(|(runtime, times)| Row {
+        runtime,
+        median_ms: rounded(median(times)),
+        least_ms: rounded(times.iter().map(|t| t.least).fold(f64::MAX, f64::min)),
+        ratio: rounded(median(times) / own),
+    });
+    let report = Report {
+        rounds: ROUNDS,
+        rows: rows.collect(),
+    };
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    println!(
+        "{:<18} {:>10} {:>10} {:>7}",
+        "runtime", "median ms", "least ms", "ratio"
+    );
+    for row in &report.rows {
+        println!(
+            "{:<18} {:>10.2} {:>10.2} {:>7.2}",
+            row.runtime, row.median_ms, row.least_ms, row.ratio
+        );
+    }
+    Ok(())
+}
+
+fn measure(command: &mut Command) -> Result<Speed> {
+    let text = process::read(command)?;
+    serde_json::from_str(&text).context("no speed was printed")
+}
+
+fn median(times: &[Speed]) -> f64 {
+    let mut medians: Vec<f64> = times.iter().map(|time| time.median).collect();
+    medians.sort_by(f64::total_cmp);
+    medians.get(medians.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
