@@ -5,6 +5,9 @@ use super::arch::max4;
 /// One row of 2×2 maxima; the input rows and `out` without borders. `channels` is a multiple of 4.
 #[inline]
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
+    if super::arch::max_row(rows, channels, out) {
+        return;
+    }
     pool(rows, channels, out, |a, b, c, d| {
         max4(max4(a, b), max4(c, d))
     });

@@ -20,10 +20,17 @@ pub use dsp::{dense, depthwise, image4, mask_row, max4};
 #[cfg(not(any(arm_dsp, all(target_arch = "x86_64", not(target_os = "none")))))]
 pub use portable::{dense, depthwise, image4, mask_row, max4};
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
-pub use x86::{dense, depthwise, image4, mask_row, max4};
+pub use x86::{dense, depthwise, image4, mask_row, max_row, max4};
 
 /// Words of scratch that `dense` may use for sums of `length` products: the weights as halfwords, and
 /// constants of four channels. The same for every set, so that an image has one arena size.
 pub const fn dense_scratch_words(length: usize) -> usize {
     2 * length + 16
+}
+
+/// One row of 2×2 maxima; `false` where this set leaves that to words of four channels.
+#[cfg(not(all(target_arch = "x86_64", not(target_os = "none"))))]
+#[inline(always)]
+pub fn max_row(_rows: [&[i8]; 2], _channels: usize, _out: &mut [i8]) -> bool {
+    false
 }

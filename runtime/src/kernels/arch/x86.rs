@@ -109,6 +109,15 @@ pub fn mask_row(
     }
 }
 
+/// One row of 2×2 maxima of 8 channels or a multiple of 16; `false`, with nothing written, for others.
+pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
+    if !has_avx2() {
+        return false;
+    }
+    // SAFETY: the processor was asked.
+    unsafe { avx2::max_row(rows, channels, out) }
+}
+
 /// The sets that run on this processor, each for all shapes, with their names: what tests compare.
 #[cfg(any(test, feature = "twins"))]
 pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {

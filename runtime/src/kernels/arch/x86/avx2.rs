@@ -390,3 +390,44 @@ pub fn mask_row(
         *byte = !_mm256_movemask_ps(_mm256_castsi256_ps(acc)) as u8;
     }
 }
+
+/// One row of 2×2 maxima of 8 channels or a multiple of 16; `false`, with nothing written, for others.
+///
+/// # Safety
+/// The processor has AVX2.
+#[target_feature(enable = "avx2")]
+pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
+    let load = |bytes: &[i8; 16]| {
+        // SAFETY: sixteen bytes.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    };
+    let [top, bottom] = rows.map(|row| row.as_chunks::<16>().0);
+    if channels == 8 {
+        // Two pixels side by side are sixteen bytes.
+        let pixels = out.as_chunks_mut::<8>().0;
+        for ((pixel, top), bottom) in pixels.iter_mut().zip(top).zip(bottom) {
+            let two = _mm_max_epi8(load(top), load(bottom));
+            let one = _mm_max_epi8(two, _mm_unpackhi_epi64(two, two));
+            // SAFETY: eight bytes.
+            unsafe { _mm_storel_epi64(pixel.as_mut_ptr().cast(), one) };
+        }
+        return true;
+    }
+    if channels == 0 || !channels.is_multiple_of(16) {
+        return false;
+    }
+    let count = channels / 16;
+    let pixels = out.as_chunks_mut::<16>().0.chunks_exact_mut(count);
+    let pairs = top
+        .chunks_exact(2 * count)
+        .zip(bottom.chunks_exact(2 * count));
+    for (pixel, (top, bottom)) in pixels.zip(pairs) {
+        for (c, value) in pixel.iter_mut().enumerate() {
+            let left = _mm_max_epi8(load(&top[c]), load(&bottom[c]));
+            let right = _mm_max_epi8(load(&top[c + count]), load(&bottom[c + count]));
+            // SAFETY: sixteen bytes.
+            unsafe { _mm_storeu_si128(value.as_mut_ptr().cast(), _mm_max_epi8(left, right)) };
+        }
+    }
+    true
+}

@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::tile::Tile;
+use super::tile::transposed;
 use crate::kernels::arch::checked::{self, Dense};
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
@@ -141,6 +141,22 @@ impl Row<'_> {
         let mut x = 0;
         // SAFETY: pixels x up to the tile's are there.
         unsafe {
+            if self.groups == 2 {
+                let twice = _mm512_broadcast_i64x4(_mm512_castsi512_si256(bias));
+                let multipliers = _mm512_castsi512_si256(self.requantize.even);
+                let pairs = Self {
+                    requantize: Requantize {
+                        even: _mm512_broadcast_i64x4(multipliers),
+                        odd: _mm512_srli_epi64::<32>(_mm512_broadcast_i64x4(multipliers)),
+                        ..self.requantize
+                    },
+                    ..*self
+                };
+                while x + PIXELS <= out.pixels {
+                    pairs.tile_of_pairs(twice, x, out);
+                    x += PIXELS;
+                }
+            }
             while x + PIXELS <= out.pixels {
                 self.tile::<PIXELS>(bias, x, out);
                 x += PIXELS;
@@ -197,47 +213,107 @@ impl Row<'_> {
             }
         }
         // Not `map`: it is compiled without the features and would call a function for each.
-        let mut values = [_mm_setzero_si128(); P];
+        let mut values = [_mm_setzero_si128(); 16];
         for (value, acc) in values.iter_mut().zip(acc) {
             *value = self.requantize.activations(acc);
         }
+        let pixels = (out.pixel_step, P);
         // SAFETY: the first `4 * groups` channels of these pixels are in `out`.
-        unsafe { put(values, self.channel, 4 * self.groups, x, out) };
+        unsafe {
+            put(
+                values,
+                self.at(x, out),
+                pixels,
+                (out.channel_step, 4 * self.groups),
+            );
+        }
+    }
+
+    /// `PIXELS` pixels from `x` on, of eight channels: two pixels a vector.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+    unsafe fn tile_of_pairs(&self, bias: __m512i, x: usize, out: &mut Output<'_>) {
+        let mut acc = [bias; PIXELS / 2];
+        let mut weights = self.weights;
+        let second = self.blocks[0];
+        for segment in self.segments {
+            let start = segment.row.as_ptr().wrapping_add(x * segment.step);
+            for k in (0..segment.len).step_by(4) {
+                // SAFETY: within both groups' blocks, and within each pixel's run.
+                unsafe {
+                    let eight = _mm256_inserti128_si256::<1>(
+                        _mm256_castsi128_si256(_mm_loadu_si128(weights.cast())),
+                        _mm_loadu_si128(weights.wrapping_add(second).cast()),
+                    );
+                    let weights = _mm512_broadcast_i64x4(eight);
+                    let mut pixel = start.wrapping_add(k);
+                    for acc in &mut acc {
+                        let run = _mm512_set1_epi32(pixel.cast::<i32>().read_unaligned());
+                        pixel = pixel.wrapping_add(segment.step);
+                        let next = pixel.cast::<i32>().read_unaligned();
+                        let run = _mm512_mask_set1_epi32(run, 0xff00, next);
+                        pixel = pixel.wrapping_add(segment.step);
+                        let run = _mm512_xor_si512(run, self.flip);
+                        *acc = _mm512_dpbusd_epi32(*acc, run, weights);
+                    }
+                }
+                weights = weights.wrapping_add(16);
+            }
+        }
+        let start = self.at(x, out);
+        let mut values = [_mm_setzero_si128(); 16];
+        for (i, acc) in acc.into_iter().enumerate() {
+            let value = self.requantize.activations(acc);
+            values[2 * i] = value;
+            values[2 * i + 1] = _mm_unpackhi_epi64(value, value);
+        }
+        // SAFETY: eight channels of these pixels are in `out`.
+        unsafe {
+            if (out.channel_step, out.pixel_step) == (1, 8) {
+                for i in 0..PIXELS / 2 {
+                    let to = start.wrapping_add(16 * i);
+                    _mm_storeu_si128(to.cast(), values[2 * i]);
+                }
+            } else {
+                let pixels = (out.pixel_step, PIXELS);
+                put(values, start, pixels, (out.channel_step, 8));
+            }
+        }
+    }
+
+    /// Where pixel `x` of the first channel lies.
+    #[inline]
+    fn at(&self, x: usize, out: &mut Output<'_>) -> *mut i8 {
+        let at = x * out.pixel_step + self.channel * out.channel_step;
+        out.bytes.as_mut_ptr().wrapping_add(at)
     }
 }
 
-/// Writes `channels` channels of `P` pixels from `x` on, `channel` being the first.
+/// Writes a byte of each of the first vectors, or more: `[(step, count) of vectors, of bytes]`.
+///
+/// # Safety
+/// From `to` on there is a writable byte at each of these steps.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn put<const P: usize>(
-    values: [__m128i; P],
-    channel: usize,
-    channels: usize,
-    x: usize,
-    out: &mut Output<'_>,
-) {
-    let start = out
-        .bytes
-        .as_mut_ptr()
-        .wrapping_add(x * out.pixel_step + channel * out.channel_step);
-    if out.channel_step == 1 {
-        for (p, value) in values.into_iter().enumerate() {
-            // SAFETY: the mask leaves out what is not this pixel's.
-            unsafe {
-                let at = start.wrapping_add(p * out.pixel_step);
-                _mm_mask_storeu_epi8(at, first(channels), value);
+unsafe fn put(values: [__m128i; 16], to: *mut i8, vectors: (usize, usize), bytes: (usize, usize)) {
+    let (mut values, mut vectors, mut bytes) = (values, vectors, bytes);
+    if bytes.0 != 1 {
+        values = transposed(values);
+        (vectors, bytes) = (bytes, vectors);
+    }
+    for (i, value) in values.into_iter().enumerate().take(vectors.1) {
+        let to = to.wrapping_add(i * vectors.0);
+        // SAFETY: as promised to us; a mask leaves out what is beyond the count.
+        unsafe {
+            if bytes.0 == 1 {
+                _mm_mask_storeu_epi8(to, first(bytes.1), value);
+            } else {
+                let value: [i8; 16] = core::mem::transmute(value);
+                for (j, &value) in value.iter().enumerate().take(bytes.1) {
+                    to.wrapping_add(j * bytes.0).write(value);
+                }
             }
         }
-        return;
-    }
-    let mut tile = Tile::ZERO;
-    for (row, value) in tile.0.iter_mut().zip(values) {
-        // SAFETY: sixteen bytes are there.
-        unsafe { _mm_storeu_si128(row.as_mut_ptr().cast(), value) };
-    }
-    // SAFETY: these channels of these pixels are in `out`.
-    unsafe {
-        tile.put(start, [(out.pixel_step, P), (out.channel_step, channels)]);
     }
 }
 
@@ -289,8 +365,8 @@ pub unsafe fn depthwise(
             let pixels = (out.pixels - x).min(16);
             // The pixels' columns and one at either side; there may be no more.
             let there = (1u32 << (pixels + 2)) - 1;
-            let mut tile = Tile::ZERO;
-            for (c, (job, slot)) in job.iter().zip(&mut tile.0).take(count).enumerate() {
+            let mut values = [_mm_setzero_si128(); 16];
+            for (c, (job, value)) in job.iter().zip(&mut values).take(count).enumerate() {
                 let at = (4 * group + c) * plane + PLANE_START - 1 + x;
                 let mut acc = _mm512_set1_epi32(job.bias);
                 for (row, taps) in rows.iter().zip(job.taps) {
@@ -302,15 +378,18 @@ pub unsafe fn depthwise(
                     acc = _mm512_dpbusd_epi32(acc, bytes, _mm512_set1_epi32(taps));
                 }
                 let requantize = Requantize::new(_mm512_set1_epi32(job.multiplier), quantization);
-                let value = requantize.activations(acc);
-                // SAFETY: sixteen bytes are there.
-                unsafe { _mm_storeu_si128(slot.as_mut_ptr().cast(), value) };
+                *value = requantize.activations(acc);
             }
             let start = out.bytes.as_mut_ptr();
             let start = start.wrapping_add(x * out.pixel_step + 4 * group * out.channel_step);
             // SAFETY: these channels of these pixels are in `out`.
             unsafe {
-                tile.put(start, [(out.channel_step, count), (out.pixel_step, pixels)]);
+                put(
+                    values,
+                    start,
+                    (out.channel_step, count),
+                    (out.pixel_step, pixels),
+                );
             }
         }
         group += 4;

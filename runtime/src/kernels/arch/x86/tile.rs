@@ -12,25 +12,14 @@ impl Tile {
     pub const ZERO: Self = Self([[0; 16]; 16]);
 
     /// Rows become columns.
-    ///
-    /// Four rounds of interleaving row i with row i + 8: each doubles how far a row's bytes lie apart.
     #[inline]
     #[target_feature(enable = "sse2")]
     pub fn transpose(&mut self) {
         // SAFETY: sixteen aligned rows of sixteen bytes, as the types say.
-        let mut rows: [__m128i; 16] = unsafe { core::mem::transmute(*self) };
-        for _ in 0..4 {
-            rows = core::array::from_fn(|i| {
-                let (a, b) = (rows[i / 2], rows[i / 2 + 8]);
-                if i % 2 == 0 {
-                    _mm_unpacklo_epi8(a, b)
-                } else {
-                    _mm_unpackhi_epi8(a, b)
-                }
-            });
-        }
-        // SAFETY: as above.
-        *self = unsafe { core::mem::transmute::<[__m128i; 16], Self>(rows) };
+        *self = unsafe {
+            let rows: [__m128i; 16] = core::mem::transmute(*self);
+            core::mem::transmute::<[__m128i; 16], Self>(transposed(rows))
+        };
     }
 
     /// Writes the first rows and of each the first bytes to memory: `[(step, count) of rows, of bytes]`.
@@ -75,4 +64,21 @@ impl Tile {
             }
         }
     }
+}
+
+/// Sixteen rows of sixteen bytes, turned.
+///
+/// Four rounds of interleaving row i with row i + 8: each doubles how far a row's bytes lie apart.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub fn transposed(mut rows: [__m128i; 16]) -> [__m128i; 16] {
+    for _ in 0..4 {
+        let mut next = rows;
+        for i in 0..8 {
+            next[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
+            next[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
+        }
+        rows = next;
+    }
+    rows
 }
