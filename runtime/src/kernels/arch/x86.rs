@@ -42,7 +42,7 @@ pub fn dense(
 ) {
     match checked::dense(segments, weights, records, &out) {
         // SAFETY: the processor was asked, and the slices were checked.
-        Some(job) if has_avx512() => unsafe {
+        Some(job) if avx512::takes(segments, out.pixels) && has_avx512() => unsafe {
             avx512::dense(job, segments, weights, records, quantization, out);
         },
         // SAFETY: as above.
@@ -128,8 +128,10 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
             segments, weights, records, &out,
         ) {
             // SAFETY: the processor was asked below, and the slices were checked.
-            Some(job) => unsafe { avx512::dense(job, segments, weights, records, q, out) },
-            None => portable::dense(segments, weights, records, q, scratch, out),
+            Some(job) if avx512::takes(segments, out.pixels) => unsafe {
+                avx512::dense(job, segments, weights, records, q, out)
+            },
+            _ => portable::dense(segments, weights, records, q, scratch, out),
         },
         depthwise: |rows, weights, records, q, out| match checked::depthwise(
             rows, weights, records, &out,

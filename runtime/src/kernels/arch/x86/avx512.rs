@@ -4,12 +4,15 @@
 //! by 128 times the sum of the weights: the same sum, for 32-bit arithmetic wraps.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
 use super::tile::transposed;
 use crate::kernels::arch::checked::{self, Dense};
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
+use crate::model::MAX_CHANNELS;
+use crate::wafer::IMAGE_SIZE;
 
 /// Pixels whose sums are kept in registers at a time: rows of 14, 28, 56, 112 and 224 divide by it.
 const PIXELS: usize = 14;
@@ -69,10 +72,65 @@ const fn first(count: usize) -> u16 {
     }
 }
 
+/// Most bytes of rows that [`dense`] takes.
+const ROWS: usize = 3 * (IMAGE_SIZE + 2) * MAX_CHANNELS;
+
+/// A run of bytes a pixel reads, all plus 128.
+#[derive(Clone, Copy)]
+struct Run {
+    start: *const u8,
+    step: usize,
+    len: usize,
+}
+
+/// Whether rows of these segments are short enough for [`dense`].
+pub fn takes(segments: &[Segment<'_>], pixels: usize) -> bool {
+    let bytes = |s: &Segment<'_>| pixels.saturating_sub(1) * s.step + s.len;
+    // Each begins at a whole vector.
+    let bytes = segments
+        .iter()
+        .map(|s| bytes(s).next_multiple_of(64))
+        .sum::<usize>();
+    segments.len() <= 3 && bytes <= ROWS
+}
+
+/// Writes the segments' rows plus 128 to `to` and tells where they are.
+///
+/// # Safety
+/// [`takes`] these segments, and their rows were checked.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn flip(segments: &[Segment<'_>], pixels: usize, to: *mut u8) -> [Run; 3] {
+    let mut runs = [Run {
+        start: to,
+        step: 0,
+        len: 0,
+    }; 3];
+    let mut to = to;
+    for (run, segment) in runs.iter_mut().zip(segments) {
+        let bytes = (pixels - 1) * segment.step + segment.len;
+        *run = Run {
+            start: to,
+            step: segment.step,
+            len: segment.len,
+        };
+        for at in (0..bytes).step_by(64) {
+            let mask = u64::MAX >> (64 - (bytes - at).min(64));
+            // SAFETY: the mask leaves out what is behind the row; there is room for whole vectors.
+            unsafe {
+                let row = _mm512_maskz_loadu_epi8(mask, segment.row.as_ptr().add(at));
+                _mm512_storeu_si512(to.cast(), _mm512_xor_si512(row, _mm512_set1_epi32(FLIP)));
+                to = to.add(64);
+            }
+        }
+    }
+    runs
+}
+
 /// See [`crate::kernels::dense::dense_row`].
 ///
 /// # Safety
-/// `job` is what `checked::dense` made of the other arguments.
+/// `job` is what `checked::dense` made of the other arguments, and [`takes`] the segments.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub unsafe fn dense(
     job: Dense,
@@ -82,19 +140,21 @@ pub unsafe fn dense(
     quantization: Quantization,
     mut out: Output<'_>,
 ) {
+    let mut rows = MaybeUninit::<[u8; ROWS]>::uninit();
+    // SAFETY: as promised to us.
+    let runs = unsafe { flip(segments, out.pixels, rows.as_mut_ptr().cast()) };
+    let runs = runs.get(..segments.len()).unwrap_or_default();
     let mut group = 0;
     while group < job.groups {
         let groups = (job.groups - group).min(4);
         let (bias, multipliers) = checked::lanes::<16>(records, 4 * group);
         let row = Row {
-            segments,
+            runs,
             weights: weights.as_ptr().wrapping_add(4 * job.length * group),
             // A group that is missing is the first once more; what it gives is not written.
             blocks: [1, 2, 3].map(|at| if at < groups { at * 4 * job.length } else { 0 }),
             groups,
             channel: 4 * group,
-            // Opaque: with a constant before VPDPBUSD, LLVM 22 does not come to an end.
-            flip: _mm512_set1_epi32(core::hint::black_box(FLIP)),
             requantize: Requantize::new(vector(&multipliers), quantization),
         };
         // SAFETY: as promised to us: weights for `groups`, runs and room for all pixels; each tile takes
@@ -113,16 +173,26 @@ fn vector(lanes: &[i32; 16]) -> __m512i {
     unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
 }
 
+/// Four bytes in every lane.
+///
+/// # Safety
+/// Four bytes can be read.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn broadcast(from: *const u8) -> __m512i {
+    // SAFETY: as promised to us.
+    _mm512_set1_epi32(unsafe { from.cast::<i32>().read_unaligned() })
+}
+
 /// A row of up to sixteen output channels.
 struct Row<'a> {
-    segments: &'a [Segment<'a>],
+    runs: &'a [Run],
     /// The first group's weights, and the bytes from there to the other three's.
     weights: *const u8,
     blocks: [usize; 3],
     groups: usize,
     /// The first channel.
     channel: usize,
-    flip: __m512i,
     requantize: Requantize,
 }
 
@@ -195,22 +265,32 @@ impl Row<'_> {
     unsafe fn tile<const P: usize>(&self, bias: __m512i, x: usize, out: &mut Output<'_>) {
         let mut acc = [bias; P];
         let mut at = 0;
-        for segment in self.segments {
-            let start = segment.row.as_ptr().wrapping_add(x * segment.step);
-            for k in (0..segment.len).step_by(4) {
+        for run in self.runs {
+            let start = run.start.wrapping_add(x * run.step);
+            for k in (0..run.len).step_by(4) {
                 // SAFETY: within each group's block, and within each pixel's run.
                 unsafe {
                     let weights = self.words(at);
                     let mut pixel = start.wrapping_add(k);
                     for acc in &mut acc {
-                        let run = _mm512_set1_epi32(pixel.cast::<i32>().read_unaligned());
-                        let run = _mm512_xor_si512(run, self.flip);
-                        *acc = _mm512_dpbusd_epi32(*acc, run, weights);
-                        pixel = pixel.wrapping_add(segment.step);
+                        *acc = _mm512_dpbusd_epi32(*acc, broadcast(pixel), weights);
+                        pixel = pixel.wrapping_add(run.step);
                     }
                 }
                 at += 16;
             }
+        }
+        let start = self.at(x, out);
+        if out.channel_step == 1 {
+            for (i, acc) in acc.into_iter().enumerate() {
+                let to = start.wrapping_add(i * out.pixel_step);
+                // SAFETY: the mask leaves out what is not this pixel's.
+                unsafe {
+                    let value = self.requantize.activations(acc);
+                    _mm_mask_storeu_epi8(to, first(4 * self.groups), value);
+                }
+            }
+            return;
         }
         // Not `map`: it is compiled without the features and would call a function for each.
         let mut values = [_mm_setzero_si128(); 16];
@@ -220,12 +300,7 @@ impl Row<'_> {
         let pixels = (out.pixel_step, P);
         // SAFETY: the first `4 * groups` channels of these pixels are in `out`.
         unsafe {
-            put(
-                values,
-                self.at(x, out),
-                pixels,
-                (out.channel_step, 4 * self.groups),
-            );
+            put(values, start, pixels, (out.channel_step, 4 * self.groups));
         }
     }
 
@@ -236,9 +311,9 @@ impl Row<'_> {
         let mut acc = [bias; PIXELS / 2];
         let mut weights = self.weights;
         let second = self.blocks[0];
-        for segment in self.segments {
-            let start = segment.row.as_ptr().wrapping_add(x * segment.step);
-            for k in (0..segment.len).step_by(4) {
+        for run in self.runs {
+            let start = run.start.wrapping_add(x * run.step);
+            for k in (0..run.len).step_by(4) {
                 // SAFETY: within both groups' blocks, and within each pixel's run.
                 unsafe {
                     let eight = _mm256_inserti128_si256::<1>(
@@ -248,37 +323,36 @@ impl Row<'_> {
                     let weights = _mm512_broadcast_i64x4(eight);
                     let mut pixel = start.wrapping_add(k);
                     for acc in &mut acc {
-                        let run = _mm512_set1_epi32(pixel.cast::<i32>().read_unaligned());
-                        pixel = pixel.wrapping_add(segment.step);
-                        let next = pixel.cast::<i32>().read_unaligned();
-                        let run = _mm512_mask_set1_epi32(run, 0xff00, next);
-                        pixel = pixel.wrapping_add(segment.step);
-                        let run = _mm512_xor_si512(run, self.flip);
-                        *acc = _mm512_dpbusd_epi32(*acc, run, weights);
+                        let lanes = broadcast(pixel);
+                        pixel = pixel.wrapping_add(run.step);
+                        let lanes = _mm512_mask_mov_epi32(lanes, 0xff00, broadcast(pixel));
+                        pixel = pixel.wrapping_add(run.step);
+                        *acc = _mm512_dpbusd_epi32(*acc, lanes, weights);
                     }
                 }
                 weights = weights.wrapping_add(16);
             }
         }
         let start = self.at(x, out);
+        if (out.channel_step, out.pixel_step) == (1, 8) {
+            for (i, acc) in acc.into_iter().enumerate() {
+                // SAFETY: eight channels of these two pixels are in `out`, side by side.
+                unsafe {
+                    let value = self.requantize.activations(acc);
+                    _mm_storeu_si128(start.wrapping_add(16 * i).cast(), value);
+                }
+            }
+            return;
+        }
         let mut values = [_mm_setzero_si128(); 16];
         for (i, acc) in acc.into_iter().enumerate() {
             let value = self.requantize.activations(acc);
             values[2 * i] = value;
             values[2 * i + 1] = _mm_unpackhi_epi64(value, value);
         }
+        let pixels = (out.pixel_step, PIXELS);
         // SAFETY: eight channels of these pixels are in `out`.
-        unsafe {
-            if (out.channel_step, out.pixel_step) == (1, 8) {
-                for i in 0..PIXELS / 2 {
-                    let to = start.wrapping_add(16 * i);
-                    _mm_storeu_si128(to.cast(), values[2 * i]);
-                }
-            } else {
-                let pixels = (out.pixel_step, PIXELS);
-                put(values, start, pixels, (out.channel_step, 8));
-            }
-        }
+        unsafe { put(values, start, pixels, (out.channel_step, 8)) };
     }
 
     /// Where pixel `x` of the first channel lies.
@@ -345,6 +419,7 @@ pub unsafe fn depthwise(
     // SAFETY: 64 bytes.
     let columns = unsafe { _mm512_loadu_si512(columns.as_ptr().cast()) };
     let flip = _mm512_set1_epi32(FLIP);
+    let constants = Requantize::new(flip, quantization);
     let mut group = 0;
     while 4 * group < channels {
         let count = (channels - 4 * group).min(16);
@@ -377,7 +452,11 @@ pub unsafe fn depthwise(
                     let bytes = _mm512_xor_si512(_mm512_permutexvar_epi8(columns, bytes), flip);
                     acc = _mm512_dpbusd_epi32(acc, bytes, _mm512_set1_epi32(taps));
                 }
-                let requantize = Requantize::new(_mm512_set1_epi32(job.multiplier), quantization);
+                let requantize = Requantize {
+                    even: _mm512_set1_epi32(job.multiplier),
+                    odd: _mm512_set1_epi32(job.multiplier),
+                    ..constants
+                };
                 *value = requantize.activations(acc);
             }
             let start = out.bytes.as_mut_ptr();
