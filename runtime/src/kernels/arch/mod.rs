@@ -1,14 +1,19 @@
 //! Inner loops written for an instruction set, and their portable twins.
 //!
 //! Each set offers the same functions with the same results, bit for bit; `build.rs` and the target
-//! choose. What it is not made for, a set leaves to the portable twin. What shows that they agree: every
-//! image's golden wafer, whose answer the host computes with the portable twins, and the whole-system
-//! tests, which compare boards with the host bit for bit.
+//! choose, and where a processor may have more than its target says, the processor at run time. What it is
+//! not made for, a set leaves to the portable twin. What shows that they agree: the twins' cases, on hosts and
+//! boards, and the whole-system tests, which compare boards with the host bit for bit.
 
-#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+#[cfg(all(
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(target_os = "none")
+))]
 mod checked;
 #[cfg(arm_dsp)]
 mod dsp;
+#[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
+pub mod neon;
 pub mod portable;
 #[cfg(any(test, feature = "twins"))]
 pub mod twins;
@@ -17,7 +22,15 @@ pub mod x86;
 
 #[cfg(arm_dsp)]
 pub use dsp::{dense, depthwise, image4, mask_row, max4};
-#[cfg(not(any(arm_dsp, all(target_arch = "x86_64", not(target_os = "none")))))]
+#[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
+pub use neon::{dense, depthwise, image4, mask_row, max4};
+#[cfg(not(any(
+    arm_dsp,
+    all(
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(target_os = "none")
+    )
+)))]
 pub use portable::{dense, depthwise, image4, mask_row, max4};
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub use x86::{dense, depthwise, image4, mask_row, max_row, max4};

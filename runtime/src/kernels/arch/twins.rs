@@ -347,10 +347,14 @@ mod tests {
         check("chosen", &CHOSEN);
     }
 
-    #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[test]
     fn every_set_that_runs_here_agrees_with_the_portable_twins() {
-        for (name, set) in crate::kernels::arch::x86::sets() {
+        #[cfg(target_arch = "aarch64")]
+        use crate::kernels::arch::neon as sets;
+        #[cfg(target_arch = "x86_64")]
+        use crate::kernels::arch::x86 as sets;
+        for (name, set) in sets::sets() {
             check(name, &set);
         }
     }
