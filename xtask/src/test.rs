@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::budget;
+use crate::cross;
 use crate::deny;
 use crate::firmware;
 use crate::fuzz;
@@ -107,6 +108,7 @@ pub fn run(args: &Args) -> Result<()> {
     });
     steps.step("licences", || deny::run(&deny::Args {}));
     steps.step("address sanitizer", || sanitize::run(&sanitize::Args {}));
+    steps.step("other processors", || cross::run(&cross::Args {}));
     steps.step("Miri", || miri::run(&miri::Args {}));
     steps.step("fuzzing", fuzz::briefly);
 

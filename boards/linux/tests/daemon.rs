@@ -19,9 +19,19 @@ struct Daemon {
     port: String,
 }
 
+/// The daemon of this build, or what `LIGHTWAFER_DAEMON` says: one for another processor behind its emulator.
+fn daemon() -> Command {
+    let words = std::env::var("LIGHTWAFER_DAEMON").unwrap_or_default();
+    let mut words = words.split_whitespace();
+    let own = env!("CARGO_BIN_EXE_lightwafer-linux");
+    let mut command = Command::new(words.next().unwrap_or(own));
+    command.args(words);
+    command
+}
+
 impl Daemon {
     fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lightwafer-linux"))
+        let mut child = daemon()
             .args(["--pty", "--model"])
             .arg(model())
             .stdout(Stdio::piped())
@@ -97,10 +107,7 @@ fn an_interrupt_ends_it_too() {
 }
 
 fn outcome(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lightwafer-linux"))
-        .args(args)
-        .output()
-        .unwrap()
+    daemon().args(args).output().unwrap()
 }
 
 #[test]
