@@ -14,6 +14,7 @@ use tch::Device;
 use trainer::batch::{Source, random_symmetries};
 use trainer::checkpoint::{Checkpoint, tensors, write_atomically};
 use trainer::data::{Data, Protocol, Random, SPLIT_SEED};
+use trainer::export::calibrate::Method;
 use trainer::export::{Exported, export_int8};
 use trainer::int8::Grid;
 use trainer::metrics::best;
@@ -202,18 +203,32 @@ fn now() -> Result<String> {
 
 fn print_choices(exported: &Exported) {
     println!(
-        "{:<22}{:>22}{:>12}{:>12}{:>11}",
-        "tensor", "values", "scale", "zero point", "SQNR"
+        "{:<22}{:>22}{:>12}{:>12}{:>8}{:>19}{:>21}{:>23}",
+        "tensor",
+        "values",
+        "scale",
+        "zero point",
+        "taken",
+        "SQNR, MSE/KL",
+        "divergence, MSE/KL",
+        "effect, MSE/KL"
     );
     for (value, choice) in &exported.choices {
         let (low, high) = choice.extremes;
+        let (mse, kl) = (&choice.mse, &choice.kl);
         println!(
-            "{:<22}{:>22}{:>12.6}{:>12}{:>8.1} dB",
+            "{:<22}{:>22}{:>12.6}{:>12}{:>8}{:>19}{:>21}{:>23}",
             format!("{value:?}"),
             format!("{low:.3} … {high:.3}"),
             choice.affine.scale,
             choice.affine.zero_point,
-            choice.sqnr_db
+            match choice.method {
+                Method::Mse => "MSE",
+                Method::Kl => "KL",
+            },
+            format!("{:.1} / {:.1} dB", mse.sqnr_db, kl.sqnr_db),
+            format!("{:.5} / {:.5}", mse.divergence, kl.divergence),
+            format!("{:.2e} / {:.2e}", mse.effect, kl.effect),
         );
     }
 }

@@ -1,7 +1,9 @@
 //! Picks the range of each int8 tensor by the error it makes, not by its extremes.
 //!
-//! A histogram of the values met on training maps; of candidate ranges, the one whose rounding and
-//! clipping error, summed over the histogram, is least.
+//! A histogram of the values met on training maps gives two candidates: the range with the least squared
+//! error of rounding and clipping, and the one whose rounded distribution diverges least from the real one
+//! (Kullback-Leibler, as TensorRT has it). Of both, the one that changes the network's answers least when
+//! this tensor alone is rounded.
 
 use std::collections::HashMap;
 
@@ -12,6 +14,8 @@ use super::fold::{FoldedStudent, Value};
 const BINS: i64 = 4096;
 /// Candidate ranges: fractions of the extremes.
 const CANDIDATES: i32 = 100;
+/// Batches on which the answers of both candidates are compared.
+const JUDGED: usize = 2;
 
 /// Scale and zero point: real = scale·(q − zero_point), q in −128…127.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,9 +47,39 @@ impl Affine {
         let q = ((x / self.scale) + zero + 0.5).floor().clamp(-128.0, 127.0);
         (q - zero) * self.scale
     }
+
+    /// The same of a whole tensor.
+    fn round_trip_all(&self, x: &Tensor) -> Tensor {
+        let zero = f64::from(self.zero_point);
+        let q = (x / self.scale + (zero + 0.5)).floor().clamp(-128.0, 127.0);
+        (q - zero) * self.scale
+    }
 }
 
-/// The chosen range of a tensor, and what it costs.
+/// What a candidate range makes least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The squared error of values.
+    Mse,
+    /// The divergence of distributions.
+    Kl,
+}
+
+/// A range that a method proposes, and what it costs.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// The quantization.
+    pub affine: Affine,
+    /// Signal to quantization noise, in decibels.
+    pub sqnr_db: f64,
+    /// Kullback-Leibler divergence of the rounded values from the real ones, in nats.
+    pub divergence: f64,
+    /// How far the answers move when this tensor alone is rounded: squared change over square, of
+    /// class logits and of mask logits, summed.
+    pub effect: f64,
+}
+
+/// The chosen range of a tensor, and both that were proposed.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
     /// The quantization.
@@ -54,6 +88,12 @@ pub struct Choice {
     pub extremes: (f64, f64),
     /// Signal to quantization noise, in decibels.
     pub sqnr_db: f64,
+    /// Whose proposal was taken.
+    pub method: Method,
+    /// The least squared error's.
+    pub mse: Candidate,
+    /// The least divergence's.
+    pub kl: Candidate,
 }
 
 /// Runs `batches` of images through the network and chooses a range for every value.
@@ -85,20 +125,64 @@ pub fn calibrate(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<Value, 
                 histograms.insert(value, sum);
             });
         }
-    });
-    let choose = |(value, counts): (Value, Tensor)| {
-        let counts: Vec<i64> = Vec::try_from(counts).unwrap_or_default();
-        (value, choose(&counts, extremes[&value]))
-    };
-    histograms.into_iter().map(choose).collect()
+        let judged = &batches[..batches.len().min(JUDGED)];
+        let answers: Vec<_> = judged
+            .iter()
+            .map(|images| student.forward(images, |_, _| ()))
+            .collect();
+        let effect = |value: Value, affine: Affine| -> f64 {
+            let parts = judged.iter().zip(&answers).map(|(images, float)| {
+                let rounded = student.forward(images, |at, x| {
+                    if at == value {
+                        let _ = x.shallow_clone().copy_(&affine.round_trip_all(x));
+                    }
+                });
+                moved(&float.0, &rounded.0) + moved(&float.1, &rounded.1)
+            });
+            parts.sum::<f64>() / judged.len() as f64
+        };
+        let choose = |(value, counts): (Value, Tensor)| {
+            let counts: Vec<i64> = Vec::try_from(counts).unwrap_or_default();
+            let extremes = extremes[&value];
+            let [mut mse, mut kl] = propose(&counts, extremes);
+            mse.effect = effect(value, mse.affine);
+            kl.effect = if kl.affine == mse.affine {
+                mse.effect
+            } else {
+                effect(value, kl.affine)
+            };
+            let (method, taken) = if kl.effect < mse.effect {
+                (Method::Kl, kl)
+            } else {
+                (Method::Mse, mse)
+            };
+            let choice = Choice {
+                affine: taken.affine,
+                extremes,
+                sqnr_db: taken.sqnr_db,
+                method,
+                mse,
+                kl,
+            };
+            (value, choice)
+        };
+        histograms.into_iter().map(choose).collect()
+    })
+}
+
+/// Squared distance of `rounded` from `float`, over the square of `float`.
+fn moved(float: &Tensor, rounded: &Tensor) -> f64 {
+    let square = |x: Tensor| x.square().sum(Kind::Double).double_value(&[]);
+    square(rounded - float) / square(float.shallow_clone()).max(1e-30)
 }
 
 fn widened((low, high): (f64, f64)) -> (f64, f64) {
     (low, if high > low { high } else { low + 1e-6 })
 }
 
-/// The range with the least squared error over a histogram of `counts` between `extremes`.
-fn choose(counts: &[i64], extremes: (f64, f64)) -> Choice {
+/// The ranges with the least squared error and the least divergence over a histogram of `counts` between
+/// `extremes`.
+fn propose(counts: &[i64], extremes: (f64, f64)) -> [Candidate; 2] {
     let (low, high) = widened(extremes);
     let width = (high - low) / counts.len() as f64;
     let centres = counts.iter().enumerate().filter(|(_, n)| **n > 0);
@@ -109,24 +193,69 @@ fn choose(counts: &[i64], extremes: (f64, f64)) -> Choice {
             (if low == 0.0 && i == 0 { 0.0 } else { centre }, n as f64)
         })
         .collect();
-    let error = |affine: Affine| -> f64 {
-        points
+    let signal: f64 = points.iter().map(|(x, n)| n * x * x).sum();
+    let candidate = |affine: Affine| {
+        let noise: f64 = points
             .iter()
             .map(|(x, n)| n * (x - affine.round_trip(*x)).powi(2))
-            .sum()
+            .sum();
+        Candidate {
+            affine,
+            sqnr_db: 10.0 * (signal / noise.max(1e-30)).log10(),
+            divergence: divergence(&points, affine),
+            effect: 0.0,
+        }
     };
-    let candidates = (20..=CANDIDATES).map(|i| f64::from(i) / f64::from(CANDIDATES));
-    let best = candidates
-        .map(|part| Affine::covering(low * part, high * part))
-        .map(|affine| (error(affine), affine))
-        .min_by(|a, b| a.0.total_cmp(&b.0));
-    let (noise, affine) = best.unwrap_or((0.0, Affine::covering(low, high)));
-    let signal: f64 = points.iter().map(|(x, n)| n * x * x).sum();
-    Choice {
-        affine,
-        extremes,
-        sqnr_db: 10.0 * (signal / noise.max(1e-30)).log10(),
+    let parts = (20..=CANDIDATES).map(|i| f64::from(i) / f64::from(CANDIDATES));
+    let all: Vec<_> = parts
+        .map(|part| candidate(Affine::covering(low * part, high * part)))
+        .collect();
+    let least = |cost: fn(&Candidate) -> f64| {
+        all.iter()
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+            .copied()
+            .unwrap_or_else(|| candidate(Affine::covering(low, high)))
+    };
+    [least(|c| -c.sqnr_db), least(|c| c.divergence)]
+}
+
+/// Kullback-Leibler divergence in nats between the values, those outside the range moved to its ends,
+/// and what int8 keeps of those inside: each step's mass spread evenly over the points it stands for.
+fn divergence(points: &[(f64, f64)], affine: Affine) -> f64 {
+    let total: f64 = points.iter().map(|(_, n)| n).sum();
+    // Of each of the 256 steps: how many points it stands for, and their mass.
+    let zero = f64::from(affine.zero_point);
+    let mut steps = [(0.0f64, 0.0f64); 256];
+    let mut inside: Vec<(usize, f64)> = Vec::with_capacity(points.len());
+    let (mut below, mut above) = (0.0, 0.0);
+    for (x, n) in points {
+        let q = (x / affine.scale + zero + 0.5).floor();
+        if q < -128.0 {
+            below += n;
+        } else if q > 127.0 {
+            above += n;
+        } else {
+            let step = (q + 128.0) as usize;
+            steps[step].0 += 1.0;
+            steps[step].1 += n;
+            inside.push((step, *n));
+        }
     }
+    let kept: f64 = steps.iter().map(|(_, mass)| mass).sum();
+    if let Some(first) = inside.first_mut() {
+        first.1 += below;
+    }
+    if let Some(last) = inside.last_mut() {
+        last.1 += above;
+    }
+    inside
+        .iter()
+        .map(|&(step, n)| {
+            let (points, mass) = steps[step];
+            let (p, q) = (n / total, mass / points / kept);
+            p * (p / q).ln()
+        })
+        .sum()
 }
 
 #[cfg(test)]
@@ -150,7 +279,19 @@ mod tests {
         let mut counts = vec![1_000_000; 400];
         counts.resize(4096, 0);
         counts[4095] = 1;
-        let choice = choose(&counts, (0.0, 10.0));
-        assert!(choice.affine.scale * 255.0 < 5.0, "{choice:?}");
+        for candidate in propose(&counts, (0.0, 10.0)) {
+            assert!(candidate.affine.scale * 255.0 < 5.0, "{candidate:?}");
+        }
+    }
+
+    #[test]
+    fn each_method_is_the_better_one_by_its_own_measure() {
+        let counts: Vec<i64> = (0..4096)
+            .map(|i| (1e6 * (-f64::from(i) / 300.0).exp()) as i64)
+            .collect();
+        let [mse, kl] = propose(&counts, (0.0, 10.0));
+        assert!(mse.sqnr_db >= kl.sqnr_db, "{mse:?} {kl:?}");
+        assert!(kl.divergence <= mse.divergence, "{mse:?} {kl:?}");
+        assert!(kl.divergence >= 0.0, "{kl:?}");
     }
 }
