@@ -138,7 +138,7 @@ pub fn calibrate(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<Value, 
             let parts = judged.iter().zip(&answers).map(|(images, float)| {
                 let rounded = student.forward(images, |at, x| {
                     if at == value {
-                        let _ = x.shallow_clone().copy_(&affine.round_trip_all(x));
+                        x.shallow_clone().copy_(&affine.round_trip_all(x));
                     }
                 });
                 moved(&float.0, &rounded.0) + moved(&float.1, &rounded.1)
