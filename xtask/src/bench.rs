@@ -3,7 +3,7 @@
 //! The emulator counts instructions, the same ones every time (`-icount`); it does not tell cycles.
 //!
 //! `--training` compares training steps with eager PyTorch instead: see `training.rs`; `--host` one wafer
-//! on this machine with onnxruntime: see `host.rs`.
+//! on this machine with onnxruntime and tract: see `host.rs`.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct Args {
     /// Compare training steps with eager PyTorch instead (a few minutes)
     #[arg(long)]
     training: bool,
-    /// Compare one wafer on this machine with onnxruntime instead (a minute)
+    /// Compare one wafer on this machine with onnxruntime and tract instead (a minute, the first time ten)
     #[arg(long, conflicts_with = "training")]
     host: bool,
     /// Threads for --training; all if not given

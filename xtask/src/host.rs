@@ -1,7 +1,7 @@
-//! `cargo xtask bench --host`: one wafer on this machine beside onnxruntime, one thread, in one run.
+//! `cargo xtask bench --host`: one wafer on this machine beside onnxruntime and tract, one thread, in one run.
 //!
 //! The same network everywhere: the published image in the fixed-point engine, its ONNX forms in
-//! onnxruntime. Turn by turn, so that what else the machine does hits all; of each the median of the rounds'
+//! onnxruntime, the float one in tract (`xtask/peers`, whose first build takes minutes). Turn by turn, so that what else the machine does hits all; of each the median of the rounds'
 //! medians. A ratio is the peer's time over the engine's.
 
 use std::process::Command;
@@ -53,14 +53,23 @@ pub fn run(json: bool) -> Result<()> {
         "speed",
     ];
     process::run(process::cargo().arg("build").args(build))?;
+    say("host: building tract");
+    let peers = project::root().join("xtask/peers");
+    let mut tract = process::cargo();
+    tract.current_dir(&peers).args(["build", "--release"]);
+    tract.env("CARGO_TARGET_DIR", peers.join("target"));
+    process::run(&mut tract)?;
+    let tract = peers.join("target/release/peers");
     let peers = ["light.onnx", "light-int8.onnx"];
-    let mut times: [Vec<Speed>; 3] = Default::default();
+    let mut times: [Vec<Speed>; 4] = Default::default();
     for round in 1..=ROUNDS {
         say(format_args!("host: round {round} of {ROUNDS}"));
-        let [engine, rest @ ..] = &mut times;
+        let [engine, in_tract, rest @ ..] = &mut times;
         let mut speed = process::cargo();
         speed.args(["run", "--quiet"]).args(build).arg("--");
         engine.push(measure(speed.arg(models.join("light-int8.lw")))?);
+        let mut speed = process::command(&tract);
+        in_tract.push(measure(speed.arg(models.join(peers[0])))?);
         for (peer, times) in peers.iter().zip(rest) {
             let mut script = process::command(&python);
             script.arg(project::root().join("xtask/src/onnxruntime_speed.py"));
@@ -68,7 +77,12 @@ pub fn run(json: bool) -> Result<()> {
             times.push(measure(script.arg(models.join(peer)))?);
         }
     }
-    let names = ["LightWafer int8", "onnxruntime float", "onnxruntime int8"];
+    let names = [
+        "LightWafer int8",
+        "tract float",
+        "onnxruntime float",
+        "onnxruntime int8",
+    ];
     let own = median(&times[0]);
     let rows = names.into_iter().zip(&times).map(|(runtime, times)| Row {
         runtime,
