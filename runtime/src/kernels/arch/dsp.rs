@@ -1,4 +1,4 @@
-//! Armv7E-M and Armv8-M DSP (Cortex-M4, M7, M33): two multiply-accumulates an instruction.
+//! Armv7E-M DSP (Cortex-M4, M7): two multiply-accumulates an instruction.
 //!
 //! SXTB16 widens bytes 0 and 2 of a word (1 and 3 after a rotation) to halfwords, SMLAD multiplies
 //! two pairs of halfwords and adds both products, SMLABB and its like one pair. An int8 product is below
