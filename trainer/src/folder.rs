@@ -46,7 +46,7 @@ impl Folder {
         if let Some(mut alone) = Training::read("student", path)? {
             if alone
                 .start()
-                .is_some_and(|start| start["settings"]["network"] != "student")
+                .is_some_and(|start| start["settings"]["network"].get("teacher").is_some())
             {
                 alone.name = "teacher";
             }

@@ -9,6 +9,7 @@ use tch::nn::{self, ModuleT};
 use tch::{Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
+use crate::export::fake::{self, FakeStudent};
 use crate::student::{self, Student};
 use crate::teacher::{Encoder, Teacher};
 
@@ -98,6 +99,8 @@ pub trait Network {
 pub enum Kind {
     /// The student.
     Student,
+    /// The student as `trainer quantize` trains it.
+    Quantized,
     /// The teacher with this encoder.
     Teacher(Encoder),
 }
@@ -107,6 +110,7 @@ impl Kind {
     pub fn build(self, device: Device) -> Box<dyn Network> {
         match self {
             Self::Student => Box::new(Student::new(device)),
+            Self::Quantized => Box::new(FakeStudent::new(device)),
             Self::Teacher(encoder) => Box::new(Teacher::new(encoder, device)),
         }
     }
@@ -116,6 +120,9 @@ impl Kind {
     pub fn named(architecture: &str) -> Option<Self> {
         if architecture.is_empty() || architecture == student::ARCHITECTURE {
             return Some(Self::Student);
+        }
+        if architecture == fake::ARCHITECTURE {
+            return Some(Self::Quantized);
         }
         let mut encoders = Encoder::ALL.into_iter();
         encoders

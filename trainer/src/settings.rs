@@ -135,20 +135,20 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults: the teacher's as the paper has them, the student's as two processor cores can
-    /// train it.
+    /// train it, the quantized student's at a low rate.
     pub fn of(network: Kind) -> Self {
-        let student = network == Kind::Student;
-        let stages = if student {
-            "64x6@3e-3 112x5@3e-3 224x4@2e-3"
-        } else {
-            "224x50"
+        let student = matches!(network, Kind::Student | Kind::Quantized);
+        let (stages, rate) = match network {
+            Kind::Student => ("64x6@3e-3 112x5@3e-3 224x4@2e-3", 3e-3),
+            Kind::Quantized => ("224x1", 1e-4),
+            Kind::Teacher(_) => ("224x50", 1e-4),
         };
         Self {
             network,
             stages: stages.split(' ').flat_map(Stage::from_str).collect(),
             batch: 64,
             accumulate: 1,
-            rate: if student { 3e-3 } else { 1e-4 },
+            rate,
             schedule: if student {
                 Schedule::OneCycle
             } else {

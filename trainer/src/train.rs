@@ -92,6 +92,20 @@ impl Run {
         out.join("best.safetensors")
     }
 
+    /// Refuses a folder that already holds a run.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn vacant(out: &Path) -> Result<()> {
+        let last = Self::last(out);
+        ensure!(
+            !last.exists(),
+            "{} is there already: continue it with --resume, or choose another --out",
+            last.display()
+        );
+        Ok(())
+    }
+
     /// A new run. `init` puts weights to start from into the fresh network.
     ///
     /// # Errors
@@ -102,13 +116,8 @@ impl Run {
         init: impl FnOnce(&dyn Network) -> Result<()>,
         device: Device,
     ) -> Result<Self> {
+        Self::vacant(out)?;
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-        let last = Self::last(out);
-        ensure!(
-            !last.exists(),
-            "{} is there already: continue it with --resume, or choose another --out",
-            last.display()
-        );
         ensure!(!settings.stages.is_empty(), "no stages to train");
         tch::manual_seed(settings.seed as i64);
         let network = settings.network.build(device);

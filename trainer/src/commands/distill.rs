@@ -36,10 +36,15 @@ pub fn run(args: DistillArgs) -> Result<()> {
             args.soft.teacher.is_some(),
             "--teacher FILE is needed (or --hard-only)"
         );
-        let mut soft = args.soft.clone();
-        // The same from wherever the run is gone on with; a file that is not there is named later.
-        soft.teacher = soft.teacher.map(|path| path.canonicalize().unwrap_or(path));
-        settings.distill = Distillation::paper(&soft).map_err(anyhow::Error::msg)?;
+        settings.distill = distillation(&args.soft)?;
     }
-    training::run("distill", &args.run, settings, |_| Ok(()))
+    training::run("distill", &args.run, settings, |_, _| Ok(()))
+}
+
+/// What the flags say; none without a teacher.
+pub fn distillation(given: &DistillOverrides) -> Result<Option<Distillation>> {
+    let mut soft = given.clone();
+    // The same from wherever the run is gone on with; a file that is not there is named later.
+    soft.teacher = soft.teacher.map(|path| path.canonicalize().unwrap_or(path));
+    Distillation::paper(&soft).map_err(anyhow::Error::msg)
 }

@@ -14,7 +14,6 @@ use trainer::data::{Data, Part, Protocol};
 use trainer::eval::View;
 use trainer::metrics::Report;
 use trainer::settings::Precision;
-use trainer::student::ARCHITECTURE;
 use trainer::{eval, int8, network};
 
 use super::{Machine, catch_ctrl_c, stop_asked};
@@ -154,7 +153,11 @@ impl<'a> Measurement<'a> {
                 );
             }
             // Boards see the full size; a teacher is asked at the size it was trained at.
-            let student = network.architecture() == ARCHITECTURE || info.size == 0;
+            let teacher = matches!(
+                network::Kind::named(&info.architecture),
+                Some(network::Kind::Teacher(_))
+            );
+            let student = !teacher || info.size == 0;
             let usual = if student {
                 IMAGE_SIZE as i64
             } else {

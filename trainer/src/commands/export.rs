@@ -10,17 +10,18 @@ use lightwafer_runtime::exec::FixedEngine;
 use lightwafer_runtime::model::Model;
 use lightwafer_runtime::synth::synthesize;
 use lightwafer_runtime::wafer::{Class, IMAGE_SIZE, Mask};
-use tch::Device;
+use tch::{Device, Tensor};
 use trainer::batch::{Source, random_symmetries};
 use trainer::checkpoint::{Checkpoint, tensors, write_atomically};
 use trainer::data::{Data, Protocol, Random, SPLIT_SEED};
-use trainer::export::calibrate::Method;
-use trainer::export::{Exported, export_int8};
+use trainer::export::fake::{self, FakeStudent};
+use trainer::export::{Exported, Prepared};
 use trainer::int8::Grid;
 use trainer::metrics::best;
 use trainer::network::Network;
 use trainer::student::{ARCHITECTURE, Student};
 
+use super::ranges::{self, Agreement, Written};
 use super::{onnx, schedule};
 
 /// Wafers in one calibration pass.
@@ -35,7 +36,8 @@ pub struct ExportArgs {
     /// QuantizeLinear and DequantizeLinear, of an image (.lw) or of what a checkpoint becomes with --data.
     #[arg(long)]
     onnx: bool,
-    /// A float checkpoint (.safetensors); also a model image (.lw), to write as ONNX or by another schedule.
+    /// A checkpoint (.safetensors) of a student in floats, or of `trainer quantize`, whose learned ranges are
+    /// taken as they are; also a model image (.lw), to write as ONNX or by another schedule.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
     /// Labelled wafer maps in MixedWM38's layout (.npz): ranges are chosen on its training part. Needed to
@@ -58,6 +60,9 @@ pub struct ExportArgs {
     /// Validation wafers to compare the image with the checkpoint on.
     #[arg(long, default_value_t = COMPARE)]
     compare: usize,
+    /// Print the report as JSON: every tensor's range and how it was chosen, equalization, agreement.
+    #[arg(long, conflicts_with_all = ["onnx", "ram_budget"])]
+    json: bool,
     /// Threads; all if not given.
     #[arg(long)]
     threads: Option<i32>,
@@ -90,9 +95,10 @@ pub fn run(args: ExportArgs) -> Result<()> {
         let source = Source::new(&data, Device::Cpu);
         let calibration = args.calibration;
         let (_, exported) = quantized(&args.checkpoint, &data, &source, &args.name, calibration)?;
+        print!("{}", ranges::table(&exported));
         return onnx::write_image(&exported.image, Some(&exported), &args.output);
     }
-    write_image(
+    let written = write_image(
         &args.checkpoint,
         &data,
         &args.output,
@@ -100,13 +106,18 @@ pub fn run(args: ExportArgs) -> Result<()> {
         args.calibration,
         args.compare,
     )?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&written.json()?)?);
+    } else {
+        print!("{}", written.text());
+    }
     match args.ram_budget {
         Some(_) => schedule::rewrite(&args.output, args.ram_budget, &args.output),
         None => Ok(()),
     }
 }
 
-/// Writes the int8 image of `checkpoint` to `output`, and says how they compare.
+/// Writes the int8 image of `checkpoint` to `output`, and gives how they compare.
 pub fn write_image(
     checkpoint: &Path,
     data: &Data,
@@ -114,26 +125,20 @@ pub fn write_image(
     name: &str,
     calibration: usize,
     compared: usize,
-) -> Result<()> {
+) -> Result<Written> {
     let source = Source::new(data, Device::Cpu);
     let (student, exported) = quantized(checkpoint, data, &source, name, calibration)?;
     write_atomically(output, &exported.image)?;
-
-    let model = Model::new_checked(&exported.image)?;
-    let header = model.header();
-    println!(
-        "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
-        output.display(),
-        exported.image.len(),
-        header.parameters,
-        header.macs,
-        header.arena_bytes
-    );
     let wafers: Vec<u32> = data.val.iter().copied().take(compared).collect();
-    if !wafers.is_empty() {
-        compare(&student, &exported, data, &source, &wafers)?;
-    }
-    Ok(())
+    let agreement = match wafers.is_empty() {
+        true => None,
+        false => Some(compare(&*student, &exported, data, &source, &wafers)?),
+    };
+    Ok(Written {
+        output: output.into(),
+        exported,
+        agreement,
+    })
 }
 
 /// Quantizes `checkpoint`, with ranges chosen on `calibration` training wafers.
@@ -143,34 +148,42 @@ fn quantized(
     source: &Source,
     name: &str,
     calibration: usize,
-) -> Result<(Student, Exported)> {
-    let student = Student::new(Device::Cpu);
-    Checkpoint::read(checkpoint)?.load(student.vars(), ARCHITECTURE)?;
+) -> Result<(Box<dyn Network>, Exported)> {
+    let file = Checkpoint::read(checkpoint)?;
+    let (student, prepared): (Box<dyn Network>, _) = if file.info.architecture == fake::ARCHITECTURE
+    {
+        let student = FakeStudent::new(Device::Cpu);
+        file.load(student.vars(), fake::ARCHITECTURE)?;
+        let prepared = Prepared::learned(&student);
+        (Box::new(student), prepared)
+    } else {
+        let student = Student::new(Device::Cpu);
+        file.load(student.vars(), ARCHITECTURE)?;
+        let batches = self::calibration(data, source, calibration)?;
+        let tensors = tensors(student.vars()).into_iter().collect();
+        (Box::new(student), Prepared::calibrated(&tensors, &batches)?)
+    };
+    // The golden wafer is synthetic: the image then carries nobody's data.
+    let parameters = u32::try_from(student.parameters())?;
+    let exported = golden().packed(|map| prepared.write(parameters, map, name, &now()?))??;
+    Ok((student, exported))
+}
+
+/// Batches of `wafers` training wafers to choose ranges on, always the same ones.
+pub fn calibration(data: &Data, source: &Source, wafers: usize) -> Result<Vec<Tensor>> {
     ensure!(
         !data.train.is_empty(),
         "no training wafers to choose ranges on"
     );
-
     let mut random = Random::new(&[SPLIT_SEED, 3]);
     let mut chosen = data.train.clone();
     random.shuffle(&mut chosen);
-    chosen.truncate(calibration.max(1));
-    let batches: Vec<_> = chosen
-        .chunks(BATCH)
-        .map(|wafers| {
-            let symmetries = random_symmetries(&mut random, wafers.len());
-            source.batch(wafers, &symmetries, IMAGE_SIZE as i64).image
-        })
-        .collect();
-
-    // The golden wafer is synthetic: the image then carries nobody's data.
-    let golden = golden();
-    let parameters = u32::try_from(student.parameters())?;
-    let tensors = tensors(student.vars()).into_iter().collect();
-    let exported =
-        golden.packed(|map| export_int8(&tensors, parameters, &batches, map, name, &now()?))??;
-    print_choices(&exported);
-    Ok((student, exported))
+    chosen.truncate(wafers.max(1));
+    let batches = chosen.chunks(BATCH).map(|wafers| {
+        let symmetries = random_symmetries(&mut random, wafers.len());
+        source.batch(wafers, &symmetries, IMAGE_SIZE as i64).image
+    });
+    Ok(batches.collect())
 }
 
 /// A wafer with many patterns, so that every layer has something to do.
@@ -201,46 +214,14 @@ fn now() -> Result<String> {
     Ok(humantime::format_rfc3339_seconds(time).to_string())
 }
 
-fn print_choices(exported: &Exported) {
-    println!(
-        "{:<22}{:>22}{:>12}{:>12}{:>8}{:>19}{:>21}{:>23}",
-        "tensor",
-        "values",
-        "scale",
-        "zero point",
-        "taken",
-        "SQNR, MSE/KL",
-        "divergence, MSE/KL",
-        "effect, MSE/KL"
-    );
-    for (value, choice) in &exported.choices {
-        let (low, high) = choice.extremes;
-        let (mse, kl) = (&choice.mse, &choice.kl);
-        println!(
-            "{:<22}{:>22}{:>12.6}{:>12}{:>8}{:>19}{:>21}{:>23}",
-            format!("{value:?}"),
-            format!("{low:.3} … {high:.3}"),
-            choice.affine.scale,
-            choice.affine.zero_point,
-            match choice.method {
-                Method::Mse => "MSE",
-                Method::Kl => "KL",
-            },
-            format!("{:.1} / {:.1} dB", mse.sqnr_db, kl.sqnr_db),
-            format!("{:.5} / {:.5}", mse.divergence, kl.divergence),
-            format!("{:.2e} / {:.2e}", mse.effect, kl.effect),
-        );
-    }
-}
-
-/// Says how far the image's answers are from the checkpoint's.
+/// How far the image's answers are from the checkpoint's.
 fn compare(
     student: &dyn Network,
     exported: &Exported,
     data: &Data,
     source: &Source,
     wafers: &[u32],
-) -> Result<()> {
+) -> Result<Agreement> {
     let model = Model::new_checked(&exported.image)?;
     let mut arena = vec![0; model.header().arena_bytes as usize];
     let mut engine = FixedEngine::new(model, &mut arena)?;
@@ -263,12 +244,10 @@ fn compare(
         }
     }
     let all = (wafers.len() * IMAGE_SIZE * IMAGE_SIZE) as f64;
-    println!(
-        "against the checkpoint on {} validation wafers: {same} same classes, {:.4} % same mask pixels, \
-         logits off by {:.3} (root mean square)",
-        wafers.len(),
-        100.0 * pixels as f64 / all,
-        (square / f64::from(logits.max(1))).sqrt()
-    );
-    Ok(())
+    Ok(Agreement {
+        wafers: wafers.len(),
+        same_classes: same,
+        same_mask_pixels: pixels as f64 / all,
+        logits_rms: (square / f64::from(logits.max(1))).sqrt(),
+    })
 }

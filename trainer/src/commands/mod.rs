@@ -7,6 +7,8 @@ pub mod distill;
 pub mod eval;
 pub mod export;
 mod onnx;
+pub mod quantize;
+mod ranges;
 pub mod report;
 pub mod run;
 mod schedule;

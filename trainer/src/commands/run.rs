@@ -114,7 +114,7 @@ impl Here<'_> {
             let image = student.join("light-int8.lw");
             if !image.exists() {
                 let (some, few) = (export::CALIBRATION, export::COMPARE);
-                export::write_image(
+                let written = export::write_image(
                     &Run::best(&student),
                     &self.data,
                     &image,
@@ -122,6 +122,7 @@ impl Here<'_> {
                     some,
                     few,
                 )?;
+                print!("{}", written.text());
             }
             self.evaluation("int8", &image, Part::Test, Precision::F32)?;
         }

@@ -14,10 +14,7 @@ pub struct StudentArgs {
 }
 
 pub fn run(args: StudentArgs) -> Result<()> {
-    training::run(
-        "student",
-        &args.run,
-        Settings::of(Kind::Student),
-        |_| Ok(()),
-    )
+    training::run("student", &args.run, Settings::of(Kind::Student), |_, _| {
+        Ok(())
+    })
 }

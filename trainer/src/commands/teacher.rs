@@ -29,7 +29,7 @@ pub fn run(args: TeacherArgs) -> Result<()> {
     let defaults = Settings::of(Kind::Teacher(args.encoder));
     let file = args.encoder_weights.as_deref();
     let fresh = !args.run.has_init();
-    training::run("teacher", &args.run, defaults, |network| {
+    training::run("teacher", &args.run, defaults, |network, _| {
         if fresh {
             weights::start_encoder(network, file)
         } else {

@@ -43,42 +43,55 @@ impl RunArgs {
         self.resume
     }
 
+    /// The flags that are settings.
+    pub fn overrides(&mut self) -> &mut Overrides {
+        &mut self.settings
+    }
+
     /// Whether a checkpoint gives all weights to start from.
     pub fn has_init(&self) -> bool {
         self.init.is_some()
     }
 }
 
-/// Starts a run with `defaults` and the flags, or resumes one, and trains. `encoder` puts weights into a
+/// Starts a run with `defaults` and the flags, or resumes one, and trains. `first` puts weights into a
 /// fresh network before `--init` does.
 pub fn run(
     command: &str,
     args: &RunArgs,
     defaults: Settings,
-    encoder: impl FnOnce(&dyn Network) -> Result<()>,
+    first: impl FnOnce(&dyn Network, &Data) -> Result<()>,
 ) -> Result<()> {
     ensure!(
         !args.resume || args.settings == Overrides::default(),
         "--resume goes on with the settings that the run was started with: leave out the others"
     );
     let device = args.machine.device()?;
-    let mut run = if args.resume {
-        Run::resume(&args.out, device)?
+    let load_data = |split| -> Result<Data> {
+        let data = Data::load(&args.data, split)?;
+        eprintln!("{}", data.describe());
+        Ok(data)
+    };
+    let (mut run, data) = if args.resume {
+        let run = Run::resume(&args.out, device)?;
+        let data = load_data(run.settings().split)?;
+        (run, data)
     } else {
         let mut settings = defaults.with(&args.settings);
         if args.paper_split {
             settings.split = Protocol::Paper;
         }
+        // Before the data: a folder that is taken is said at once.
+        Run::vacant(&args.out)?;
+        let data = load_data(settings.split)?;
         let init = |network: &dyn Network| {
-            encoder(network)?;
+            first(network, &data)?;
             args.init
                 .as_deref()
                 .map_or(Ok(()), |path| load(path, network))
         };
-        Run::start(&args.out, settings, init, device)?
+        (Run::start(&args.out, settings, init, device)?, data)
     };
-    let data = Data::load(&args.data, run.settings().split)?;
-    eprintln!("{}", data.describe());
     let config = serde_json::to_value(run.settings())?;
     Record::keep(&args.out, config, &args.data, device)?;
     catch_ctrl_c()?;

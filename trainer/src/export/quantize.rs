@@ -10,7 +10,7 @@ use lightwafer_runtime::model::writer::LayerSpec;
 use lightwafer_runtime::model::{IMAGE, NONE, Op};
 use tch::{Kind, Tensor};
 
-use super::calibrate::{Affine, Choice};
+use super::calibrate::Affine;
 use super::fold::{Folded, FoldedStudent, Value};
 use crate::network::CLASSES;
 use crate::student::{DECODER, ENCODER};
@@ -65,6 +65,34 @@ fn quantize(layer: &Folded, axis: usize, input_scale: f64) -> Result<Quantized> 
     })
 }
 
+/// The layer that the integers of `layer` stand for: `axis` is its output channels' dimension, `input_scale`
+/// the real value of one step of what it reads.
+///
+/// # Panics
+/// Where the layer's tensors cannot be read, which only memory decides.
+pub fn rounded(layer: &Folded, axis: usize, input_scale: f64) -> Folded {
+    let q = match quantize(layer, axis, input_scale) {
+        Ok(q) => q,
+        Err(error) => panic!("{error:#}"),
+    };
+    let (size, kind) = (layer.weight.size(), layer.weight.kind());
+    let device = layer.weight.device();
+    let shape: Vec<i64> = (0..size.len())
+        .map(|dim| if dim == axis { -1 } else { 1 })
+        .collect();
+    let scales = Tensor::from_slice(&q.scales);
+    let weight = Tensor::from_slice(&q.weights)
+        .view(size.as_slice())
+        .to_kind(Kind::Double)
+        * scales.view(shape.as_slice());
+    let bias = Tensor::from_slice(&q.bias).to_kind(Kind::Double) * scales * input_scale;
+    let float = |x: Tensor| x.to_kind(kind).to_device(device);
+    Folded {
+        weight: float(weight),
+        bias: float(bias),
+    }
+}
+
 /// The smallest shift with which every multiplier is below 2^31, and those multipliers.
 fn multipliers(real: &[f64]) -> (u8, Vec<i32>) {
     let fits = |shift: i32| {
@@ -81,7 +109,7 @@ fn multipliers(real: &[f64]) -> (u8, Vec<i32>) {
 
 /// Builds layers one after the other.
 struct Builder<'c> {
-    choices: &'c HashMap<Value, Choice>,
+    ranges: &'c HashMap<Value, Affine>,
     layers: Vec<LayerSpec>,
     /// Quantization of each layer's output.
     outputs: Vec<Affine>,
@@ -89,11 +117,10 @@ struct Builder<'c> {
 
 impl Builder<'_> {
     fn affine(&self, value: Value) -> Result<Affine> {
-        Ok(self
-            .choices
+        self.ranges
             .get(&value)
-            .with_context(|| format!("{value:?} was not calibrated"))?
-            .affine)
+            .copied()
+            .with_context(|| format!("{value:?} was not calibrated"))
     }
 
     fn input(&self, at: u8) -> Affine {
@@ -210,10 +237,10 @@ impl Builder<'_> {
 /// A value that was not calibrated.
 pub fn layers(
     student: &FoldedStudent,
-    choices: &HashMap<Value, Choice>,
+    ranges: &HashMap<Value, Affine>,
 ) -> Result<(Vec<LayerSpec>, Vec<f64>)> {
     let mut net = Builder {
-        choices,
+        ranges,
         layers: vec![],
         outputs: vec![],
     };

@@ -1,0 +1,174 @@
+//! A student fine-tuned as int8 answers as the image that is exported from it.
+
+mod common;
+
+use std::cell::Cell;
+use std::path::Path;
+
+use lightwafer_runtime::LOGIT_UNIT;
+use lightwafer_runtime::exec::FixedEngine;
+use lightwafer_runtime::model::Model;
+use lightwafer_runtime::wafer::{IMAGE_SIZE, Mask};
+use tch::{Device, Kind as Number};
+use trainer::batch::Source;
+use trainer::checkpoint::{self, Checkpoint};
+use trainer::data::Data;
+use trainer::export::Prepared;
+use trainer::export::fake::{self, FakeStudent};
+use trainer::int8::Grid;
+use trainer::metrics;
+use trainer::network::{Kind, Network};
+use trainer::settings::Settings;
+use trainer::train::{End, Run};
+
+/// Wafers that are compared.
+const WAFERS: usize = 12;
+/// How far logits may be from the engine's in 32-bit floats, of logits of a few units: a sum may fall on the
+/// other side of a rounding, which moves a value by one step.
+const LOGITS: f32 = 0.05;
+/// For the same reason, mask pixels that may differ: 1 %, of a mask that has hardly been trained.
+const PIXELS: usize = WAFERS * IMAGE_SIZE * IMAGE_SIZE / 100;
+
+fn float_student(out: &Path, data: &Data) {
+    let settings = Settings {
+        stages: vec![
+            "64x4@1e-2".parse().unwrap(),
+            "224x1/8@2e-3".parse().unwrap(),
+        ],
+        batch: 16,
+        mask_every: 1,
+        seed: 1,
+        ..Settings::of(Kind::Student)
+    };
+    let mut run = Run::start(out, settings, |_| Ok(()), Device::Cpu).unwrap();
+    run.train(data, &|| false).unwrap();
+}
+
+fn quantizing(out: &Path, float: &Path, data: &Data) -> Run {
+    let settings = Settings {
+        stages: vec!["224x0.5/8@1e-3".parse().unwrap()],
+        mask_every: 2,
+        ..Settings::of(Kind::Quantized)
+    };
+    let source = Source::new(data, Device::Cpu);
+    let init = |network: &dyn Network| {
+        let (student, _) = trainer::network::open(&Run::best(float), Device::Cpu)?;
+        let tensors = checkpoint::tensors(student.vars()).into_iter().collect();
+        let batches = [source.batch(&data.train[..16], &[0], 224).image];
+        let prepared = Prepared::calibrated(&tensors, &batches)?;
+        assert!(prepared.equalization.is_some());
+        fake::start(network.vars(), prepared.folded, &prepared.ranges)
+    };
+    Run::start(out, settings, init, Device::Cpu).unwrap()
+}
+
+fn load(path: &Path) -> FakeStudent {
+    let student = FakeStudent::new(Device::Cpu);
+    let file = Checkpoint::read(path).unwrap();
+    file.load(student.vars(), fake::ARCHITECTURE).unwrap();
+    student
+}
+
+#[test]
+fn a_fine_tuned_student_computes_what_its_image_does_and_resumes_to_the_same_bits() {
+    tch::set_num_threads(1);
+    let data = common::data(&[0, 4, 7], 40);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    float_student(&path("float"), &data);
+
+    let mut run = quantizing(&path("whole"), &path("float"), &data);
+    let before: Vec<_> = checkpoint::tensors(run.network().vars())
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.detach().copy()))
+        .collect();
+    assert_eq!(run.train(&data, &|| false).unwrap(), End::Finished);
+    // Weights and steps were trained, zero points stay.
+    for (name, before) in before {
+        let after = Checkpoint::read(&Run::last(&path("whole")))
+            .unwrap()
+            .tensor(&name)
+            .unwrap();
+        assert_eq!(after == before, name.ends_with("zero_point"), "{name}");
+    }
+
+    // Stopped and gone on with, it ends at the same bits.
+    let mut parts = quantizing(&path("parts"), &path("float"), &data);
+    let asked = Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 2
+    };
+    assert_eq!(parts.train(&data, &stop).unwrap(), End::Stopped);
+    let mut parts = Run::resume(&path("parts"), Device::Cpu).unwrap();
+    assert_eq!(parts.train(&data, &|| false).unwrap(), End::Finished);
+    let last = |name: &str| checkpoint::tensors(load(&Run::last(&path(name))).vars());
+    for ((name, a), (_, b)) in last("whole").into_iter().zip(last("parts")) {
+        assert_eq!(a, b, "{name}");
+    }
+
+    // The image answers as the network that was trained: to the bit where sums are exact.
+    let best = Run::best(&path("whole"));
+    let mut exact = load(&best);
+    exact.to_double();
+    let off = compare(&exact, Number::Double, &data);
+    assert!(
+        off.logits < 1e-4 && off.pixels < PIXELS / 50,
+        "in 64 bits: {off:?}"
+    );
+    let student = load(&best);
+    let off = compare(&student, Number::Float, &data);
+    println!("in 32 bits: {off:?}");
+    assert!(off.logits < LOGITS && off.pixels < PIXELS, "{off:?}");
+
+    // In floats, the checkpoint's layers are another network: rounding is part of what was trained.
+    let source = Source::new(&data, Device::Cpu);
+    let batch = source.batch(&data.test[..2], &[0], 224).image;
+    let float = tch::no_grad(|| student.folded().forward(&batch, |_, _| ()).0);
+    let int = tch::no_grad(|| student.forward(&batch, false, false).logits);
+    assert!((float - int).abs().max().double_value(&[]) > f64::from(off.logits));
+}
+
+/// How far a network and its image are apart.
+#[derive(Debug)]
+struct Off {
+    logits: f32,
+    pixels: usize,
+}
+
+fn compare(student: &FakeStudent, kind: Number, data: &Data) -> Off {
+    let source = Source::new(data, Device::Cpu);
+    let exported = Grid::of(data, 0)
+        .packed(|golden| Prepared::learned(student).write(54_239, golden, "test", ""))
+        .unwrap()
+        .unwrap();
+    assert!(exported.choices.is_empty() && exported.ranges.len() == 28);
+    let model = Model::new_checked(&exported.image).unwrap();
+    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut engine = FixedEngine::new(model, &mut arena).unwrap();
+    let mut mask = Mask::new();
+    let mut off = Off {
+        logits: 0.0,
+        pixels: 0,
+    };
+    for &wafer in data.test.iter().chain(&data.val).take(WAFERS) {
+        let batch = source.batch(&[wafer], &[0], IMAGE_SIZE as i64);
+        let output = tch::no_grad(|| student.forward(&batch.image.to_kind(kind), false, true));
+        let logits = output.logits.to_kind(Number::Float).view([-1]);
+        let float = Vec::<f32>::try_from(logits).unwrap();
+        let marked = output.mask.unwrap().ge(-1e-9).view([-1]);
+        let marked = Vec::<bool>::try_from(marked).unwrap();
+        let answer = Grid::of(data, wafer)
+            .packed(|map| engine.infer(map, &mut mask))
+            .unwrap();
+        let class = usize::from(answer.class.index());
+        assert_eq!(class, metrics::best(&float), "wafer {wafer}");
+        for (int, float) in answer.logits.iter().zip(&float) {
+            off.logits = off.logits.max((*int as f32 * LOGIT_UNIT - float).abs());
+        }
+        for (at, marked) in marked.iter().enumerate() {
+            off.pixels += usize::from(mask.get(at / IMAGE_SIZE, at % IMAGE_SIZE) != *marked);
+        }
+    }
+    off
+}
