@@ -3,6 +3,7 @@
 //! Pixels, classes and the int8 arithmetic come from the runtime, so that what is measured here is
 //! what a board does.
 
+pub mod against;
 pub mod batch;
 pub mod checkpoint;
 pub mod compare;

@@ -9,6 +9,7 @@ use lightwafer_runtime::model::{MAGIC, Model};
 use lightwafer_runtime::wafer::IMAGE_SIZE;
 use serde_json::{Value, json};
 use tch::Device;
+use trainer::against::Against;
 use trainer::batch::Source;
 use trainer::data::{Data, Part, Protocol};
 use trainer::eval::View;
@@ -42,6 +43,10 @@ pub struct EvalArgs {
     /// Leave out the evaluation on wafers turned by 90°.
     #[arg(long)]
     no_turned: bool,
+    /// Print instead, class by class, how it compares with FILE: another checkpoint or image, measured in the
+    /// same way, or what `trainer eval --json` printed for one (.json). FILE's figures come first.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Print JSON, with the confusion matrix.
     #[arg(long)]
     json: bool,
@@ -61,17 +66,34 @@ pub fn run(args: EvalArgs) -> Result<()> {
     };
     let data = Data::load(&args.data, split)?;
     catch_ctrl_c()?;
-    let measured = Measurement {
-        checkpoint: &args.checkpoint,
-        data: &data,
-        part: args.split,
-        size: args.size,
-        precision: args.precision,
-        turned: !args.no_turned,
-        device,
-        threads: args.machine.threads(),
+    let measure = |checkpoint| {
+        Measurement {
+            checkpoint,
+            data: &data,
+            part: args.split,
+            size: args.size,
+            precision: args.precision,
+            turned: !args.no_turned && args.against.is_none(),
+            device,
+            threads: args.machine.threads(),
+        }
+        .take()
+    };
+    if let Some(other) = &args.against {
+        let first = if other.extension().is_some_and(|e| e == "json") {
+            Against::read(other)?
+        } else {
+            measure(other)?.json()?
+        };
+        let against = Against::new(&first, &measure(&args.checkpoint)?.json()?)?;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&against)?);
+        } else {
+            print!("{}", against.table());
+        }
+        return Ok(());
     }
-    .take()?;
+    let measured = measure(&args.checkpoint)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&measured.json()?)?);
     } else {
