@@ -14,6 +14,7 @@
         feature = "canvas",
         feature = "npz",
         feature = "synth",
+        feature = "tract",
         feature = "writer"
     )),
     no_std
@@ -39,6 +40,8 @@ pub mod npz;
 pub mod serial;
 #[cfg(feature = "synth")]
 pub mod synth;
+#[cfg(feature = "tract")]
+pub mod tract;
 pub mod wafer;
 
 /// CRC-32 as every part of the project means it: ISO-HDLC, as in Ethernet, zip and PNG.

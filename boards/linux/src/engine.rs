@@ -1,4 +1,4 @@
-//! The engine, made from a file and tried on the model's golden wafer.
+//! The engines, made from files: the fixed-point one is tried on the model's golden wafer, tract's on an empty one.
 
 use std::path::Path;
 
@@ -37,6 +37,34 @@ pub fn fixed(
     let facts = engine.facts();
     log::info!(
         "model {}: {} bytes, {} MACs, arena {} bytes, golden wafer answered as expected",
+        facts.name,
+        facts.model_bytes,
+        facts.macs,
+        facts.arena_bytes
+    );
+    work(&mut engine)
+}
+
+/// Runs `work` with tract and an ONNX student.
+///
+/// # Errors
+/// [`Failure::Model`] when the file cannot be read or is not such a student; otherwise what `work` gives.
+#[cfg(feature = "tract")]
+pub fn tract(
+    path: &Path,
+    work: impl FnOnce(&mut lightwafer_runtime::tract::TractEngine) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    use lightwafer_runtime::Engine as _;
+    let file = || format!("model file {}", path.display());
+    let bytes = std::fs::read(path)
+        .with_context(|| format!("cannot read {}", file()))
+        .map_err(Failure::Model)?;
+    let mut engine = lightwafer_runtime::tract::TractEngine::new_checked(&bytes)
+        .map_err(|error| anyhow!("{}: {error}", file()))
+        .map_err(Failure::Model)?;
+    let facts = engine.facts();
+    log::info!(
+        "model {} in floats, by tract: {} bytes, {} MACs, values of {} bytes",
         facts.name,
         facts.model_bytes,
         facts.macs,

@@ -34,12 +34,23 @@ struct Args {
     /// Make a pseudo-terminal instead, and print its path on stdout
     #[arg(long, conflicts_with = "port")]
     pty: bool,
-    /// Model image (.lw) to run
+    /// What computes: `fixed` runs a model image (.lw) in integers, `tract` (in programs built with that
+    /// feature) an ONNX student (.onnx) in floats
+    #[arg(long, value_enum, default_value_t = Engine::Fixed)]
+    engine: Engine,
+    /// Model to run: .lw for the engine `fixed`, .onnx for `tract`
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Name of this board, as hosts see it [default: linux-ARCHITECTURE]
     #[arg(long)]
     name: Option<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Engine {
+    Fixed,
+    #[cfg(feature = "tract")]
+    Tract,
 }
 
 const AFTER_HELP: &str = "\
@@ -75,12 +86,22 @@ fn run(args: &Args) -> Result<(), Failure> {
         Some(name) => name.clone(),
         None => format!("linux-{}", std::env::consts::ARCH),
     };
-    engine::fixed(&args.model, |engine| {
-        let line = match &args.port {
+    let open = || {
+        match &args.port {
             Some(port) => line::Tty::open(port, args.baud, stop),
             None => line::Tty::pseudo(stop),
-        };
-        service::serve(engine, line.map_err(Failure::System)?, &name);
-        Ok(())
-    })
+        }
+        .map_err(Failure::System)
+    };
+    match args.engine {
+        Engine::Fixed => engine::fixed(&args.model, |engine| {
+            service::serve(engine, open()?, &name);
+            Ok(())
+        }),
+        #[cfg(feature = "tract")]
+        Engine::Tract => engine::tract(&args.model, |engine| {
+            service::serve(engine, open()?, &name);
+            Ok(())
+        }),
+    }
 }

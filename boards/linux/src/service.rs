@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use lightwafer_runtime::exec::FixedEngine;
 use lightwafer_runtime::model::ModelFacts;
 use lightwafer_runtime::serial::message::ResetCause;
 use lightwafer_runtime::serial::{LineError, Platform, Station, StationMemory};
@@ -15,7 +14,7 @@ use crate::line::Tty;
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Classifies wafers that come over the line until the daemon is to end.
-pub fn serve(engine: &mut FixedEngine<'_, '_>, mut line: Tty, name: &str) {
+pub fn serve(engine: &mut impl Engine, mut line: Tty, name: &str) {
     let mut memory = Box::new(StationMemory::new());
     let platform = Linux {
         name,

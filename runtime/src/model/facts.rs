@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub enum Rounding {
     /// (acc·2^s·m + 2^31) >> 32, one rounding, ties towards +∞.
     SingleUp,
+    /// Not at all: the engine computes in 32-bit floats. The last bits may differ between processors.
+    Float,
 }
 
 impl Rounding {
@@ -14,6 +16,7 @@ impl Rounding {
     pub const fn name(self) -> &'static str {
         match self {
             Self::SingleUp => "single-up",
+            Self::Float => "float",
         }
     }
 }
@@ -23,7 +26,7 @@ impl Rounding {
 pub struct ModelFacts<'a> {
     /// The model's name.
     pub name: &'a str,
-    /// When it was exported, RFC 3339 in UTC.
+    /// When it was exported, RFC 3339 in UTC; empty where the file does not say.
     pub created: &'a str,
     /// Trainable parameters of the network before quantization.
     pub parameters: u32,
@@ -33,7 +36,7 @@ pub struct ModelFacts<'a> {
     pub arena_bytes: u32,
     /// Bytes of the whole model image.
     pub model_bytes: u32,
-    /// How activations are requantized.
+    /// How activations are requantized, and so which kind of engine answers.
     pub rounding: Rounding,
     /// SHA-256 of the whole model image.
     pub sha256: [u8; 32],
