@@ -6,7 +6,7 @@ use cortex_m_rt::entry;
 use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 352 * 1024);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
 
 #[entry]
 fn main() -> ! {

@@ -2,9 +2,9 @@
 
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, dense, image_conv};
-use crate::model::{Layer, MAX_LAYERS, Op};
+use crate::model::{Layer, MAX_LAYERS, Op, WORK_COUNT};
 
-/// Part of the arena.
+/// Bytes of the arena.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Region {
     /// First byte.
@@ -14,17 +14,51 @@ pub struct Region {
 }
 
 impl Region {
-    fn after(before: Self, len: usize) -> Self {
-        // Checked layers have at most 224 × 224 × 64 bytes each, so sums stay far below 32 bits.
-        Self {
-            start: (before.start + before.len).next_multiple_of(4),
-            len: len as u32,
+    /// The bytes of the region; 0..0 when there are none.
+    pub const fn range(self) -> core::ops::Range<usize> {
+        match self.len {
+            0 => 0..0,
+            len => self.start as usize..self.start as usize + len as usize,
         }
     }
 
-    /// The bytes of the region.
-    pub const fn range(self) -> core::ops::Range<usize> {
-        self.start as usize..self.start as usize + self.len as usize
+    /// Whether the two have no byte in common.
+    pub const fn apart(self, other: Self) -> bool {
+        self.start >= other.start.saturating_add(other.len)
+            || other.start >= self.start.saturating_add(self.len)
+    }
+}
+
+/// What the arena holds besides the layers' rows. Parts of the arena are numbered: the layers by their
+/// position, then these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The first convolution's table, filled once.
+    Table,
+    /// What the dense kernel prepares for a row of a 3×3 convolution.
+    ConvScratch,
+    /// The same for 1×1 and transposed convolutions.
+    PointScratch,
+    /// A row of zero points, read above the first and below the last row of a 3×3 operator's input.
+    Padding,
+}
+
+impl Part {
+    /// Its number among the arena's parts.
+    pub const fn index(self) -> usize {
+        MAX_LAYERS + self as usize
+    }
+}
+
+/// How many parts an arena can have.
+pub const PART_COUNT: usize = MAX_LAYERS + WORK_COUNT;
+
+/// Where an operator's kernel prepares its rows.
+pub const fn scratch_of(op: Op) -> Option<Part> {
+    match op {
+        Op::Conv3x3 => Some(Part::ConvScratch),
+        Op::Pointwise | Op::TransposedConv2x2 => Some(Part::PointScratch),
+        _ => None,
     }
 }
 
@@ -80,19 +114,22 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The ring of layer `at`, behind `last`.
-    fn after(last: Region, layers: &[Layer], at: usize) -> Self {
+    /// The ring of layer `at`, without bytes when it keeps no rows.
+    fn of(layers: &[Layer], at: usize) -> Self {
         let form = Form::of(layers, at);
-        let (mut row_bytes, mut rows) = (0, 0);
-        if let Some(layer) = layers.get(at).filter(|layer| layer.has_ring()) {
-            row_bytes = form.row_bytes(layer);
-            rows = usize::from(layer.ring_rows);
-        }
-        Self {
-            region: Region::after(last, rows * row_bytes),
-            row_bytes: row_bytes as u32,
+        let mut ring = Self {
             form,
+            ..Self::default()
+        };
+        if let Some(layer) = layers.get(at).filter(|layer| layer.has_ring()) {
+            ring.row_bytes = form.row_bytes(layer) as u32;
+            ring.region = Region {
+                start: layer.start,
+                // Checked layers have at most 224 × 224 × 64 bytes each.
+                len: u32::from(layer.ring_rows).saturating_mul(ring.row_bytes),
+            };
         }
+        ring
     }
 
     /// Where row `row` lies in the ring.
@@ -158,12 +195,8 @@ impl Ring {
 /// Where everything lies.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// The first convolution's table.
-    pub table: Region,
-    /// What a dense kernel prepares for a row.
-    pub scratch: Region,
-    /// A row of zero points, read above the first and below the last row of a 3×3 operator's input.
-    pub padding: Region,
+    /// The work areas, as [`Part`] numbers them.
+    work: [Region; WORK_COUNT],
     /// The layers' rings; without bytes for those that keep no rows.
     pub rings: [Ring; MAX_LAYERS],
 }
@@ -173,9 +206,7 @@ impl Layout {
     pub const EMPTY: Self = {
         const NOTHING: Region = Region { start: 0, len: 0 };
         Self {
-            table: NOTHING,
-            scratch: NOTHING,
-            padding: NOTHING,
+            work: [NOTHING; WORK_COUNT],
             rings: [Ring {
                 region: NOTHING,
                 row_bytes: 0,
@@ -184,54 +215,71 @@ impl Layout {
         }
     };
 
-    /// Lays out the arena for `layers`, which are a checked model's.
-    pub fn lay_out(&mut self, layers: &[Layer]) {
-        [self.table, self.scratch, self.padding] = shared(layers);
-        self.rings = [Ring::default(); MAX_LAYERS];
-        let mut last = self.padding;
-        for (at, ring) in (0..layers.len()).zip(&mut self.rings) {
-            *ring = Ring::after(last, layers, at);
-            last = ring.region;
+    /// Lays out the arena of a checked model.
+    pub fn lay_out(&mut self, layers: &[Layer], work: &[u32; WORK_COUNT]) {
+        for ((region, &start), len) in self.work.iter_mut().zip(work).zip(work_bytes(layers)) {
+            *region = Region { start, len };
         }
+        for (at, ring) in self.rings.iter_mut().enumerate() {
+            *ring = Ring::of(layers, at);
+        }
+    }
+
+    /// Where a work area lies.
+    pub fn work(&self, part: Part) -> Region {
+        self.work.get(part as usize).copied().unwrap_or_default()
     }
 }
 
-/// Bytes of the whole arena.
-pub fn arena_bytes(layers: &[Layer]) -> usize {
-    let [.., padding] = shared(layers);
-    let last = (0..layers.len()).fold(padding, |last, at| Ring::after(last, layers, at).region);
-    last.range().end.next_multiple_of(4)
+/// All parts of the arena; without bytes where a model has none.
+pub fn regions(layers: &[Layer], work: &[u32; WORK_COUNT]) -> [Region; PART_COUNT] {
+    let mut regions = [Region::default(); PART_COUNT];
+    let (rings, shared) = regions.split_at_mut(MAX_LAYERS);
+    for (at, region) in rings.iter_mut().enumerate() {
+        *region = Ring::of(layers, at).region;
+    }
+    for ((region, &start), len) in shared.iter_mut().zip(work).zip(work_bytes(layers)) {
+        *region = Region { start, len };
+    }
+    regions
 }
 
-/// Table, scratch and padding, which lie in this order before the rings.
-fn shared(layers: &[Layer]) -> [Region; 3] {
+/// Bytes of all parts of the arena.
+#[cfg(feature = "writer")]
+pub fn part_bytes(layers: &[Layer]) -> [u32; PART_COUNT] {
+    regions(layers, &[0; WORK_COUNT]).map(|region| region.len)
+}
+
+/// Bytes of the work areas, as [`Part`] numbers them.
+fn work_bytes(layers: &[Layer]) -> [u32; WORK_COUNT] {
     let channels = |input: u8| {
         layers
             .get(usize::from(input))
             .map_or(0, |l| usize::from(l.channels))
     };
-    let (mut table, mut scratch, mut padding) = (0, 0, 0);
+    let mut bytes = [0; WORK_COUNT];
+    let mut grow = |part: Part, needed: usize| {
+        if let Some(bytes) = bytes.get_mut(part as usize) {
+            *bytes = needed.max(*bytes as usize) as u32;
+        }
+    };
     for layer in layers {
         let [first, second] = layer.inputs;
         let input = channels(first) + channels(second);
-        match layer.op {
-            Op::ImageConv3x3 => {
-                table = table.max(image_conv::table_bytes(usize::from(layer.channels)));
-            }
-            Op::Conv3x3 => scratch = scratch.max(dense::scratch_bytes(9 * input)),
-            Op::Pointwise | Op::TransposedConv2x2 => {
-                scratch = scratch.max(dense::scratch_bytes(input));
-            }
-            _ => {}
+        if layer.op == Op::ImageConv3x3 {
+            let table = image_conv::table_bytes(usize::from(layer.channels));
+            grow(Part::Table, table);
         }
-        if matches!(layer.op, Op::Conv3x3 | Op::Depthwise3x3)
+        if let Some(scratch) = scratch_of(layer.op) {
+            let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
+            grow(scratch, dense::scratch_bytes(taps * input));
+        }
+        if layer.reads_padding(0)
             && let Some(from) = layers.get(usize::from(first))
         {
             let form = Form::of(layers, usize::from(first));
-            padding = padding.max(form.row_bytes(from));
+            grow(Part::Padding, form.row_bytes(from));
         }
     }
-    let table = Region::after(Region::default(), table);
-    let scratch = Region::after(table, scratch);
-    [table, scratch, Region::after(scratch, padding)]
+    bytes
 }

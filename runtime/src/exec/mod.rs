@@ -6,7 +6,10 @@
 
 pub mod layout;
 pub mod plan;
+#[cfg(feature = "writer")]
+pub mod planner;
 mod row;
+pub mod sharing;
 
 #[cfg(all(test, feature = "writer"))]
 mod tests;
@@ -20,7 +23,7 @@ use crate::kernels::image_conv::{CodeRow, fill_table};
 use crate::kernels::{Quantization, heads};
 use crate::model::{Layer, MAX_CHANNELS, Model, ModelError, ModelFacts, Op};
 use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
-use layout::Layout;
+use layout::{Form, Layout, Part};
 
 /// Why an engine cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,15 +158,17 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             .ok_or(EngineError::Arena { needed, given })?;
         let layers = self.model.layers();
         let layout = &mut self.memory.layout;
-        layout.lay_out(layers);
+        layout.lay_out(layers, &self.model.header().work);
         for (layer, ring) in layers.iter().zip(&layout.rings) {
             // Rows are written without their borders: those stay at the zero point from here on.
-            if let Some(bytes) = arena.get_mut(ring.region.range()) {
+            if ring.form != Form::Plain
+                && let Some(bytes) = arena.get_mut(ring.region.range())
+            {
                 bytes.fill(layer.zero_point);
             }
             if layer.op == Op::ImageConv3x3 {
                 let (weights, _) = self.model.parameters(layer);
-                if let Some(bytes) = arena.get_mut(layout.table.range()) {
+                if let Some(bytes) = arena.get_mut(layout.work(Part::Table).range()) {
                     fill_table(weights, usize::from(layer.channels), bytes);
                 }
             }

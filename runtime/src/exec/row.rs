@@ -1,7 +1,7 @@
 //! One row of one layer: finds its input rows in the rings and calls the kernel.
 
 use super::Memory;
-use super::layout::Ring;
+use super::layout::{Part, Region, Ring, scratch_of};
 use crate::kernels::dense::{Segment, dense_row};
 use crate::kernels::depthwise::depthwise_row;
 use crate::kernels::heads::mask_row;
@@ -9,23 +9,6 @@ use crate::kernels::image_conv::{CodeRow, image_conv_row};
 use crate::kernels::pool;
 use crate::model::{Layer, Model, Op};
 use crate::wafer::{DieMap, IMAGE_SIZE, Mask, source_index};
-
-/// The arena around one ring, while that one is written.
-struct Others<'r> {
-    before: &'r [i8],
-    after: &'r [i8],
-    after_start: usize,
-}
-
-impl Others<'_> {
-    fn get(&self, range: core::ops::Range<usize>) -> &[i8] {
-        let part = match range.start.checked_sub(self.after_start) {
-            Some(start) => self.after.get(start..start + range.len()),
-            None => self.before.get(range),
-        };
-        part.unwrap_or(&[])
-    }
-}
 
 /// A layer whose rows are read.
 #[derive(Clone, Copy)]
@@ -100,48 +83,49 @@ impl Memory<'_> {
         let Some(arena) = self.arena.as_deref_mut() else {
             return;
         };
-        let first = usize::from(layer.inputs[0]);
-
-        if let (Op::Conv3x3 | Op::Depthwise3x3, Some(from)) = (layer.op, layers.get(first))
-            && (row == 0 || row + 1 == layer.height)
-            && let Some(bytes) = arena.get_mut(layout.padding.range())
-        {
-            bytes.fill(from.zero_point);
-        }
-
-        let Some(&own) = layout.rings.get(at) else {
-            return;
+        let ring = |input: u8| layout.rings.get(usize::from(input)).copied();
+        let [first, second] = layer.inputs;
+        let own = layout.rings.get(at).copied().unwrap_or_default();
+        let from = [first, second].map(|input| ring(input).unwrap_or_default());
+        let part = |used: bool, part| {
+            if used {
+                layout.work(part)
+            } else {
+                Region::default()
+            }
         };
-        // Table, scratch and padding lie before the rings, in this order.
-        let base = layout.padding.range().end;
-        let Some((head, rings)) = arena.split_at_mut_checked(base) else {
+        let edge = layer.reads_padding(row);
+        // The check at load proved that what a row needs lies apart; a tensor may be read as both inputs.
+        let regions = [
+            own.region,
+            scratch_of(layer.op).map_or(Region::default(), |part| layout.work(part)),
+            part(edge, Part::Padding),
+            part(layer.op == Op::ImageConv3x3, Part::Table),
+            from[0].region,
+            if second == first {
+                Region::default()
+            } else {
+                from[1].region
+            },
+        ];
+        let Ok([bytes, scratch, padding, table, one, other]) =
+            arena.get_disjoint_mut(regions.map(Region::range))
+        else {
             return;
-        };
-        let Some((head, padding)) = head.split_at_mut_checked(layout.padding.range().start) else {
-            return;
-        };
-        let Some((table, scratch)) = head.split_at_mut_checked(layout.scratch.range().start) else {
-            return;
-        };
-        let start = own.region.range().start.saturating_sub(base);
-        let Some((before, rest)) = rings.split_at_mut_checked(start) else {
-            return;
-        };
-        let Some((bytes, after)) = rest.split_at_mut_checked(own.region.range().len()) else {
-            return;
-        };
-        let others = Others {
-            before,
-            after_start: start + bytes.len(),
-            after,
         };
         let input = |which: usize| {
-            let at = usize::from(*layer.inputs.get(which)?);
-            let (layer, ring) = (layers.get(at)?, layout.rings.get(at)?);
-            let region = ring.region.range();
-            let bytes = others.get(region.start.checked_sub(base)?..region.end - base);
+            let bytes: &[i8] = if which == 0 || second == first {
+                one
+            } else {
+                other
+            };
+            let layer = layers.get(usize::from(*layer.inputs.get(which)?))?;
+            let ring = from.get(which)?;
             Some(Input { layer, ring, bytes })
         };
+        if edge && let Some(from) = layers.get(usize::from(first)) {
+            padding.fill(from.zero_point);
+        }
         if layer.op == Op::MaskHead {
             let Some(from) = input(0) else { return };
             let Some(out) = mask.row_mut(usize::from(row)) else {

@@ -1,7 +1,7 @@
 //! What a decoded model must fulfil before it may run: shapes, data, quantization, overflow, rings.
 
 use super::{IMAGE, Layer, MAX_CHANNELS, Model, ModelError, NONE, Op};
-use crate::exec::{layout, plan};
+use crate::exec::{layout, plan, sharing};
 use crate::kernels::record;
 use crate::wafer::{CLASS_COUNT, IMAGE_SIZE};
 
@@ -34,7 +34,8 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         return Err(ModelError::Macs);
     }
     plan::check_rings(layers)?;
-    let expected = layout::arena_bytes(layers);
+    let regions = layout::regions(layers, &model.header().work);
+    let expected = sharing::check(layers, &regions)? as usize;
     let found = model.header().arena_bytes as usize;
     // An exporter may have laid out rows more widely.
     if found < expected || found / 2 > expected {

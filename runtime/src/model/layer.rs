@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_LAYERS: usize = 48;
 /// Most channels of a tensor.
 pub const MAX_CHANNELS: usize = 64;
+/// Work areas of an arena besides the layers' rows: [`crate::exec::layout::Part`].
+pub const WORK_COUNT: usize = 4;
 /// Bytes of one channel's record: bias, then multiplier, both i32, little endian.
 pub const RECORD_BYTES: usize = 8;
 /// [`Layer::inputs`]: the rendered die map.
@@ -66,6 +68,8 @@ pub struct Layer {
     pub shift: u8,
     /// Rows of output that are kept.
     pub ring_rows: u16,
+    /// Where they lie in the arena, in bytes, a multiple of 4.
+    pub start: u32,
     /// Position of the weights in the data section.
     pub weights: u32,
     /// Position of the channel records in the data section.
@@ -76,6 +80,11 @@ impl Layer {
     /// Whether the layer's output is kept in a ring of rows.
     pub const fn has_ring(&self) -> bool {
         !matches!(self.op, Op::MaskHead | Op::ClassHead)
+    }
+
+    /// Whether output row `row` reads a row of padding.
+    pub const fn reads_padding(&self, row: u16) -> bool {
+        matches!(self.op, Op::Conv3x3 | Op::Depthwise3x3) && (row == 0 || row + 1 == self.height)
     }
 
     /// The rows of an input that output row `row` needs: (first, last), before clipping to the

@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | magic `LWMODEL\0` |
-//! | 2 | format version, 1 |
+//! | 2 | format version, 2 |
 //! | 2 | `h`: length of the header |
 //! | 4 | length of the whole image |
 //! | 4 | `d`: length of the data section |
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use facts::{ModelFacts, Rounding};
-pub use layer::{IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES};
+pub use layer::{IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES, WORK_COUNT};
 
 use crate::crc32;
 use crate::wafer::{CLASS_COUNT, DieMap};
@@ -43,7 +43,7 @@ use crate::wafer::{CLASS_COUNT, DieMap};
 /// First bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
 /// Version of the format.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 
 /// Byte positions of the fixed part.
 mod field {
@@ -73,6 +73,8 @@ pub struct Header<'a> {
     pub macs: u64,
     /// Bytes of arena an inference needs.
     pub arena_bytes: u32,
+    /// Where in it the work areas lie, in bytes, multiples of 4.
+    pub work: [u32; WORK_COUNT],
     /// How many layers follow.
     pub layers: u8,
 }
@@ -119,6 +121,7 @@ static NO_PARTS: Parts<'static> = Parts {
         parameters: 0,
         macs: 0,
         arena_bytes: 0,
+        work: [0; WORK_COUNT],
         layers: 0,
     },
     data: &[],
@@ -169,6 +172,9 @@ pub enum ModelError {
     Heads,
     /// A layer keeps fewer rows than its readers need.
     Ring(usize),
+    /// A part of the arena (a layer's rows by its position, or a work area behind those) lies over another
+    /// that is in use at the same time, or not on a word.
+    Memory(usize),
     /// The header's arena size is less than the rings need, or more than twice that.
     Arena {
         /// What the rings need.
@@ -210,6 +216,13 @@ impl fmt::Display for ModelError {
                 "the model needs one mask head and one class head on its way"
             ),
             Self::Ring(l) => write!(f, "layer {l}: it keeps fewer rows than its readers need"),
+            Self::Memory(p) => match p.checked_sub(MAX_LAYERS) {
+                None => write!(
+                    f,
+                    "layer {p}: its rows lie over others in use at the same time"
+                ),
+                Some(p) => write!(f, "work area {p} lies over rows in use at the same time"),
+            },
             Self::Arena { expected, found } => {
                 write!(
                     f,

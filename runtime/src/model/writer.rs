@@ -12,9 +12,10 @@ use std::{fmt, vec};
 use super::layer::Layer;
 use super::{
     FORMAT_VERSION, Golden, Header, IMAGE, MAGIC, MAX_LAYERS, Model, ModelError, NONE, Op,
+    WORK_COUNT,
 };
 use super::{Rounding, field};
-use crate::exec::{EngineError, FixedEngine, layout, plan};
+use crate::exec::{EngineError, FixedEngine, plan, planner};
 use crate::wafer::{DieMap, Mask};
 
 /// One layer as an exporter gives it.
@@ -122,6 +123,7 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
         data,
         macs,
         arena_bytes,
+        work,
     } = plan(&spec.layers)?;
     let header = Header {
         name: &spec.name,
@@ -130,6 +132,7 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
         parameters: spec.parameters,
         macs,
         arena_bytes: u32::try_from(arena_bytes).map_err(|_| WriteError::Size)?,
+        work,
         layers: layers.len() as u8,
     };
     let mut expected = Golden {
@@ -159,6 +162,7 @@ pub(super) struct Plan {
     pub data: Vec<u8>,
     pub macs: u64,
     pub arena_bytes: usize,
+    pub work: [u32; WORK_COUNT],
 }
 
 /// Lays out the data section and sizes the rings. Layers of equal weights and records share theirs.
@@ -196,12 +200,13 @@ pub(super) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
             0
         };
     }
-    let arena_bytes = layout::arena_bytes(&layers);
+    let (work, arena_bytes) = planner::place(&mut layers);
     Ok(Plan {
         layers,
         data,
         macs,
-        arena_bytes,
+        arena_bytes: arena_bytes as usize,
+        work,
     })
 }
 
@@ -235,6 +240,7 @@ fn layer(
         act_min: if from.relu { from.zero_point } else { -128 },
         shift: from.shift,
         ring_rows: 0,
+        start: 0,
         weights: 0,
         records: 0,
     };
