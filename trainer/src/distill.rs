@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::batch::{Batch, Source, turn_back, turned_places};
 use crate::checkpoint::Checkpoint;
+use crate::eval::batch_size;
 use crate::loss::Soft;
 use crate::native;
 use crate::network::{self, Network};
@@ -17,8 +18,6 @@ use crate::settings::{Distillation, Precision};
 use crate::student::ENCODER;
 use crate::teacher::{Answer, Teacher, enlarge};
 
-/// Wafers that the teacher sees at once.
-const BATCH: usize = 32;
 /// The projection's name in checkpoints.
 const PROJECTION: &str = "projection.weight";
 
@@ -144,13 +143,15 @@ impl Distiller {
                 }),
             },
         };
-        for (i, chunk) in wafers.chunks(BATCH).enumerate() {
-            if !tick(i * BATCH) {
+        let together = batch_size(self.device);
+        for (i, chunk) in wafers.chunks(together).enumerate() {
+            let begin = i * together;
+            if !tick(begin) {
                 return false;
             }
             let answer = self.ask(source, chunk, want_mask);
             let put = |to: &Tensor, from: Tensor| {
-                let to = to.narrow(0, (i * BATCH) as i64, chunk.len() as i64);
+                let to = to.narrow(0, begin as i64, chunk.len() as i64);
                 to.shallow_clone().copy_(&from);
             };
             put(&kept.answers.logits, answer.logits);
@@ -160,7 +161,7 @@ impl Distiller {
                 put(to, from.clamp(-6e4, 6e4));
             }
             for (j, &wafer) in chunk.iter().enumerate() {
-                kept.place[wafer as usize] = (i * BATCH + j) as u32;
+                kept.place[wafer as usize] = (begin + j) as u32;
             }
         }
         self.kept = Some(kept);

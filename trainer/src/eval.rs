@@ -14,6 +14,15 @@ const BATCH: usize = 32;
 /// The same on a GPU.
 const GPU_BATCH: usize = 256;
 
+/// Wafers in one forward pass on `device`.
+pub(crate) fn batch_size(device: Device) -> usize {
+    if device == Device::Cpu {
+        BATCH
+    } else {
+        GPU_BATCH
+    }
+}
+
 /// How wafers are shown to a network.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
@@ -65,12 +74,7 @@ pub fn run(
     each: &mut dyn FnMut(&Batch, &Output),
 ) -> Option<()> {
     let device = network.vars().device();
-    let size = if device == Device::Cpu {
-        BATCH
-    } else {
-        GPU_BATCH
-    };
-    for chunk in wafers.chunks(size) {
+    for chunk in wafers.chunks(batch_size(device)) {
         if stop() {
             return None;
         }

@@ -248,7 +248,7 @@ pub struct Distillation {
     pub alpha_mask: f64,
     /// Weight of the feature loss; 0 leaves the projection out.
     pub alpha_feature: f64,
-    /// Symmetries of the wafer that the teacher's answer is the mean of: 1 or 8.
+    /// Symmetries of the wafer that the teacher's answer is the mean of: 1, 4 (the quarter turns) or 8.
     pub views: u8,
     /// Image side that the teacher sees; what it was trained at if absent.
     pub teacher_size: Option<i64>,
@@ -299,8 +299,8 @@ impl Distillation {
                 settings.temperature
             ));
         }
-        if !matches!(settings.views, 1 | 8) {
-            return Err(format!("views is {}; 1 or 8 expected", settings.views));
+        if !matches!(settings.views, 1 | 4 | 8) {
+            return Err(format!("views is {}; 1, 4 or 8 expected", settings.views));
         }
         if settings
             .teacher_size
@@ -331,7 +331,8 @@ pub struct DistillOverrides {
     /// Weight of the feature loss; 0 leaves it and its projection out [paper: 0.3].
     #[arg(long, value_name = "WEIGHT")]
     pub alpha_feature: Option<f64>,
-    /// The teacher's answer is its mean over 1 or 8 symmetries of the wafer [default: 1].
+    /// The teacher's answer is its mean over 1, 4 (the quarter turns) or all 8 symmetries of the wafer
+    /// [default: 1].
     #[arg(long, value_name = "N")]
     pub views: Option<u8>,
     /// Image side that the teacher sees [default: what it was trained at].

@@ -32,6 +32,8 @@ pub struct Load {
     pub batch: usize,
     /// Number format.
     pub precision: Precision,
+    /// The mask's loss is computed in every so many-th step.
+    pub mask_every: u32,
     /// Steps before the clock starts.
     pub warm_up: u32,
     /// Steps that are timed.
@@ -51,7 +53,7 @@ pub struct Speed {
     pub losses: [f64; 2],
 }
 
-/// Trains for a few steps with hard losses and a mask in each.
+/// Trains for a few steps with hard losses.
 ///
 /// # Errors
 /// What torch throws, such as that memory is short.
@@ -75,7 +77,7 @@ pub fn measure(load: &Load, device: Device) -> Result<Speed> {
     let (mut meter, mut clock) = (Meter::new(device), Clock::new(device));
     let mut train = |steps: u32, meter: &mut Meter| {
         guard::guarded(|| {
-            for _ in 0..steps {
+            for nth in 0..steps {
                 let wafers: Vec<_> = (0..load.batch)
                     .map(|_| random.below(source.len()) as u32)
                     .collect();
@@ -83,13 +85,15 @@ pub fn measure(load: &Load, device: Device) -> Result<Speed> {
                     wafers: &wafers,
                     symmetries: &random_symmetries(&mut random, load.batch),
                     size: load.size,
-                    with_mask: true,
+                    with_mask: nth.is_multiple_of(load.mask_every.max(1)),
                 };
                 optimizers.iter_mut().for_each(AdamW::zero_grad);
                 step.gradients(&draw, 1, meter, &mut clock);
-                optimizers
-                    .iter_mut()
-                    .for_each(|optimizer| optimizer.step(1e-3));
+                for (i, optimizer) in optimizers.iter_mut().enumerate() {
+                    if i != 1 || draw.with_mask {
+                        optimizer.step(1e-3);
+                    }
+                }
             }
         })
     };
@@ -127,6 +131,7 @@ mod tests {
             size: 32,
             batch: 16,
             precision: Precision::F32,
+            mask_every: 1,
             warm_up,
             steps: 2,
         };

@@ -51,6 +51,8 @@ struct State {
 
 /// Seconds between saves in mid-epoch.
 const SAVE_EVERY: Duration = Duration::from_secs(180);
+/// Seconds since the last save after which a validation is saved.
+const SAVE_AROUND_VALIDATION: Duration = Duration::from_secs(30);
 /// Seconds between lines of the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Seconds between looks at the losses where a person watches.
@@ -329,8 +331,12 @@ impl Run {
             let epoch_ends = step > 0 && (step.is_multiple_of(per_epoch) || step == steps);
             if epoch_ends && self.state.validated != step {
                 bar.message("validating");
-                // Saved first: stopping in the validation loses nothing.
-                self.save()?;
+                // Whoever stops it in the validation loses nothing: the state is saved then. What a power
+                // cut may cost is bounded, so that a GPU's short epochs are not spent on writing files.
+                if saved.elapsed() > SAVE_AROUND_VALIDATION {
+                    self.save()?;
+                    saved = Instant::now();
+                }
                 let view = View {
                     precision: settings.precision,
                     ..View::plain(stage.size)
@@ -340,7 +346,6 @@ impl Run {
                     Some(report) => self.validated(stage.size, &report, log, &bar)?,
                 }
                 meter.restart();
-                saved = Instant::now();
             }
             let patience = settings.patience.unwrap_or(u32::MAX);
             if step >= steps || self.state.stale >= patience {
@@ -510,7 +515,7 @@ impl Run {
             let tensors = checkpoint::tensors(self.network.vars());
             checkpoint::save(&Self::best(&self.out), &tensors, &self.info(None))?;
         }
-        self.save()
+        Ok(())
     }
 
     /// Steps done, all stages together.

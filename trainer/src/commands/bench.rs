@@ -27,6 +27,9 @@ pub struct BenchArgs {
     /// Steps before.
     #[arg(long, default_value_t = 3)]
     warm_up: u32,
+    /// Compute the mask's loss in every K-th step only.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    mask_every: u32,
     /// Number format of convolutions.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -45,6 +48,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
         size: args.size,
         batch: args.batch,
         precision: args.precision,
+        mask_every: args.mask_every,
         warm_up: args.warm_up,
         steps: args.steps,
     };

@@ -40,6 +40,10 @@ pub struct Machine {
     /// Threads on the processor; all if not given.
     #[arg(long)]
     threads: Option<i32>,
+    /// Have cuDNN time its convolutions at every new shape and keep the fastest: seconds at the start of
+    /// every stage, worth it in long ones.
+    #[arg(long)]
+    cudnn_benchmark: bool,
 }
 
 impl Machine {
@@ -61,6 +65,7 @@ impl Machine {
             bail!("no usable NVIDIA GPU; use --device cpu");
         }
         native::allow_tf32(true);
+        tch::Cuda::cudnn_set_benchmark(self.cudnn_benchmark);
         Ok(Device::Cuda(0))
     }
 
