@@ -70,7 +70,7 @@ pub struct FakeStudent {
 }
 
 impl FakeStudent {
-    /// A student whose weights and steps are to be loaded or put in by [`FakeStudent::start`].
+    /// A student whose weights and steps are to be loaded or put in by [`start`].
     ///
     /// # Panics
     /// Never: a fresh student has all tensors of a student.
