@@ -24,11 +24,19 @@ pub enum Board {
     /// Arm MPS2-AN505, Cortex-M33.
     #[value(name = "mps2-an505")]
     Mps2An505,
+    /// Arm MPS3-AN547, Cortex-M55.
+    #[value(name = "mps3-an547")]
+    Mps3An547,
 }
 
 impl Board {
     /// Every board.
-    pub const ALL: [Board; 3] = [Board::Mps2An500, Board::Mps2An386, Board::Mps2An505];
+    pub const ALL: [Board; 4] = [
+        Board::Mps2An500,
+        Board::Mps2An386,
+        Board::Mps2An505,
+        Board::Mps3An547,
+    ];
 
     /// The board's name: package, folder, and QEMU machine.
     pub fn name(self) -> &'static str {
@@ -36,6 +44,7 @@ impl Board {
             Board::Mps2An500 => "mps2-an500",
             Board::Mps2An386 => "mps2-an386",
             Board::Mps2An505 => "mps2-an505",
+            Board::Mps3An547 => "mps3-an547",
         }
     }
 
@@ -43,7 +52,7 @@ impl Board {
     pub fn target(self) -> &'static str {
         match self {
             Board::Mps2An500 | Board::Mps2An386 => ARMV7,
-            Board::Mps2An505 => ARMV8,
+            Board::Mps2An505 | Board::Mps3An547 => ARMV8,
         }
     }
 

@@ -158,7 +158,7 @@ fn layers(
 fn fault() {
     // SAFETY: nothing answers at this address, so nothing is changed; the fault is wanted.
     #[allow(unsafe_code)]
-    let word = unsafe { core::ptr::read_volatile(0xd000_0000 as *const u32) };
+    let word = unsafe { core::ptr::read_volatile(0xf000_0000 as *const u32) };
     black_box(word);
 }
 

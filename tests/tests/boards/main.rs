@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 
 /// Every board, as its folder and QEMU's machine are called.
-const BOARDS: [&str; 3] = ["mps2-an386", "mps2-an500", "mps2-an505"];
+const BOARDS: [&str; 4] = ["mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
 
 /// Where cargo puts the boards' release builds, by their targets.
 const RELEASES: [&str; 2] = [

@@ -129,3 +129,8 @@ fn mps2_an386_equals_the_host() {
 fn mps2_an505_equals_the_host() {
     board_equals_host("mps2-an505");
 }
+
+#[test]
+fn mps3_an547_equals_the_host() {
+    board_equals_host("mps3-an547");
+}
