@@ -2,6 +2,8 @@
 //!
 //! The emulator counts instructions, the same ones every time (`-icount`); it does not tell cycles.
 //!
+//! `--layers` gives them layer by layer (see `layers.rs`); `--board` measures one board alone.
+//!
 //! `--training` compares training steps with eager PyTorch instead: see `training.rs`; `--host` one wafer
 //! on this machine with onnxruntime and tract: see `host.rs`.
 
@@ -10,7 +12,7 @@ use serde::Serialize;
 
 use crate::project::Board;
 use crate::training;
-use crate::{host, lightwafer};
+use crate::{host, layers, lightwafer};
 
 /// How to print.
 #[derive(clap::Args)]
@@ -18,6 +20,12 @@ pub struct Args {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Boards to measure; all of them when none is named
+    #[arg(long, conflicts_with_all = ["training", "host"])]
+    board: Vec<Board>,
+    /// Give the instructions of each layer, as tables in Markdown
+    #[arg(long, conflicts_with_all = ["training", "host"])]
+    layers: bool,
     /// Compare training steps with eager PyTorch instead (a few minutes)
     #[arg(long)]
     training: bool,
@@ -53,9 +61,17 @@ pub fn run(args: &Args) -> Result<()> {
     if args.host {
         return host::run(args.json);
     }
-    lightwafer::prepare(&Board::ALL)?;
+    let measured = if args.board.is_empty() {
+        &Board::ALL
+    } else {
+        &args.board[..]
+    };
+    if args.layers {
+        return layers::run(measured, args.json);
+    }
+    lightwafer::prepare(measured)?;
     let mut boards = Vec::new();
-    for board in Board::ALL {
+    for &board in measured {
         let measured = lightwafer::measure(board)?;
         let ratio = measured.instructions as f64 / measured.macs as f64;
         boards.push(Row {

@@ -1,5 +1,7 @@
 //! `cargo xtask firmware`: builds the boards' images with the toolchain that has their target.
 
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
 use crate::process::{self, say};
@@ -45,13 +47,8 @@ pub fn build(boards: &[Board], logs: bool) -> Result<()> {
         "firmware: building {} with {toolchain}",
         names.join(", ")
     ));
-    // In each board's own folder, whose .cargo/config.toml names its processor.
     for board in boards {
-        let mut cargo = process::cargo_of(&toolchain);
-        cargo
-            .current_dir(board.folder())
-            .args(["build", "--release", "--target-dir"]);
-        cargo.arg(project::boards().join("target"));
+        let mut cargo = cargo(&toolchain, *board);
         if !logs {
             cargo.arg("--no-default-features");
         }
@@ -61,4 +58,24 @@ pub fn build(boards: &[Board], logs: bool) -> Result<()> {
             .with_context(|| format!("the build left no {}", elf.display()))?;
     }
     Ok(())
+}
+
+/// Builds a board's probe, the firmware for tests and measurements, without logs.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_probe(board: Board) -> Result<()> {
+    let mut cargo = cargo(&setup::arm::toolchain()?, board);
+    let probe = board.probe_name();
+    process::run(cargo.args(["--no-default-features", "--example", &probe]))
+}
+
+/// A release build in a board's own folder, whose .cargo/config.toml names its processor.
+fn cargo(toolchain: &str, board: Board) -> Command {
+    let mut cargo = process::cargo_of(toolchain);
+    cargo
+        .current_dir(board.folder())
+        .args(["build", "--release", "--target-dir"])
+        .arg(project::boards().join("target"));
+    cargo
 }

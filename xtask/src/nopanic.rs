@@ -13,8 +13,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use crate::process::{self, say};
-use crate::project::{self, Board};
+use crate::process::say;
+use crate::project::Board;
 use crate::{firmware, setup};
 
 /// Parts of symbols' names that mean a panic or an allocation can be reached.
@@ -38,7 +38,7 @@ pub struct Args {}
 /// # Errors
 /// When there is one, by the functions that call it, or a step fails.
 pub fn run(_: &Args) -> Result<()> {
-    let toolchain = setup::arm::setup()?;
+    setup::arm::setup()?;
     firmware::build(&Board::ALL, false)?;
     let mut found = Vec::new();
     for board in Board::ALL {
@@ -53,24 +53,9 @@ pub fn run(_: &Args) -> Result<()> {
     if !found.is_empty() {
         bail!("panics or allocations can be reached: {}", found.join("; "));
     }
-    say("nopanic: an example that does panic, to see that it is found");
-    let mut cargo = process::cargo_of(&toolchain);
-    cargo
-        .current_dir(Board::Mps2An500.folder())
-        .args([
-            "build",
-            "--release",
-            "--no-default-features",
-            "--example",
-            "crash",
-        ])
-        .arg("--target-dir")
-        .arg(project::boards().join("target"));
-    process::run(&mut cargo)?;
-    let crash = Board::Mps2An500
-        .elf()
-        .with_file_name("examples")
-        .join("crash");
+    say("nopanic: a probe that does panic, to see that it is found");
+    firmware::build_probe(Board::Mps2An500)?;
+    let crash = Board::Mps2An500.probe();
     let traces = look(&crash)?;
     if traces.is_empty() {
         bail!("no panic was found in {}, which has one", crash.display());

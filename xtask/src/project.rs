@@ -4,8 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// Armv7E-M: Cortex-M4F and M7.
+const ARMV7: &str = "thumbv7em-none-eabihf";
+/// Armv8-M: Cortex-M33 and later.
+const ARMV8: &str = "thumbv8m.main-none-eabihf";
+
 /// The targets the boards' firmware is built for.
-pub const ARM_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
+pub const ARM_TARGETS: [&str; 2] = [ARMV7, ARMV8];
 
 /// A board whose firmware this repository holds; its package and its folder have its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -16,23 +21,39 @@ pub enum Board {
     /// Arm MPS2-AN386, Cortex-M4F.
     #[value(name = "mps2-an386")]
     Mps2An386,
+    /// Arm MPS2-AN505, Cortex-M33.
+    #[value(name = "mps2-an505")]
+    Mps2An505,
+    /// Arm MPS3-AN547, Cortex-M55.
+    #[value(name = "mps3-an547")]
+    Mps3An547,
 }
 
 impl Board {
     /// Every board.
-    pub const ALL: [Board; 2] = [Board::Mps2An500, Board::Mps2An386];
+    pub const ALL: [Board; 4] = [
+        Board::Mps2An500,
+        Board::Mps2An386,
+        Board::Mps2An505,
+        Board::Mps3An547,
+    ];
 
     /// The board's name: package, folder, and QEMU machine.
     pub fn name(self) -> &'static str {
         match self {
             Board::Mps2An500 => "mps2-an500",
             Board::Mps2An386 => "mps2-an386",
+            Board::Mps2An505 => "mps2-an505",
+            Board::Mps3An547 => "mps3-an547",
         }
     }
 
     /// The board's Rust target.
     pub fn target(self) -> &'static str {
-        "thumbv7em-none-eabihf"
+        match self {
+            Board::Mps2An500 | Board::Mps2An386 => ARMV7,
+            Board::Mps2An505 | Board::Mps3An547 => ARMV8,
+        }
     }
 
     /// The folder of its crate.
@@ -42,11 +63,21 @@ impl Board {
 
     /// Its linked firmware.
     pub fn elf(self) -> PathBuf {
-        boards()
-            .join("target")
-            .join(self.target())
-            .join("release")
-            .join(self.name())
+        self.release().join(self.name())
+    }
+
+    /// Its probe: firmware for tests and measurements.
+    pub fn probe(self) -> PathBuf {
+        self.release().join("examples").join(self.probe_name())
+    }
+
+    /// The name of that example.
+    pub fn probe_name(self) -> String {
+        format!("{}-probe", self.name())
+    }
+
+    fn release(self) -> PathBuf {
+        boards().join("target").join(self.target()).join("release")
     }
 }
 

@@ -7,7 +7,7 @@
 //! * [`stack`]: how deep the stack went.
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
 //! * [`signals`]: READY and BUSY lines, as `embedded-hal` pins.
-//! * [`mps2`]: the peripherals of Arm's MPS2 boards.
+//! * [`mps2`]: the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]
 
 #[macro_use]
@@ -16,6 +16,8 @@ mod log;
 pub mod clock;
 pub mod line;
 pub mod mps2;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod reset;
 mod service;
 pub mod signals;

@@ -163,8 +163,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// Takes every fault.
 ///
 /// A semihosting breakpoint that faults (CFSR clear, `bkpt 0xab` at the program counter) is a log with no
-/// debugger there to take it: it is stepped over and logs fall silent. Everything else is reported, on a stack that has room: where the fault is
-/// that the stack ran over, the report's own first push would fault again and lock the processor up.
+/// debugger there to take it: it is stepped over and logs fall silent. Everything else is reported, on a
+/// stack that has room: where the fault is that the stack ran over, the report's own first push would fault
+/// again and lock the processor up. On Armv8-M the stack pointer then stands at the stack's end.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[allow(unsafe_code, non_snake_case)]
@@ -175,7 +176,7 @@ unsafe extern "C" fn HardFault() -> ! {
         "movw r2, :lower16:_stack_end",
         "movt r2, :upper16:_stack_end",
         "cmp r1, r2",
-        "blo 2f",
+        "bls 2f",
         "ldr r0, [r1, #24]",
         "movw r3, #0xed28",
         "movt r3, #0xe000",

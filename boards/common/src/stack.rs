@@ -1,11 +1,12 @@
 //! The stack: a guard below it, and how deep it went.
 //!
-//! cortex-m-rt paints the stack before `main`; [`deepest`] looks where the paint begins. [`guard`] makes
-//! the memory below fault, so that a stack that runs over ends in a report instead of in other data.
-//! The linker script keeps [`GUARD`] bytes free for it.
+//! cortex-m-rt paints the stack before `main`; [`deepest`] looks where the paint begins. [`guard`] makes a
+//! stack that runs over end in a report instead of in other data: on Armv7-M the memory below it faults
+//! ([`GUARD`] bytes that the linker script keeps free), Armv8-M has a register for the stack's end.
 
 use core::ptr;
 
+#[cfg(not(armv8m))]
 use cortex_m::asm;
 use cortex_m::peripheral::MPU;
 
@@ -18,6 +19,7 @@ const PAINT: u32 = 0xcccc_cccc;
 #[allow(unsafe_code)]
 unsafe extern "C" {
     /// Lowest address of the guard (linker script).
+    #[cfg(not(armv8m))]
     static _stack_guard: u32;
     /// Lowest address of the stack (linker script).
     static _stack_end: u32;
@@ -48,7 +50,18 @@ pub fn deepest() -> u32 {
     first_used.map_or(0, |address| (stack.end - address) as u32)
 }
 
+/// Lets the stack fault when it would grow below its end.
+#[cfg(armv8m)]
+pub fn guard(_: &MPU) {
+    // SAFETY: the stack is in use and above its end; nothing else sets this register.
+    #[allow(unsafe_code)]
+    unsafe {
+        cortex_m::register::msplim::write(range().start as u32);
+    }
+}
+
 /// Lets every access below the stack fault, except those of the fault handler itself.
+#[cfg(not(armv8m))]
 pub fn guard(mpu: &MPU) {
     const VALID: u32 = 1 << 4;
     const EXECUTE_NEVER: u32 = 1 << 28;

@@ -2,16 +2,20 @@
 #![no_std]
 #![no_main]
 
+mod map;
+
 use cortex_m_rt::entry;
 use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
+
+use map::Fpga;
 
 lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
 
 #[entry]
 fn main() -> ! {
     static mut MEMORY: StationMemory = StationMemory::new();
-    let (Some(peripherals), Some(arena)) = (mps2::Peripherals::take(), arena()) else {
+    let (Some(peripherals), Some(arena)) = (mps2::Peripherals::take::<Fpga>(), arena()) else {
         reset::restart()
     };
     let board = Board {

@@ -84,6 +84,15 @@ impl fmt::Display for SelfTestFailed {
 
 impl core::error::Error for SelfTestFailed {}
 
+/// What [`FixedEngine::infer_watched`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowEvent {
+    /// A row is about to be computed.
+    Begins,
+    /// A row of the layer at this position has been computed.
+    Ends(usize),
+}
+
 /// Runs a checked model in an arena.
 #[derive(Debug)]
 pub struct FixedEngine<'m, 'a> {
@@ -189,15 +198,29 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         self.answer()
     }
 
+    /// [`FixedEngine::infer`], with `watch` told before and after each row of each layer: for measurements.
+    pub fn infer_watched(
+        &mut self,
+        map: &DieMap<'_>,
+        mask: &mut Mask,
+        mut watch: impl FnMut(RowEvent),
+    ) -> Answer {
+        let (model, memory) = (&self.model, &mut self.memory);
+        memory.clear();
+        plan::walk(model.layers(), |at, row, _| {
+            watch(RowEvent::Begins);
+            memory.produce(model, at, row, map, mask);
+            watch(RowEvent::Ends(at));
+        });
+        self.answer()
+    }
+
     // By themselves, so that what an answer takes of the stack does not lie below the kernels.
 
     #[inline(never)]
     fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
         let (model, memory) = (&self.model, &mut self.memory);
-        memory.code_rows = [usize::MAX; 3];
-        memory.sums = [0; MAX_CHANNELS];
-        memory.logits = [0; CLASS_COUNT];
-        memory.embedding.clear();
+        memory.clear();
         plan::walk(model.layers(), |at, row, _| {
             memory.produce(model, at, row, map, mask)
         });
@@ -246,6 +269,14 @@ impl Layer {
 }
 
 impl Memory<'_> {
+    /// Forgets the wafer before.
+    fn clear(&mut self) {
+        self.code_rows = [usize::MAX; 3];
+        self.sums = [0; MAX_CHANNELS];
+        self.logits = [0; CLASS_COUNT];
+        self.embedding.clear();
+    }
+
     /// Takes the class head's input row into the sums; after the last, completes the logits.
     #[inline(never)]
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {

@@ -389,7 +389,7 @@ impl<'a> Model<'a> {
     }
 
     /// Channels that layer `at` reads, of all its inputs together; 3 for the image.
-    pub(crate) fn channels_in(&self, layer: &Layer) -> usize {
+    pub fn channels_in(&self, layer: &Layer) -> usize {
         let channels = |input: u8| match input {
             IMAGE => 3,
             NONE => 0,

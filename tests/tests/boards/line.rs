@@ -99,7 +99,7 @@ fn damage_is_named_and_the_next_good_frame_is_answered() {
         return;
     }
     let machine = "mps2-an500";
-    let (_emulator, mut line) = power_on(&options(machine, machine));
+    let (_emulator, mut line) = power_on(&options(machine));
     let mut seq = 1;
     let mut hello = |line: &mut RawLine| {
         seq += 1;
@@ -168,7 +168,7 @@ fn a_flood_during_an_inference_is_an_overrun_and_spoils_nothing() {
         return;
     }
     let machine = "mps2-an386";
-    let (_emulator, mut line) = power_on(&options(machine, machine));
+    let (_emulator, mut line) = power_on(&options(machine));
     let (wafer, dies) = (5, [0b10_01_10_01u8; 4]);
     let crc = crc32(&dies);
     let map = Command::Map {

@@ -9,14 +9,20 @@ mod parity;
 mod refusal;
 mod twins;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 
-/// Where cargo puts the boards' release builds.
-const RELEASE: &str = "boards/target/thumbv7em-none-eabihf/release";
+/// Every board, as its folder and QEMU's machine are called.
+const BOARDS: [&str; 4] = ["mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
+
+/// Where cargo puts the boards' release builds, by their targets.
+const RELEASES: [&str; 2] = [
+    "boards/target/thumbv7em-none-eabihf/release",
+    "boards/target/thumbv8m.main-none-eabihf/release",
+];
 
 /// The repository.
 fn root() -> &'static Path {
@@ -32,15 +38,19 @@ fn skipped() -> bool {
     skipped
 }
 
-/// What to boot: a board's firmware, or an example built for it.
-fn options(machine: &str, image: &str) -> EmulatorOptions {
-    let firmware: PathBuf = root().join(RELEASE).join(image);
-    assert!(
-        firmware.is_file(),
-        "no firmware at {}; run: cargo xtask firmware",
-        firmware.display()
-    );
-    EmulatorOptions::new(machine, firmware)
+/// A board's firmware to boot.
+fn options(board: &str) -> EmulatorOptions {
+    built(board, board)
+}
+
+fn built(board: &str, image: &str) -> EmulatorOptions {
+    let mut files = RELEASES
+        .iter()
+        .map(|release| root().join(release).join(image));
+    let Some(firmware) = files.find(|file| file.is_file()) else {
+        panic!("no firmware {image}; run: cargo xtask firmware");
+    };
+    EmulatorOptions::new(board, firmware)
 }
 
 /// A board that runs, and its line.
@@ -51,8 +61,8 @@ fn power_on(options: &EmulatorOptions) -> (Emulator, line::RawLine) {
     (emulator, line)
 }
 
-/// Builds an example as one would in the board's folder.
-fn build_example(board: &str, example: &str) {
+/// A board's probe (`lightwafer_board::probe`) to boot, built as one would in the board's folder.
+fn probe(board: &str) -> EmulatorOptions {
     let mut cargo = Command::new("cargo");
     // Set by the toolchain that runs this test; the board's folder may need another.
     for (name, _) in std::env::vars_os() {
@@ -62,15 +72,17 @@ fn build_example(board: &str, example: &str) {
             cargo.env_remove(&*name);
         }
     }
+    let probe = format!("{board}-probe");
     let status = cargo
         .current_dir(root().join("boards").join(board))
-        .args(["build", "--quiet", "--release", "--example", example])
+        .args(["build", "--quiet", "--release", "--example", &probe])
         .status()
         .unwrap();
     assert!(
         status.success(),
-        "the example was not built; run: cargo xtask setup"
+        "the probe was not built; run: cargo xtask setup"
     );
+    built(board, &format!("examples/{probe}"))
 }
 
 /// The next line of text.

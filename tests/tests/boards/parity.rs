@@ -57,7 +57,7 @@ fn board_equals_host(machine: &str) {
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
 
     let (_emulator, mut board) =
-        Emulator::boot(&options(machine, machine), BoardOptions::default()).unwrap();
+        Emulator::boot(&options(machine), BoardOptions::default()).unwrap();
     assert_eq!(board.facts().board, machine);
     assert_eq!(
         board.facts().model,
@@ -123,4 +123,14 @@ fn mps2_an500_equals_the_host() {
 #[test]
 fn mps2_an386_equals_the_host() {
     board_equals_host("mps2-an386");
+}
+
+#[test]
+fn mps2_an505_equals_the_host() {
+    board_equals_host("mps2-an505");
+}
+
+#[test]
+fn mps3_an547_equals_the_host() {
+    board_equals_host("mps3-an547");
 }

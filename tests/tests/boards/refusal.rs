@@ -13,7 +13,7 @@ fn a_damaged_model_is_named_and_never_answers() {
         return;
     }
     let machine = "mps2-an500";
-    let mut options = options(machine, machine);
+    let mut options = options(machine);
     let mut firmware = fs::read(&options.firmware).unwrap();
     let model = fs::read(root().join("models/light-int8.lw")).unwrap();
     // The model lies in the image as it is in the file.

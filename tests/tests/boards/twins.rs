@@ -1,22 +1,21 @@
-//! The kernels' DSP code and its portable twins give the same bytes, on both cores.
-//!
-//! The firmware is `boards/mps2-an386/examples/twins.rs`, which this builds; a Cortex-M7 runs it too.
+//! The kernels' code for each core and its portable twins give the same bytes.
 
 use std::time::Duration;
 
-use super::{build_example, first_words, options, power_on, skipped};
+use super::{BOARDS, first_words, power_on, probe, skipped};
 
 /// It computes some thousands of rows.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
-fn dsp_code_gives_what_its_portable_twins_give() {
+fn code_for_the_core_gives_what_its_portable_twins_give() {
     if skipped() {
         return;
     }
-    build_example("mps2-an386", "twins");
-    for machine in ["mps2-an386", "mps2-an500"] {
-        let (_emulator, mut line) = power_on(&options(machine, "examples/twins"));
+    for machine in BOARDS {
+        let (_emulator, mut line) = power_on(&probe(machine));
+        first_words(&mut line, PATIENCE);
+        line.send(b"t");
         let report = first_words(&mut line, PATIENCE);
         eprintln!("{machine}: {report}");
         for kernel in ["dense", "depthwise", "image", "words"] {

@@ -6,28 +6,28 @@ use core::ptr;
 use cortex_m::interrupt;
 use embedded_hal::digital::{ErrorType, OutputPin, StatefulOutputPin};
 
-/// FPGA I/O register of the user LEDs, one bit each.
-const LED0: *mut u32 = 0x4002_8000 as *mut u32;
-
 /// A user LED; high is lit.
 #[derive(Debug)]
 pub struct Led {
+    register: usize,
     bit: u32,
 }
 
 impl Led {
-    pub(super) const fn new(number: u32) -> Self {
-        Self { bit: 1 << number }
+    pub(super) const fn new(register: usize, number: u32) -> Self {
+        let bit = 1 << number;
+        Self { register, bit }
     }
 
     fn change(&mut self, how: impl FnOnce(u32, u32) -> u32) {
         // The register is shared by the LEDs: nothing may come between read and write.
+        let register = self.register as *mut u32;
         interrupt::free(|_| {
             // SAFETY: a register of this board, aligned, without side effects on reading.
             #[allow(unsafe_code)]
             unsafe {
-                let lit = ptr::read_volatile(LED0);
-                ptr::write_volatile(LED0, how(lit, self.bit));
+                let lit = ptr::read_volatile(register);
+                ptr::write_volatile(register, how(lit, self.bit));
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Arm's MPS2 boards with the AN385, AN386 and AN500 images: 25 MHz, CMSDK UARTs, FPGA I/O.
+//! Arm's MPS2 and MPS3 boards: CMSDK UARTs, FPGA I/O. Where those lie is a board's own [`Map`].
 //!
 //! Run on QEMU's emulation of them; nobody has tried the real boards.
 
@@ -6,17 +6,28 @@ mod leds;
 mod uart;
 
 pub use leds::Led;
+pub use uart::{vector_count, vectors};
 
 use crate::clock::{Clock, InstructionRate};
 use crate::line::Line;
 use crate::stack;
 
-/// The core's clock.
-const CORE_HZ: u32 = 25_000_000;
 /// The serial line's speed, 8 data bits, no parity, 1 stop bit.
 const BAUD: u32 = 115_200;
-/// QEMU's `-icount shift=6`: 64 ns an instruction are 1.6 ticks of 25 MHz.
-const INSTRUCTION_RATE: Option<InstructionRate> = InstructionRate::new(8, 5);
+
+/// Where a board's FPGA image puts things.
+pub trait Map {
+    /// The core's clock, in Hz.
+    const CORE_HZ: u32;
+    /// SysTick's ticks an instruction under QEMU's `-icount shift=6`: of 64 ns each.
+    const INSTRUCTION_RATE: Option<InstructionRate>;
+    /// UART 0's registers.
+    const UART: usize;
+    /// UART 0's interrupts: receive, send, overrun.
+    const UART_INTERRUPTS: [u16; 3];
+    /// The FPGA I/O register of the user LEDs, one bit each.
+    const LEDS: usize;
+}
 
 /// The peripherals, ready to use.
 pub struct Peripherals {
@@ -32,14 +43,28 @@ pub struct Peripherals {
 
 impl Peripherals {
     /// Starts the peripherals and guards the stack; `None` the second time.
-    pub fn take() -> Option<Self> {
+    pub fn take<M: Map>() -> Option<Self> {
         let core = cortex_m::Peripherals::take()?;
         stack::guard(&core.MPU);
         Some(Self {
-            line: uart::start(core.NVIC, CORE_HZ / BAUD)?,
-            clock: Clock::start(core.SYST, CORE_HZ, INSTRUCTION_RATE),
-            led0: Led::new(0),
-            led1: Led::new(1),
+            line: uart::start::<M>(core.NVIC)?,
+            clock: Clock::start(core.SYST, M::CORE_HZ, M::INSTRUCTION_RATE),
+            led0: Led::new(M::LEDS, 0),
+            led1: Led::new(M::LEDS, 1),
         })
     }
+}
+
+/// Puts the vectors of a [`Map`]'s interrupts into a board's image.
+#[macro_export]
+macro_rules! mps2_interrupts {
+    ($map:ty) => {
+        /// The vector table behind the core's own exceptions.
+        #[used]
+        #[unsafe(link_section = ".vector_table.interrupts")]
+        #[unsafe(no_mangle)]
+        #[allow(unsafe_code)]
+        static __INTERRUPTS: [unsafe extern "C" fn(); $crate::mps2::vector_count::<$map>()] =
+            $crate::mps2::vectors::<$map, { $crate::mps2::vector_count::<$map>() }>();
+    };
 }

@@ -12,12 +12,10 @@ use cortex_m::interrupt::{InterruptNumber, Mutex};
 use cortex_m::peripheral::NVIC;
 use cortex_m::{interrupt, singleton};
 
+use super::{BAUD, Map};
 use crate::line::{Buffers, InterruptSide, Line};
 
-/// UART 0.
-const BASE: usize = 0x4000_4000;
-
-/// Registers, as offsets from [`BASE`].
+/// Registers, as offsets from [`Map::UART`].
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Register {
@@ -50,20 +48,15 @@ mod event {
     pub const RECEIVE_OVERRUN: u32 = 1 << 3;
 }
 
-/// Interrupt numbers.
+/// An interrupt's number.
 #[derive(Clone, Copy)]
-#[repr(u16)]
-enum Interrupt {
-    Receive = 0,
-    Send = 1,
-    Overrun = 12,
-}
+struct Interrupt(u16);
 
-// SAFETY: these are the numbers of the interrupts, fixed by the hardware.
+// SAFETY: a map names the numbers of its board's interrupts.
 #[allow(unsafe_code)]
 unsafe impl InterruptNumber for Interrupt {
     fn number(self) -> u16 {
-        self as u16
+        self.0
     }
 }
 
@@ -73,19 +66,25 @@ unsafe extern "C" {
     fn DefaultHandler();
 }
 
-/// The vector table behind the core's own exceptions.
-#[used]
-#[unsafe(link_section = ".vector_table.interrupts")]
-#[unsafe(no_mangle)]
-#[allow(unsafe_code)]
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-static __INTERRUPTS: [unsafe extern "C" fn(); 13] = {
-    let mut table: [unsafe extern "C" fn(); 13] = [DefaultHandler; 13];
-    table[Interrupt::Receive as usize] = receive_interrupt;
-    table[Interrupt::Send as usize] = send_interrupt;
-    table[Interrupt::Overrun as usize] = overrun_interrupt;
+/// How many vectors a board needs.
+pub const fn vector_count<M: Map>() -> usize {
+    let [a, b, c] = M::UART_INTERRUPTS;
+    let largest = if a > b { a } else { b };
+    1 + if largest > c { largest } else { c } as usize
+}
+
+/// The vectors of a board's first `N` interrupts.
+pub const fn vectors<M: Map, const N: usize>() -> [unsafe extern "C" fn(); N] {
+    let mut table: [unsafe extern "C" fn(); N] = [DefaultHandler; N];
+    let [receive, send, overrun] = M::UART_INTERRUPTS;
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    {
+        table[receive as usize] = receive_interrupt::<M>;
+        table[send as usize] = send_interrupt::<M>;
+        table[overrun as usize] = overrun_interrupt::<M>;
+    }
     table
-};
+}
 
 /// The interrupts' side of the line, there once [`start`] has run.
 static SIDE: Mutex<RefCell<Option<InterruptSide>>> = Mutex::new(RefCell::new(None));
@@ -93,17 +92,17 @@ static SIDE: Mutex<RefCell<Option<InterruptSide>>> = Mutex::new(RefCell::new(Non
 static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Starts the UART; `None` the second time.
-pub(super) fn start(_: NVIC, baud_divider: u32) -> Option<Line> {
+pub(super) fn start<M: Map>(_: NVIC) -> Option<Line> {
     let buffers = singleton!(: Buffers = Buffers::new())?;
-    let (line, side) = buffers.split(&LOST, || NVIC::pend(Interrupt::Send));
+    let (line, side) = buffers.split(&LOST, || NVIC::pend(Interrupt(M::UART_INTERRUPTS[1])));
     interrupt::free(|cs| {
         if let Ok(mut place) = SIDE.borrow(cs).try_borrow_mut() {
             *place = Some(side);
         }
     });
-    write(Register::BaudDivider, baud_divider.max(16));
-    write(Register::Control, control::ALL);
-    for interrupt in [Interrupt::Receive, Interrupt::Send, Interrupt::Overrun] {
+    write::<M>(Register::BaudDivider, (M::CORE_HZ / BAUD).max(16));
+    write::<M>(Register::Control, control::ALL);
+    for interrupt in M::UART_INTERRUPTS.map(Interrupt) {
         // SAFETY: the handlers are in place, and no critical section relies on these being masked.
         #[allow(unsafe_code)]
         unsafe {
@@ -123,41 +122,41 @@ fn with_side(work: impl FnOnce(&mut InterruptSide)) {
     });
 }
 
-extern "C" fn receive_interrupt() {
+extern "C" fn receive_interrupt<M: Map>() {
     // Cleared first: a byte that comes from here on interrupts again.
-    write(Register::Interrupt, event::RECEIVED);
+    write::<M>(Register::Interrupt, event::RECEIVED);
     with_side(|side| {
-        while read(Register::State) & state::RECEIVE_FULL != 0 {
-            side.received(read(Register::Data) as u8);
+        while read::<M>(Register::State) & state::RECEIVE_FULL != 0 {
+            side.received(read::<M>(Register::Data) as u8);
         }
     });
 }
 
-extern "C" fn send_interrupt() {
-    write(Register::Interrupt, event::SENT);
+extern "C" fn send_interrupt<M: Map>() {
+    write::<M>(Register::Interrupt, event::SENT);
     with_side(|side| {
-        while read(Register::State) & state::SEND_FULL == 0
+        while read::<M>(Register::State) & state::SEND_FULL == 0
             && let Some(byte) = side.to_send()
         {
-            write(Register::Data, byte.into());
+            write::<M>(Register::Data, byte.into());
         }
     });
 }
 
-extern "C" fn overrun_interrupt() {
-    write(Register::State, state::RECEIVE_OVERRUN);
-    write(Register::Interrupt, event::RECEIVE_OVERRUN);
+extern "C" fn overrun_interrupt<M: Map>() {
+    write::<M>(Register::State, state::RECEIVE_OVERRUN);
+    write::<M>(Register::Interrupt, event::RECEIVE_OVERRUN);
     with_side(InterruptSide::lost);
 }
 
 #[allow(unsafe_code)]
-fn read(register: Register) -> u32 {
+fn read<M: Map>(register: Register) -> u32 {
     // SAFETY: a register of the UART, aligned and always there.
-    unsafe { ptr::read_volatile((BASE + register as usize) as *const u32) }
+    unsafe { ptr::read_volatile((M::UART + register as usize) as *const u32) }
 }
 
 #[allow(unsafe_code)]
-fn write(register: Register, value: u32) {
+fn write<M: Map>(register: Register, value: u32) {
     // SAFETY: a register of the UART, aligned and always there; it reaches no memory.
-    unsafe { ptr::write_volatile((BASE + register as usize) as *mut u32, value) }
+    unsafe { ptr::write_volatile((M::UART + register as usize) as *mut u32, value) }
 }

@@ -9,8 +9,11 @@ use lightwafer_equipment::{Board, BoardOptions};
 
 use crate::args::BoardArgs;
 
-/// Where the workspace's firmware lies, below its root.
-const FIRMWARE: &str = "boards/target/thumbv7em-none-eabihf/release";
+/// Where the workspace's firmware lies, below its root: by the targets of its boards.
+const FIRMWARE: [&str; 2] = [
+    "boards/target/thumbv7em-none-eabihf/release",
+    "boards/target/thumbv8m.main-none-eabihf/release",
+];
 
 /// A board that has said hello, and what keeps it running.
 pub struct Connection {
@@ -53,13 +56,10 @@ impl Connection {
 
 /// The board's firmware in the workspace that the current folder, or this program, lies in.
 fn default_firmware(machine: &str) -> PathBuf {
-    let file = Path::new(FIRMWARE).join(machine);
     let places = [std::env::current_dir(), std::env::current_exe()];
-    let found = places.iter().flatten().find_map(|place| {
-        place
-            .ancestors()
-            .map(|folder| folder.join(&file))
-            .find(|firmware| firmware.is_file())
-    });
-    found.unwrap_or(file)
+    let folders = places.iter().flatten().flat_map(|place| place.ancestors());
+    let mut files =
+        folders.flat_map(|folder| FIRMWARE.map(|release| folder.join(release).join(machine)));
+    let found = files.find(|firmware| firmware.is_file());
+    found.unwrap_or_else(|| Path::new("boards/target").join(machine))
 }

@@ -1,4 +1,4 @@
-//! Armv7E-M DSP (Cortex-M4, M7): two multiply-accumulates an instruction.
+//! Arm DSP (Cortex-M4, M7, M33): two multiply-accumulates an instruction.
 //!
 //! SXTB16 widens bytes 0 and 2 of a word (1 and 3 after a rotation) to halfwords, SMLAD multiplies
 //! two pairs of halfwords and adds both products, SMLABB and its like one pair. An int8 product is below
@@ -14,6 +14,23 @@
 use core::arch::asm;
 
 use crate::wafer::MASK_ROW_BYTES;
+
+/// What assembly outside of functions starts with: there LLVM knows the target but not `target-cpu`, and the
+/// DSP extension is an option of Armv8-M. LLVM has no directive for the extension, so this names the smallest
+/// processor that has it. It holds for what follows too, which is meant for the same processor.
+#[cfg(arm_v8m)]
+macro_rules! processor {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+/// Nothing: Armv7E-M is Armv7-M with DSP.
+#[cfg(not(arm_v8m))]
+macro_rules! processor {
+    () => {
+        ""
+    };
+}
 
 mod dense;
 mod depthwise;

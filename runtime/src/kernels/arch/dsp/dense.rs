@@ -175,6 +175,7 @@ macro_rules! kernel {
         ) {
             // On the stack: block, count, out, end, nine registers, then the arguments from `run` on.
             core::arch::naked_asm!(
+                processor!(),
                 "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
                 "push {{r0, r1, r2, r3}}",
                 "ldr r3, [sp, #52]",

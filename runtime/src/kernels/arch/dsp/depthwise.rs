@@ -52,6 +52,7 @@ macro_rules! columns {
 unsafe extern "C" fn depthwise_fours(row: *const Row, out: *mut i8, from: isize) {
     // r3, r4: pairs of the two columns before; r5: their third row.
     core::arch::naked_asm!(
+        processor!(),
         "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
         columns!(),
         "ldr r10, [r0, #24]",

@@ -33,6 +33,7 @@ unsafe extern "C" fn image_pixels(
     count: usize,
 ) {
     core::arch::naked_asm!(
+        processor!(),
         "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
         "mov r5, r3",
         "ldr r3, [r0, #48]",

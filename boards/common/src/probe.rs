@@ -1,0 +1,174 @@
+//! Firmware for tests and measurements: it says why it started, as a line of text, then does what a letter
+//! asks for.
+//!
+//! | letter | what it does |
+//! | --- | --- |
+//! | `t` | compares the kernels with their portable twins ([`twins`]) and says how many cases differed |
+//! | `l` | classifies the model's golden wafer and gives the instructions of each layer, a line of JSON each |
+//! | `p` | panics |
+//! | `f` | faults |
+//! | `s` | runs the stack over |
+//! | `r` | restarts |
+
+use core::fmt::Write as _;
+use core::hint::black_box;
+
+use cortex_m::singleton;
+use embedded_io::{Read, Write};
+use heapless::String;
+use lightwafer_runtime::exec::{FixedEngine, RowEvent};
+use lightwafer_runtime::kernels::arch::twins::{self, Twins};
+use lightwafer_runtime::model::MAX_LAYERS;
+use lightwafer_runtime::wafer::Mask;
+
+use crate::clock::Clock;
+use crate::reset;
+
+/// Cases of each kernel.
+const CASES: u32 = 3000;
+/// Bytes of a line of text.
+const TEXT: usize = 200;
+
+/// Does what letters on `line` ask for, for good.
+pub fn run<L: Read + Write>(
+    mut line: L,
+    clock: &Clock,
+    image: &'static [u8],
+    arena: &'static mut [i8],
+) -> ! {
+    let note = reset::Note::take();
+    let mut text = String::<TEXT>::new();
+    let (cause, file) = (note.cause, note.file());
+    let _ = writeln!(
+        text,
+        "{cause:?} at {} status {:#x} {file}",
+        note.at, note.status
+    );
+    say(&mut line, &text);
+    let mut arena = Some(arena);
+    loop {
+        let mut letter = [0];
+        let _ = line.read(&mut letter);
+        match letter {
+            [b't'] => compare(&mut line),
+            [b'l'] => layers(&mut line, clock, image, arena.take()),
+            [b'p'] => {
+                #[expect(clippy::panic, reason = "that is the point")]
+                {
+                    panic!("told to")
+                }
+            }
+            [b'f'] => fault(),
+            [b's'] => _ = deeper(1),
+            [b'r'] => reset::restart(),
+            _ => {}
+        }
+    }
+}
+
+fn say(line: &mut impl Write, text: &str) {
+    let _ = line.write_all(text.as_bytes());
+    let _ = line.flush();
+}
+
+#[inline(never)]
+fn compare(line: &mut impl Write) {
+    let mut text = String::<TEXT>::new();
+    if let Some(twins) = singleton!(: Twins = Twins::new()) {
+        for outcome in twins.compare(&twins::CHOSEN, CASES) {
+            let (kernel, differ) = (outcome.kernel, outcome.differ);
+            let _ = write!(text, "{kernel} {CASES} cases {differ} differ");
+            if differ > 0 {
+                let _ = write!(text, " from {:#x}", outcome.first);
+            }
+            let _ = text.push_str("; ");
+        }
+    }
+    let _ = text.push('\n');
+    say(line, &text);
+}
+
+/// A line a layer, then one for all; or one that says what is missing.
+#[inline(never)]
+fn layers(
+    line: &mut impl Write,
+    clock: &Clock,
+    image: &'static [u8],
+    arena: Option<&'static mut [i8]>,
+) {
+    let parts = (
+        singleton!(: FixedEngine<'static, 'static> = FixedEngine::idle()),
+        singleton!(: Mask = Mask::new()),
+        arena,
+    );
+    let (Some(engine), Some(mask), Some(arena)) = parts else {
+        return say(line, "{\"error\":\"asked twice\"}\n");
+    };
+    let started = engine.start(image, arena);
+    let (Ok(()), Some(map), Some(_)) = (started, engine.model().golden_map(), clock.instructions())
+    else {
+        return say(line, "{\"error\":\"no engine, or no counter\"}\n");
+    };
+    let now = || clock.instructions().unwrap_or(0);
+    // What looking at the clock costs, in tenths.
+    let begin = now();
+    for _ in 0..10 {
+        black_box(now());
+    }
+    let look = (now() - begin) * 10 / 11;
+    let mut spent = [0u64; MAX_LAYERS];
+    let mut looks = [0u64; MAX_LAYERS];
+    let mut from = 0;
+    let begin = now();
+    engine.infer_watched(&map, mask, |event| match event {
+        RowEvent::Begins => from = now(),
+        RowEvent::Ends(layer) => {
+            let until = now();
+            if let (Some(spent), Some(looks)) = (spent.get_mut(layer), looks.get_mut(layer)) {
+                *spent += until - from;
+                *looks += 1;
+            }
+        }
+    });
+    let all = now() - begin;
+    let mut rest = all;
+    let rows: u64 = looks.iter().sum();
+    for (at, layer) in engine.model().layers().iter().enumerate() {
+        let count = |list: &[u64]| list.get(at).copied().unwrap_or(0);
+        rest = rest.saturating_sub(count(&spent));
+        let instructions = count(&spent).saturating_sub(count(&looks) * look / 10);
+        let inputs = engine.model().channels_in(layer);
+        let (_, _, macs) = layer.costs(inputs);
+        let mut text = String::<TEXT>::new();
+        let _ = writeln!(
+            text,
+            "{{\"layer\":{at},\"op\":\"{:?}\",\"width\":{},\"height\":{},\"inputs\":{inputs},\
+             \"outputs\":{},\"macs\":{macs},\"instructions\":{instructions}}}",
+            layer.op, layer.width, layer.height, layer.channels
+        );
+        say(line, &text);
+    }
+    let mut text = String::<TEXT>::new();
+    let rest = rest.saturating_sub(rows * look / 10);
+    let _ = writeln!(text, "{{\"rest\":{rest}}}");
+    say(line, &text);
+}
+
+/// Reads where nothing is.
+fn fault() {
+    // SAFETY: nothing answers at this address, so nothing is changed; the fault is wanted.
+    #[allow(unsafe_code)]
+    let word = unsafe { core::ptr::read_volatile(0xf000_0000 as *const u32) };
+    black_box(word);
+}
+
+/// Takes stack until there is none.
+fn deeper(depth: u32) -> u32 {
+    let room = black_box([depth; 16]);
+    let below = if black_box(true) {
+        deeper(depth + 1)
+    } else {
+        0
+    };
+    below + black_box(room).iter().sum::<u32>()
+}

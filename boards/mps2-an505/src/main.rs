@@ -1,0 +1,29 @@
+//! LightWafer on Arm's MPS2 with the image an505: a Cortex-M33 that classifies wafer maps over UART 0.
+#![no_std]
+#![no_main]
+
+mod map;
+
+use cortex_m_rt::entry;
+use lightwafer_board::{Board, mps2, reset, serve};
+use lightwafer_runtime::serial::StationMemory;
+
+use map::Fpga;
+
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+
+#[entry]
+fn main() -> ! {
+    static mut MEMORY: StationMemory = StationMemory::new();
+    let (Some(peripherals), Some(arena)) = (mps2::Peripherals::take::<Fpga>(), arena()) else {
+        reset::restart()
+    };
+    let board = Board {
+        name: env!("CARGO_PKG_NAME"),
+        line: peripherals.line,
+        clock: peripherals.clock,
+        ready: peripherals.led0,
+        busy: peripherals.led1,
+    };
+    serve(board, &MODEL.0, arena, MEMORY)
+}
