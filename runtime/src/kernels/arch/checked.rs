@@ -3,9 +3,11 @@
 //! Each function proves, from slices alone, that every byte the kernel will touch lies inside them; `None`
 //! sends the caller to the portable twin, which is total.
 
+use crate::kernels::Output;
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::plane_bytes;
-use crate::kernels::{Output, record};
+#[cfg(not(arm_mve))]
+use crate::kernels::record;
 use crate::model::RECORD_BYTES;
 
 /// Most channels that one call of a kernel here takes; what has more goes to the portable twin.
@@ -63,6 +65,7 @@ fn reaches(out: &Output<'_>, channels: usize) -> bool {
 }
 
 /// Biases and multipliers of `N` channels from `first` on, zeros where `records` has none.
+#[cfg(not(arm_mve))]
 #[inline(always)]
 pub fn lanes<const N: usize>(records: &[u8], first: usize) -> ([i32; N], [i32; N]) {
     let pairs = core::array::from_fn::<_, N, _>(|lane| record(records, first + lane));

@@ -32,10 +32,12 @@ macro_rules! processor {
     };
 }
 
+#[cfg(not(arm_mve))]
 mod dense;
 mod depthwise;
 mod image;
 
+#[cfg(not(arm_mve))]
 pub use dense::dense;
 pub use depthwise::depthwise;
 pub use image::image4;

@@ -5,13 +5,18 @@
 //! not made for, a set leaves to the portable twin. What shows that they agree: the twins' cases, on hosts and
 //! boards, and the whole-system tests, which compare boards with the host bit for bit.
 
-#[cfg(all(
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(target_os = "none")
+#[cfg(any(
+    arm_mve,
+    all(
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(target_os = "none")
+    )
 ))]
 mod checked;
 #[cfg(arm_dsp)]
 mod dsp;
+#[cfg(arm_mve)]
+mod helium;
 #[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
 pub mod neon;
 pub mod portable;
@@ -20,8 +25,12 @@ pub mod twins;
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub mod x86;
 
+#[cfg(all(arm_dsp, not(arm_mve)))]
+pub use dsp::{dense, depthwise};
 #[cfg(arm_dsp)]
-pub use dsp::{dense, depthwise, image4, mask_row, max4};
+pub use dsp::{image4, mask_row, max4};
+#[cfg(arm_mve)]
+pub use helium::{dense, depthwise};
 #[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
 pub use neon::{dense, depthwise, image4, mask_row, max4};
 #[cfg(not(any(

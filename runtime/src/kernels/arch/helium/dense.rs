@@ -1,0 +1,631 @@
+//! Dense convolutions: rows of four output channels, four pixels a turn.
+//!
+//! Weights are read as they lie in the image: VLD4 takes a block of sixteen products of four channels apart.
+//! Where a pixel's sum is one block long, the weights stay in registers for the whole row. Pixels 0 and 2 of
+//! a turn are computed first, then 1 and 3: the narrowing moves interleave pairs.
+
+use crate::kernels::arch::{checked, portable};
+use crate::kernels::dense::Segment;
+use crate::kernels::{Output, Quantization, record4};
+use crate::model::RECORD_BYTES;
+
+/// What a kernel needs of a row and four channels; it reads it by position.
+#[repr(C, align(8))]
+struct Job {
+    weights: *const u8,
+    /// The first segment of the next pixel.
+    run: *const i8,
+    /// Bytes from pixel to pixel.
+    step: usize,
+    out: *mut i8,
+    /// Bytes from an output pixel to the fourth after it.
+    out_step: usize,
+    /// Bytes from channel to channel.
+    plane: usize,
+    zero_point: i32,
+    /// Turns left, of four pixels.
+    turns: usize,
+    /// Blocks of sixteen bytes in each segment.
+    counts: [usize; 3],
+    /// From a segment's end to the next segment.
+    gaps: [isize; 2],
+    /// Weights that had to be put together.
+    extra: *const u8,
+    _align: [u32; 2],
+    bias: [i32; 4],
+    multipliers: [i32; 4],
+    /// Where the bytes of four channels of four pixels go.
+    places: [u8; 16],
+    /// Where the words of a vector put together from two segments come from.
+    words: [u32; 4],
+    /// The smallest activation.
+    least: [i8; 16],
+}
+
+/// The next block of weights, q0 to q3, from r5.
+macro_rules! weights {
+    () => {
+        "vld40.32 {{q0, q1, q2, q3}}, [r5]\n\
+         vld41.32 {{q0, q1, q2, q3}}, [r5]\n\
+         vld42.32 {{q0, q1, q2, q3}}, [r5]\n\
+         vld43.32 {{q0, q1, q2, q3}}, [r5]!\n"
+    };
+}
+
+/// Vector q4 against four channels' weights; sums in four registers.
+macro_rules! four {
+    ($multiply:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
+        concat!(
+            $multiply,
+            " ",
+            $a,
+            ", q0, q4\n",
+            $multiply,
+            " ",
+            $b,
+            ", q1, q4\n",
+            $multiply,
+            " ",
+            $c,
+            ", q2, q4\n",
+            $multiply,
+            " ",
+            $d,
+            ", q3, q4\n",
+        )
+    };
+}
+
+/// Two pixels' vectors, loaded by $one and $two, against the weights.
+macro_rules! two_pixels {
+    ($multiply:literal, $one:literal, $two:literal) => {
+        concat!(
+            $one,
+            "\n",
+            four!($multiply, "r0", "r2", "r4", "r6"),
+            $two,
+            "\n",
+            four!($multiply, "r8", "r10", "r12", "lr"),
+        )
+    };
+}
+
+/// A block of two pixels, at r1 and r3.
+macro_rules! block {
+    ($multiply:literal) => {
+        concat!(
+            weights!(),
+            two_pixels!(
+                $multiply,
+                "vldrb.u8 q4, [r1], #16",
+                "vldrb.u8 q4, [r3], #16"
+            )
+        )
+    };
+}
+
+/// The sums of two pixels, to q5 and q6.
+macro_rules! gather_sums {
+    () => {
+        "vmov q5[2], q5[0], r0, r4\n\
+         vmov q5[3], q5[1], r2, r6\n\
+         vmov q6[2], q6[0], r8, r12\n\
+         vmov q6[3], q6[1], r10, lr\n"
+    };
+}
+
+/// One pixel against weights that stay in q0 to q3; its sums to $to.
+macro_rules! one_pixel {
+    ($load:literal, $multiply:literal, $to:literal) => {
+        concat!(
+            $load,
+            "\n",
+            four!($multiply, "r4", "r6", "r8", "r10"),
+            "vmov ",
+            $to,
+            "[2], ",
+            $to,
+            "[0], r4, r8\n",
+            "vmov ",
+            $to,
+            "[3], ",
+            $to,
+            "[1], r6, r10\n",
+        )
+    };
+}
+
+/// Sixteen activations from q7 (pixels 0 and 2) and q5 (pixels 1 and 3), with the zero point in $zero: to q7.
+macro_rules! narrow {
+    ($zero:literal) => {
+        concat!(
+            "vqadd.s16 q7, q7, ",
+            $zero,
+            "\n",
+            "vqadd.s16 q5, q5, ",
+            $zero,
+            "\n",
+            "vqmovnb.s16 q7, q7\n",
+            "vqmovnt.s16 q7, q5\n",
+        )
+    };
+}
+
+/// Raises q7 to the smallest activation.
+macro_rules! least {
+    () => {
+        "vldrw.u32 q5, [r7, #128]\n\
+         vmax.s8 q7, q7, q5\n"
+    };
+}
+
+/// Writes q7 as four pixels of four channels.
+macro_rules! put_words {
+    () => {
+        "ldrd r0, r2, [r7, #12]\n\
+         vldrb.u8 q0, [r7, #96]\n\
+         vstrb.8 q7, [r0, q0]\n\
+         add r0, r0, r2\n\
+         str r0, [r7, #12]\n"
+    };
+}
+
+/// Writes q7 as four planes of four pixels.
+macro_rules! put_planes {
+    () => {
+        "ldr r0, [r7, #12]\n\
+         ldr r2, [r7, #20]\n\
+         vmov r4, r6, q7[2], q7[0]\n\
+         vmov r8, r10, q7[3], q7[1]\n\
+         add r12, r2, r2, lsl #1\n\
+         str r8, [r0, r2]\n\
+         str r6, [r0, r2, lsl #1]\n\
+         str r10, [r0, r12]\n\
+         str r4, [r0], #4\n\
+         str r0, [r7, #12]\n"
+    };
+}
+
+/// A function that computes one row of four output channels.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $($code:expr),* $(,)?) => {
+        $(#[$doc])*
+        // SAFETY (of a call): the job's weights, runs and outputs are there for its turns, as its counts
+        // and steps say; weights are word-aligned, and so are runs whose words are gathered.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(job: *mut Job) {
+            core::arch::naked_asm!(
+                processor!(),
+                "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+                "sub sp, sp, #4",
+                "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                "mov r7, r0",
+                $($code,)*
+                "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                "add sp, sp, #4",
+                "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+            )
+        }
+    };
+}
+
+/// On to the next turn's pixels, and to it.
+macro_rules! next_turn {
+    () => {
+        "ldrd r1, r3, [r7, #4]\n\
+         add r1, r1, r3, lsl #2\n\
+         str r1, [r7, #4]\n\
+         ldr r1, [r7, #28]\n\
+         subs r1, r1, #1\n\
+         str r1, [r7, #28]\n\
+         bne 2b\n"
+    };
+}
+
+/// The sums of two pixels two apart, the first of them $first pixels on: segments of whole blocks.
+macro_rules! counted {
+    ($first:literal) => {
+        concat!(
+            "ldrd r1, r3, [r7, #4]\n",
+            $first,
+            "add r3, r1, r3, lsl #1\n",
+            "ldr r5, [r7]\n",
+            "ldr r9, [r7, #32]\n",
+            block!("vmladav.s8"),
+            "subs r9, r9, #1\n",
+            "beq 4f\n",
+            "3:\n",
+            block!("vmladava.s8"),
+            "subs r9, r9, #1\n",
+            "bne 3b\n",
+            "4: ldr r9, [r7, #36]\n",
+            "cmp r9, #0\n",
+            "beq 6f\n",
+            "ldr r11, [r7, #44]\n",
+            "add r1, r1, r11\n",
+            "add r3, r3, r11\n",
+            "3:\n",
+            block!("vmladava.s8"),
+            "subs r9, r9, #1\n",
+            "bne 3b\n",
+            "ldr r9, [r7, #40]\n",
+            "cmp r9, #0\n",
+            "beq 6f\n",
+            "ldr r11, [r7, #48]\n",
+            "add r1, r1, r11\n",
+            "add r3, r3, r11\n",
+            "3:\n",
+            block!("vmladava.s8"),
+            "subs r9, r9, #1\n",
+            "bne 3b\n",
+            "6:\n",
+            gather_sums!(),
+        )
+    };
+}
+
+kernel!(
+    /// Segments of whole blocks, to words of four channels.
+    words,
+    "2:",
+    counted!(""),
+    requantize!("q7"),
+    counted!("add r1, r1, r3\n"),
+    requantize!("q5"),
+    "ldr r0, [r7, #24]",
+    narrow!("r0"),
+    least!(),
+    put_words!(),
+    next_turn!(),
+);
+kernel!(
+    /// Segments of whole blocks, to planes.
+    planes,
+    "2:",
+    counted!(""),
+    requantize!("q7"),
+    counted!("add r1, r1, r3\n"),
+    requantize!("q5"),
+    "ldr r0, [r7, #24]",
+    narrow!("r0"),
+    put_planes!(),
+    next_turn!(),
+);
+
+/// Three segments of 24: a block of each, the rests of the first two put together, the rest of the third.
+macro_rules! rests {
+    ($first:literal) => {
+        concat!(
+            "ldrd r1, r3, [r7, #4]\n",
+            $first,
+            "add r3, r1, r3, lsl #1\n",
+            "ldr r5, [r7]\n",
+            weights!(),
+            two_pixels!("vmladav.s8", "vldrb.u8 q4, [r1]", "vldrb.u8 q4, [r3]"),
+            "ldr r5, [r7, #52]\n",
+            weights!(),
+            "vldrw.u32 q5, [r7, #112]\n",
+            two_pixels!(
+                "vmladava.s8",
+                "vldrw.u32 q4, [r1, q5]",
+                "vldrw.u32 q4, [r3, q5]"
+            ),
+            "vldrw.u32 q0, [r5]\n",
+            "vldrw.u32 q1, [r5, #16]\n",
+            "vldrw.u32 q2, [r5, #32]\n",
+            "vldrw.u32 q3, [r5, #48]\n",
+            // The third segment, then the second.
+            "ldrd r9, r11, [r7, #44]\n",
+            "add r9, r9, r11\n",
+            "add r1, r1, r9\n",
+            "add r3, r3, r9\n",
+            two_pixels!(
+                "vmladava.s16",
+                "vldrb.s16 q4, [r1, #16]",
+                "vldrb.s16 q4, [r3, #16]"
+            ),
+            "ldr r5, [r7]\n",
+            "add r5, r5, #192\n",
+            weights!(),
+            two_pixels!("vmladava.s8", "vldrb.u8 q4, [r1]", "vldrb.u8 q4, [r3]"),
+            "sub r1, r1, r11\n",
+            "sub r3, r3, r11\n",
+            "sub r5, r5, #160\n",
+            weights!(),
+            two_pixels!("vmladava.s8", "vldrb.u8 q4, [r1]", "vldrb.u8 q4, [r3]"),
+            gather_sums!(),
+        )
+    };
+}
+
+kernel!(
+    /// Three segments of 24, to planes. The gaps are from segment to segment.
+    planes_24,
+    "2:",
+    rests!(""),
+    requantize!("q7"),
+    rests!("add r1, r1, r3\n"),
+    requantize!("q5"),
+    "ldr r0, [r7, #24]",
+    narrow!("r0"),
+    put_planes!(),
+    next_turn!(),
+);
+
+/// What kernels whose weights stay in registers load before a row: the run (r1), the output (r3), the bytes
+/// to the next (r5), the zero point (r12), the turns (lr).
+macro_rules! resident {
+    () => {
+        "ldr r1, [r7, #4]\n\
+         ldrd r3, r5, [r7, #12]\n\
+         ldr r12, [r7, #24]\n\
+         ldr lr, [r7, #28]\n"
+    };
+}
+
+kernel!(
+    /// One segment of 16, which is all of a pixel.
+    words_16,
+    "ldr r5, [r7]",
+    weights!(),
+    resident!(),
+    "sub r1, r1, #16",
+    "2:",
+    one_pixel!("vldrb.u8 q4, [r1, #48]", "vmladav.s8", "q6"),
+    one_pixel!("vldrb.u8 q4, [r1, #16]!", "vmladav.s8", "q5"),
+    requantize!("q7"),
+    one_pixel!("vldrb.u8 q4, [r1, #16]", "vmladav.s8", "q5"),
+    one_pixel!("vldrb.u8 q4, [r1, #48]!", "vmladav.s8", "q6"),
+    requantize!("q5"),
+    narrow!("r12"),
+    least!(),
+    "vldrb.u8 q4, [r7, #96]",
+    "vstrb.8 q7, [r3, q4]",
+    "add r3, r3, r5",
+    "le lr, 2b",
+);
+kernel!(
+    /// One segment of 8, which is all of a pixel; the weights are sixteen bits each.
+    words_8,
+    "ldr r5, [r7, #52]",
+    "vldrw.u32 q0, [r5]",
+    "vldrw.u32 q1, [r5, #16]",
+    "vldrw.u32 q2, [r5, #32]",
+    "vldrw.u32 q3, [r5, #48]",
+    resident!(),
+    "sub r1, r1, #8",
+    "2:",
+    one_pixel!("vldrb.s16 q4, [r1, #24]", "vmladav.s16", "q6"),
+    one_pixel!("vldrb.s16 q4, [r1, #8]!", "vmladav.s16", "q5"),
+    requantize!("q7"),
+    one_pixel!("vldrb.s16 q4, [r1, #8]", "vmladav.s16", "q5"),
+    one_pixel!("vldrb.s16 q4, [r1, #24]!", "vmladav.s16", "q6"),
+    requantize!("q5"),
+    narrow!("r12"),
+    least!(),
+    "vldrb.u8 q4, [r7, #96]",
+    "vstrb.8 q7, [r3, q4]",
+    "add r3, r3, r5",
+    "le lr, 2b",
+);
+kernel!(
+    /// Two segments of 8, which are all of a pixel, put together; to planes. The words' places are addresses,
+    /// one pixel before the run's.
+    planes_8_8,
+    "ldr r5, [r7]",
+    weights!(),
+    resident!(),
+    "ldr r5, [r7, #20]",
+    "add r1, r5, r5, lsl #1",
+    "2: vldrw.u32 q6, [r7, #112]",
+    one_pixel!("vldrw.u32 q4, [q6, #8]", "vmladav.s8", "q5"),
+    one_pixel!("vldrw.u32 q4, [q6, #24]", "vmladav.s8", "q6"),
+    requantize!("q7"),
+    "vldrw.u32 q6, [r7, #112]",
+    one_pixel!("vldrw.u32 q4, [q6, #16]", "vmladav.s8", "q5"),
+    "vldrw.u32 q4, [q6, #32]!",
+    "vstrw.32 q6, [r7, #112]",
+    one_pixel!("", "vmladav.s8", "q6"),
+    requantize!("q5"),
+    narrow!("r12"),
+    "vmov r4, r6, q7[2], q7[0]",
+    "vmov r8, r10, q7[3], q7[1]",
+    "str r8, [r3, r5]",
+    "str r6, [r3, r5, lsl #1]",
+    "str r10, [r3, r1]",
+    "str r4, [r3], #4",
+    "le lr, 2b",
+);
+
+/// See [`crate::kernels::dense::dense_row`].
+pub fn dense(
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    scratch: &mut [i8],
+    mut out: Output<'_>,
+) {
+    if dense_fast(segments, weights, records, quantization, scratch, &mut out).is_none() {
+        portable::dense(segments, weights, records, quantization, scratch, out);
+    }
+}
+
+/// Which kernel, and what it wants prepared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Words8,
+    Words16,
+    Planes8And8,
+    Planes24,
+    Blocks,
+}
+
+/// `None`, with nothing written, for what the assembly is not made for.
+#[inline(never)]
+fn dense_fast(
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    scratch: &mut [i8],
+    out: &mut Output<'_>,
+) -> Option<()> {
+    let checked::Dense { length, groups } = checked::dense(segments, weights, records, out)?;
+    let first = *segments.first()?;
+    let step = first.step;
+    let planar = out.pixel_step == 1;
+    let aligned = |s: &Segment<'_>| s.row.as_ptr().addr().is_multiple_of(4) && s.step % 4 == 0;
+    let whole = |s: &Segment<'_>| s.len % 16 == 0 && s.len > 0;
+    let (shape, kernel): (Shape, unsafe extern "C" fn(*mut Job)) = match (segments, planar) {
+        (
+            [
+                Segment {
+                    len: 8, step: 8, ..
+                },
+            ],
+            false,
+        ) => (Shape::Words8, words_8),
+        (
+            [
+                Segment {
+                    len: 16, step: 16, ..
+                },
+            ],
+            false,
+        ) => (Shape::Words16, words_16),
+        (
+            [
+                Segment {
+                    len: 8, step: 8, ..
+                },
+                Segment {
+                    len: 8, step: 8, ..
+                },
+            ],
+            true,
+        ) if segments.iter().all(aligned) => (Shape::Planes8And8, planes_8_8),
+        (
+            [
+                Segment { len: 24, .. },
+                Segment { len: 24, .. },
+                Segment { len: 24, .. },
+            ],
+            true,
+        ) if segments.iter().all(aligned) => (Shape::Planes24, planes_24),
+        (_, false) if segments.iter().all(whole) => (Shape::Blocks, words),
+        (_, true) if segments.iter().all(whole) => (Shape::Blocks, planes),
+        _ => return None,
+    };
+    let simple = quantization.shift == 0
+        && (!planar || quantization.act_min == -128)
+        && segments.len() <= 3
+        && segments.iter().all(|s| s.step == step)
+        && (planar || out.channel_step == 1 && out.pixel_step <= 84)
+        && out.pixels >= 4
+        && weights.as_ptr().addr().is_multiple_of(4);
+    if !simple {
+        return None;
+    }
+    let mut job = Job {
+        weights: weights.as_ptr(),
+        run: first.row.as_ptr(),
+        step,
+        out: out.bytes.as_mut_ptr(),
+        out_step: 4 * out.pixel_step,
+        plane: out.channel_step,
+        zero_point: quantization.zero_point,
+        turns: 0,
+        counts: [0; 3],
+        gaps: [0; 2],
+        extra: core::ptr::null(),
+        _align: [0; 2],
+        bias: [0; 4],
+        multipliers: [0; 4],
+        places: [0; 16],
+        words: [0; 4],
+        least: [quantization.act_min as i8; 16],
+    };
+    for (at, place) in job.places.iter_mut().enumerate() {
+        // At most 3 · 84 + 3.
+        *place = (at % 4 * out.pixel_step + at / 4) as u8;
+    }
+    // Addresses alone: the kernel walks from one segment to the next by their differences.
+    let start = |s: &Segment<'_>| s.row.as_ptr().expose_provenance();
+    for (count, s) in job.counts.iter_mut().zip(segments) {
+        *count = s.len / 16;
+    }
+    for (gap, pair) in job.gaps.iter_mut().zip(segments.windows(2)) {
+        if let [a, b] = pair {
+            let skipped = if shape == Shape::Blocks { a.len } else { 0 };
+            *gap = start(b).wrapping_sub(start(a) + skipped) as isize;
+        }
+    }
+    let [one, two] = match segments {
+        [a, b, ..] => [a, b].map(start),
+        _ => [0; 2],
+    };
+    // The words of two rests, from the run; or of two whole segments, from nowhere.
+    let (from, base) = match shape {
+        Shape::Planes24 => (16, one),
+        _ => (0usize.wrapping_sub(8), 0),
+    };
+    let words =
+        [one, one + 4, two, two + 4].map(|at| at.wrapping_add(from).wrapping_sub(base) as u32);
+    let (turns, rest) = (out.pixels / 4, out.pixels % 4);
+    let mut weights = weights.chunks_exact(4 * length);
+    for (group, records) in records
+        .chunks_exact(4 * RECORD_BYTES)
+        .take(groups)
+        .enumerate()
+    {
+        let weights = weights.next()?;
+        job.weights = weights.as_ptr();
+        (job.bias, job.multipliers) = record4(records);
+        match shape {
+            Shape::Words8 => widen(weights, scratch.get_mut(..64)?),
+            Shape::Planes24 => {
+                let (rests, last) = scratch.get_mut(..128)?.split_at_mut(64);
+                let from = [weights.get(64..96)?, weights.get(160..192)?];
+                for (to, from) in rests.iter_mut().zip(from.into_iter().flatten()) {
+                    *to = *from as i8;
+                }
+                widen(weights.get(256..288)?, last);
+            }
+            _ => {}
+        }
+        job.extra = scratch.as_ptr().cast();
+        let start = out
+            .bytes
+            .as_mut_ptr()
+            .wrapping_add(4 * group * out.channel_step);
+        // The last turn again where pixels are left, so that it ends with the last.
+        for (pixel, turns) in [(0, turns), (out.pixels - 4, usize::from(rest > 0))] {
+            if turns == 0 {
+                continue;
+            }
+            job.turns = turns;
+            job.run = first.row.as_ptr().wrapping_add(pixel * step);
+            job.out = start.wrapping_add(pixel * out.pixel_step);
+            job.words = words;
+            if shape == Shape::Planes8And8 {
+                job.words = words.map(|word| word.wrapping_add((pixel * step) as u32));
+            }
+            // SAFETY: every segment was checked to have its run for each pixel, the weights to be there and
+            // aligned, and `out` to reach the last channel of the last pixel; a turn's pixels are four of those.
+            unsafe { kernel(&raw mut job) };
+        }
+    }
+    Some(())
+}
+
+/// Eight weights of each of four channels, `[k/4][j][k%4]`, as sixteen bits each.
+fn widen(weights: &[u8], to: &mut [i8]) {
+    for (at, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        let (j, k) = (at / 8, at % 8);
+        let weight = weights
+            .get(k / 4 * 16 + 4 * j + k % 4)
+            .map_or(0, |&w| w as i8);
+        *to = i16::from(weight).to_le_bytes().map(|byte| byte as i8);
+    }
+}

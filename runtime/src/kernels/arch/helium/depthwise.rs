@@ -1,0 +1,303 @@
+//! Depthwise convolutions: rows of one channel after the other, sixteen pixels a turn.
+//!
+//! One gathering load takes four columns of all three rows, as six halfwords: the windows of two outputs side by
+//! side. A VMLADAV with the nine weights in the right bytes is a whole sum, with the weights a byte further the
+//! next one.
+
+use crate::kernels::arch::{checked, dsp};
+use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use crate::kernels::{Output, Quantization};
+use crate::model::RECORD_BYTES;
+
+/// What [`planes`] needs of a row; it reads it by position.
+#[repr(C, align(8))]
+struct Job {
+    /// The next channel's first weight; the others of a channel are four bytes apart.
+    weights: *const u8,
+    /// The column before the next channel's first, of the row that lies lowest.
+    columns: *const i8,
+    /// Bytes from an input plane to the next.
+    plane: usize,
+    out: *mut i8,
+    /// Bytes from an output to the next, and from a channel to the next.
+    pixel_step: usize,
+    channel_step: usize,
+    zero_point: i32,
+    channels: usize,
+    /// Whole turns of a channel, at least one.
+    turns: usize,
+    /// How many pixels back a last turn begins; 0 when there is none.
+    back: usize,
+    records: *const u8,
+    /// The next channel's place among four.
+    within: usize,
+    /// Which bytes of a window have a weight, for the first and for the second output.
+    used: [u32; 2],
+    _align: [u32; 2],
+    /// Where those weights lie.
+    taps: [[u8; 16]; 2],
+    /// Where the halfwords of a window lie.
+    window: [u16; 8],
+    /// Where the sixteen outputs of a turn go: bytes from `out`; or, for far outputs, eight halfwords.
+    places: [u8; 16],
+}
+
+/// The sums of two pairs of outputs: the first at r1, the second eight pixels on.
+macro_rules! pairs {
+    ($high:literal, $low:literal) => {
+        concat!(
+            "vldrh.u16 q3, [r1, q2]\n",
+            "vmladav.s8 r4, q0, q3\n",
+            "vmladav.s8 r6, q1, q3\n",
+            "add r1, r1, #8\n",
+            "vldrh.u16 q3, [r1, q2]\n",
+            "vmladav.s8 r8, q0, q3\n",
+            "vmladav.s8 r10, q1, q3\n",
+            "vmov q5",
+            $high,
+            ", q5",
+            $low,
+            ", r4, r8\n",
+            "vmov q6",
+            $high,
+            ", q6",
+            $low,
+            ", r6, r10\n",
+        )
+    };
+}
+
+/// Eight outputs as sixteen bits in $to: every other pair of a turn's.
+macro_rules! eight {
+    ($to:literal) => {
+        concat!(
+            pairs!("[2]", "[0]"),
+            "sub r1, r1, #4\n",
+            pairs!("[3]", "[1]"),
+            "vadd.i32 q5, q5, r5\n",
+            "vadd.i32 q6, q6, r5\n",
+            "vrmulh.s32 q5, q5, q4\n",
+            "vrmulh.s32 q6, q6, q4\n",
+            "vqmovnb.s32 ",
+            $to,
+            ", q5\n",
+            "vqmovnt.s32 ",
+            $to,
+            ", q6\n",
+        )
+    };
+}
+
+/// A function that computes a row, channel by channel.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $($put:literal),* $(,)?) => {
+        $(#[$doc])*
+        // SAFETY (of a call): the planes of the job's channels, their weights and records and the outputs
+        // are there; columns are at even addresses.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(job: *mut Job) {
+            core::arch::naked_asm!(
+                processor!(),
+                "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+                "sub sp, sp, #4",
+                "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                "mov r7, r0",
+                "vldrw.u32 q2, [r7, #96]",
+                "ldr r12, [r7, #24]",
+                "ldr r11, [r7, #16]",
+                "3: ldr r0, [r7]",
+                "ldrd r2, r4, [r7, #48]",
+                "vldrb.u8 q5, [r7, #64]",
+                "vldrb.u8 q6, [r7, #80]",
+                "vmsr p0, r2",
+                "vpst",
+                "vldrbt.u8 q0, [r0, q5]",
+                "vmsr p0, r4",
+                "vpst",
+                "vldrbt.u8 q1, [r0, q6]",
+                // The next channel's weights.
+                "ldr r2, [r7, #44]",
+                "adds r0, r0, #1",
+                "adds r2, r2, #1",
+                "ands r2, r2, #3",
+                "it eq",
+                "addeq r0, r0, #32",
+                "str r0, [r7]",
+                "str r2, [r7, #44]",
+                "ldr r0, [r7, #40]",
+                "ldrd r5, r2, [r0], #8",
+                "str r0, [r7, #40]",
+                "vdup.32 q4, r2",
+                "ldr r1, [r7, #4]",
+                "ldr r3, [r7, #12]",
+                "ldrd lr, r9, [r7, #32]",
+                "2:",
+                eight!("q7"),
+                "sub r1, r1, #10",
+                eight!("q5"),
+                "add r1, r1, #2",
+                "vqadd.s16 q7, q7, r12",
+                "vqadd.s16 q5, q5, r12",
+                "vqmovnb.s16 q7, q7",
+                "vqmovnt.s16 q7, q5",
+                $($put,)*
+                "add r3, r3, r11, lsl #4",
+                "le lr, 2b",
+                "cmp r9, #0",
+                "beq 5f",
+                "sub r1, r1, r9",
+                "mls r3, r9, r11, r3",
+                "mov r9, #0",
+                "mov lr, #1",
+                "b 2b",
+                "5: ldrd r0, r2, [r7, #4]",
+                "add r0, r0, r2",
+                "str r0, [r7, #4]",
+                "ldr r0, [r7, #12]",
+                "ldrd r2, r4, [r7, #20]",
+                "add r0, r0, r2",
+                "str r0, [r7, #12]",
+                "ldr r0, [r7, #28]",
+                "subs r0, r0, #1",
+                "str r0, [r7, #28]",
+                "bne 3b",
+                "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                "add sp, sp, #4",
+                "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+            )
+        }
+    };
+}
+
+kernel!(
+    /// Outputs of a turn within 256 bytes.
+    near,
+    "vldrb.u8 q3, [r7, #112]",
+    "vstrb.8 q7, [r3, q3]",
+);
+kernel!(
+    /// Outputs that lie further apart.
+    far,
+    "vldrb.u8 q3, [r7, #112]",
+    "vmovlb.s8 q5, q7",
+    "vmovlt.s8 q6, q7",
+    "vstrb.16 q5, [r3, q3]",
+    "add r0, r3, r11, lsl #1",
+    "vstrb.16 q6, [r0, q3]",
+);
+
+/// Outputs of a turn.
+const TURN: usize = 16;
+
+/// The weights that each byte of a window meets, for its first output; a byte further for its second.
+const TAPS: [[u8; 16]; 2] = [
+    [0, 4, 8, 0, 12, 16, 20, 0, 24, 28, 32, 0, 0, 0, 0, 0],
+    [0, 0, 4, 8, 0, 12, 16, 20, 0, 24, 28, 32, 0, 0, 0, 0],
+];
+
+/// See [`crate::kernels::depthwise::depthwise_row`].
+pub fn depthwise(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    mut out: Output<'_>,
+) {
+    if depthwise_fast(rows, weights, records, quantization, &mut out).is_none() {
+        dsp::depthwise(rows, weights, records, quantization, out);
+    }
+}
+
+/// `None`, with nothing written, for what the assembly is not made for: among others rows more than 64 KiB
+/// apart.
+#[inline(never)]
+fn depthwise_fast(
+    rows: [&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    out: &mut Output<'_>,
+) -> Option<()> {
+    let channels = checked::depthwise(rows, weights, records, out)?;
+    let plane = plane_bytes(out.pixels);
+    let starts = rows.map(|row| row.as_ptr().expose_provenance());
+    let lowest = rows.into_iter().min_by_key(|row| row.as_ptr().addr())?;
+    let base = lowest.as_ptr().expose_provenance();
+    let (turns, rest) = (out.pixels / TURN, out.pixels % TURN);
+    // A narrow row's only turn reads, and computes, beyond its end, but within its plane.
+    let narrow = turns == 0;
+    let even = starts.iter().all(|start| start % 2 == 0);
+    if quantization.shift != 0
+        || quantization.act_min != -128
+        || !even
+        || (narrow && plane < PLANE_START + TURN + 1)
+        || out.pixel_step > 4095
+    {
+        return None;
+    }
+    let mut window = [0; 8];
+    for (pair, start) in window.as_chunks_mut::<2>().0.iter_mut().zip(starts) {
+        let distance = u16::try_from(start - base)
+            .ok()
+            .filter(|d| *d < u16::MAX - 1)?;
+        *pair = [distance, distance + 2];
+    }
+    let mut job = Job {
+        weights: weights.as_ptr(),
+        columns: lowest.as_ptr().wrapping_add(PLANE_START - 1),
+        plane,
+        out: out.bytes.as_mut_ptr(),
+        pixel_step: if narrow { 1 } else { out.pixel_step },
+        channel_step: if narrow { 0 } else { out.channel_step },
+        zero_point: quantization.zero_point,
+        channels,
+        turns: turns.max(1),
+        back: if narrow || rest == 0 { 0 } else { TURN - rest },
+        records: records.as_ptr(),
+        within: 0,
+        used: [0x0777, 0x0eee],
+        _align: [0; 2],
+        taps: TAPS,
+        window,
+        places: [0; 16],
+    };
+    let step = job.pixel_step;
+    let kernel: unsafe extern "C" fn(*mut Job) = if (TURN - 1) * step < 256 {
+        for (at, place) in job.places.iter_mut().enumerate() {
+            // Pairs of pixels come from two registers in turn.
+            let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
+            *place = (pixel * step) as u8;
+        }
+        near
+    } else {
+        for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
+        }
+        far
+    };
+    if !narrow {
+        // SAFETY: planes, weights, records and outputs of all channels were checked to be there; a row has
+        // a whole turn's pixels, and a last turn begins where it ends with the row.
+        unsafe { kernel(&raw mut job) };
+        return Some(());
+    }
+    for channel in 0..channels {
+        let mut turn = [0i8; TURN];
+        job.out = turn.as_mut_ptr();
+        job.channels = 1;
+        // SAFETY: as above; the turn's columns lie in the plane, its outputs in `turn`. Both pointers stay
+        // where the row or the channels before have left them.
+        unsafe { kernel(&raw mut job) };
+        let bytes = out
+            .bytes
+            .get_mut(channel * out.channel_step..)
+            .unwrap_or_default();
+        let places = bytes.iter_mut().step_by(out.pixel_step.max(1));
+        for (place, value) in places.zip(turn).take(out.pixels) {
+            *place = value;
+        }
+    }
+    Some(())
+}
+
+const _: () = assert!(RECORD_BYTES == 8);
