@@ -97,7 +97,7 @@ impl Row {
 /// When a step fails, a board does not answer, or a budget is exceeded.
 pub fn run(args: &Args) -> Result<()> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, false)?;
+    firmware::build(&Board::ALL, Features::NoLogs)?;
     let mut bare = Vec::new();
     for board in Board::ALL {
         bare.push(Linked::read(&board.elf())?);

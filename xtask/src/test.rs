@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
                 .current_dir(project::root().join("fuzz")),
         )
     });
-    steps.step("firmware", || firmware::build(&Board::ALL, true));
+    steps.step("firmware", || firmware::build(&Board::ALL, Features::All));
     steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
     if !args.fast {
         steps.step("budget", budget::check);

@@ -7,6 +7,7 @@ use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
 lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::ram_as_model_flash!(256 * 1024);
 
 #[entry]
 fn main() -> ! {
@@ -20,6 +21,7 @@ fn main() -> ! {
         clock: peripherals.clock,
         ready: peripherals.led0,
         busy: peripherals.led1,
+        models: model_flash(),
     };
     serve(board, &MODEL.0, arena, MEMORY)
 }

@@ -62,9 +62,10 @@ impl<E> Updates<E> for NoUpdates {
 }
 
 /// Of boards whose store may not have opened.
-impl<E, U: Updates<E>> Updates<E> for Option<U> {
+impl<E, U: Updates<E>> Updates<E> for Option<&mut U> {
     fn models(&self) -> Models {
-        self.as_ref().map_or_else(Models::default, U::models)
+        self.as_ref()
+            .map_or_else(Models::default, |updates| updates.models())
     }
 
     fn begin(&mut self, signature: &[u8]) -> Result<Transfer, ErrorReply> {

@@ -160,15 +160,14 @@ impl Mark {
             Runs::This => 1u32,
             Runs::Factory => 2,
         };
-        let mut body = [0; 20];
-        let numbers = [self.sequence, runs, self.highest, self.floor];
-        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
-        for (place, byte) in body.iter_mut().zip(bytes.chain(block_crc)) {
-            *place = byte;
-        }
         let mut entry = [ERASED; UNIT];
-        entry[..16].copy_from_slice(&body[..16]);
-        entry[16..20].copy_from_slice(&crc32(&body).to_le_bytes());
+        entry[0..4].copy_from_slice(&self.sequence.to_le_bytes());
+        entry[4..8].copy_from_slice(&runs.to_le_bytes());
+        entry[8..12].copy_from_slice(&self.highest.to_le_bytes());
+        entry[12..16].copy_from_slice(&self.floor.to_le_bytes());
+        entry[16..20].copy_from_slice(&block_crc);
+        let crc = crc32(&entry[..20]);
+        entry[16..20].copy_from_slice(&crc.to_le_bytes());
         entry
     }
 

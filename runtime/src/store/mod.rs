@@ -15,6 +15,7 @@
 //! Every byte in flash is untrusted: [`Store::boot`] offers a model only if its header's CRC-32, its
 //! signature and its SHA-256 are right.
 
+mod ed25519;
 mod layout;
 #[cfg(feature = "sign")]
 pub mod sign;

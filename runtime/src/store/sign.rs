@@ -97,6 +97,11 @@ impl SecretKey {
         text(PUBLIC, &self.public())
     }
 
+    /// The ed25519 signature of a message.
+    pub(crate) fn raw(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
     /// Makes the signature block of a model image.
     ///
     /// # Errors
@@ -122,7 +127,7 @@ impl SecretKey {
         block[field::LENGTH].copy_from_slice(&length.to_le_bytes());
         block[field::KEY].copy_from_slice(&KeyId::of(&self.public()).0);
         block[field::SHA256].copy_from_slice(&Sha256::digest(image));
-        let signature = self.0.sign(&block[field::SIGNED]).to_bytes();
+        let signature = self.raw(&block[field::SIGNED]);
         block[field::SIGNATURE].copy_from_slice(&signature);
         let crc = crc32(&block[..field::CRC.start]);
         block[field::CRC].copy_from_slice(&crc.to_le_bytes());

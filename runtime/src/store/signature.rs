@@ -22,6 +22,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::ed25519;
 use crate::crc32;
 
 /// Bytes of a block.
@@ -194,17 +195,14 @@ impl Block {
     ///
     /// # Errors
     /// Every variant of [`VerifyError`].
-    #[inline(never)]
+    #[inline]
     pub fn verify(&self, public_key: &[u8; 32]) -> Result<(), VerifyError> {
         if self.key() != KeyId::of(public_key) {
             return Err(VerifyError::Key);
         }
-        let key = salty::PublicKey::try_from(public_key).map_err(|_| VerifyError::Key)?;
         let mut signature = [0; 64];
         signature.copy_from_slice(&self.0[field::SIGNATURE]);
-        let signature = salty::Signature::from(&signature);
-        key.verify(self.part(field::SIGNED), &signature)
-            .map_err(|_| VerifyError::Signature)
+        ed25519::verify(public_key, self.part(field::SIGNED), &signature)
     }
 
     fn part(&self, at: core::ops::Range<usize>) -> &[u8] {

@@ -51,9 +51,15 @@ pub struct Updater<'m, F> {
 }
 
 impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
-    /// With the firmware's own model. The engine must run what [`Store::boot`] chose.
+    /// With the firmware's own model. The engine must run what [`Store::boot`] or [`Updater::boot`] chose.
     pub fn new(store: Store<F>, factory: &'m [u8]) -> Self {
         Self { store, factory }
+    }
+
+    /// As [`Store::boot`], with images in place.
+    pub fn boot(&mut self, mut start: impl FnMut(&'m [u8]) -> bool) {
+        self.store
+            .boot(|flash, range| flash.mapped(range).is_some_and(&mut start));
     }
 
     /// The store.

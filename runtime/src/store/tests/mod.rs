@@ -25,7 +25,9 @@ struct Signed {
 }
 
 fn signed(version: u32, length: usize, floor: u32) -> Signed {
-    let byte = |at: usize| (at as u32 * 31 + version * 101).to_le_bytes()[usize::from(at % 7 == 0)];
+    let byte = |at: usize| {
+        (at as u32 * 31 + version * 101).to_le_bytes()[usize::from(at.is_multiple_of(7))]
+    };
     let mut image: Vec<u8> = (0..length).map(byte).collect();
     // Runs of erased bytes, also at the end, look like bytes that have not come.
     image[length / 3..length / 2].fill(0xff);

@@ -1,5 +1,6 @@
 //! Signatures, key files, signed files, and what is not one.
 
+use super::super::ed25519;
 use super::super::sign::{KeyError, SecretKey, SignError, parse_public};
 use super::super::{BLOCK_LEN, Block, BlockError, KeyId, VerifyError, split};
 use super::{key, signed};
@@ -26,12 +27,40 @@ fn keys_are_those_of_the_standard() {
     let public: [u8; 32] = public.try_into().unwrap();
     let signature: [u8; 64] = signature.try_into().unwrap();
     assert_eq!(SecretKey::new(&secret.try_into().unwrap()).public(), public);
-    let key = salty::PublicKey::try_from(&public).unwrap();
-    assert!(key.verify(b"", &salty::Signature::from(&signature)).is_ok());
-    assert!(
-        key.verify(b"x", &salty::Signature::from(&signature))
-            .is_err()
+    assert_eq!(ed25519::verify(&public, b"", &signature), Ok(()));
+    let wrong = Err(VerifyError::Signature);
+    assert_eq!(ed25519::verify(&public, b"x", &signature), wrong);
+    // S + L: the same residue, but not the one that was written.
+    let order = hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+    let mut other = signature;
+    let mut carry = 0;
+    for (byte, order) in other[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(order) + carry;
+        (*byte, carry) = (sum as u8, sum >> 8);
+    }
+    assert_eq!(ed25519::verify(&public, b"", &other), wrong);
+    // No point of the curve.
+    let mut none = [0; 32];
+    none[0] = 2;
+    assert_eq!(
+        ed25519::verify(&none, b"", &signature),
+        Err(VerifyError::Key)
     );
+}
+
+/// Two implementations agree.
+#[test]
+fn what_one_signs_the_other_verifies() {
+    for seed in 0..100u8 {
+        let key = SecretKey::new(&[seed; 32]);
+        let message: Vec<u8> = (0..usize::from(seed) * 3)
+            .map(|at| (at * 7) as u8)
+            .collect();
+        let mut signature = key.raw(&message);
+        assert_eq!(ed25519::verify(&key.public(), &message, &signature), Ok(()));
+        signature[usize::from(seed % 64)] ^= 1 << (seed % 8);
+        assert!(ed25519::verify(&key.public(), &message, &signature).is_err());
+    }
 }
 
 #[test]
