@@ -116,7 +116,9 @@ pub enum UpdateError {
         reply: ErrorReply,
     },
     /// The line broke off again and again without a byte of progress.
-    #[error("given up after {tries} tries without progress; the next `update` goes on from {received} bytes")]
+    #[error(
+        "given up after {tries} tries without progress; the next `update` goes on from {received} bytes"
+    )]
     Stuck {
         /// How often it was tried.
         tries: u32,
@@ -132,7 +134,9 @@ fn explained(reply: &ErrorReply) -> String {
     match reply {
         ErrorReply::Signature => "the signature is wrong".into(),
         ErrorReply::Block => "it does not know this signature block; is its firmware older?".into(),
-        ErrorReply::Model => "its firmware cannot run this model; is it older than the model?".into(),
+        ErrorReply::Model => {
+            "its firmware cannot run this model; is it older than the model?".into()
+        }
         ErrorReply::Arena { needed, given } => {
             format!("the model needs {needed} bytes of arena, the board has {given}")
         }
@@ -179,6 +183,11 @@ impl SignedModel {
     /// Facts of the model.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
+    }
+
+    /// The image's bytes.
+    pub fn image(&self) -> &[u8] {
+        &self.image
     }
 
     /// Its signature block.
@@ -356,7 +365,9 @@ impl<T: Transport> Board<T> {
             _ => None,
         };
         let begin = Command::ModelBegin { signature };
-        let patience = self.options.patience_within(ERASE, self.options.reply_time());
+        let patience = self
+            .options
+            .patience_within(ERASE, self.options.reply_time());
         *received = self.ask_model("model begin", &begin, patience, arrived)?;
         progress(Step::Begun {
             received: *received,
@@ -407,7 +418,9 @@ impl<T: Transport> Board<T> {
                     | ErrorReply::Conflict { .. }
                     | ErrorReply::Incomplete { .. },
                 ) => Setback::Again,
-                LinkError::Refused(reply) => Setback::Final(UpdateError::Refused { request, reply }),
+                LinkError::Refused(reply) => {
+                    Setback::Final(UpdateError::Refused { request, reply })
+                }
                 LinkError::Silence { .. } => {
                     let error = named(error, request, &self.link.transport);
                     Setback::Final(error.into())

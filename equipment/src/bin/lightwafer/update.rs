@@ -92,7 +92,10 @@ pub fn update(args: &Update) -> Result<bool> {
             true => "would take",
             false => "runs already",
         };
-        println!("{} {would} {name} version {version}", connection.board.facts().board);
+        println!(
+            "{} {would} {name} version {version}",
+            connection.board.facts().board
+        );
         return Ok(true);
     }
     let bytes = model.block().length();
@@ -102,7 +105,12 @@ pub fn update(args: &Update) -> Result<bool> {
     bar.set_style(ProgressStyle::with_template(style)?);
     let updated = connection.board.update(&model, |step| match step {
         Step::Begun { received } if received > 0 => {
-            bar.suspend(|| eprintln!("lightwafer: going on from {} bytes", grouped(received.into())));
+            bar.suspend(|| {
+                eprintln!(
+                    "lightwafer: going on from {} bytes",
+                    grouped(received.into())
+                )
+            });
             bar.set_position(received.into());
         }
         Step::Begun { .. } => {}
@@ -115,7 +123,10 @@ pub fn update(args: &Update) -> Result<bool> {
         true => "runs now",
         false => "ran already",
     };
-    println!("{} {what} {name} version {version}", connection.board.facts().board);
+    println!(
+        "{} {what} {name} version {version}",
+        connection.board.facts().board
+    );
     Ok(true)
 }
 
