@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::serial::mask_code::decode_rows;
 use lightwafer_runtime::serial::message::{
-    Command, ErrorReply, MAX_CHUNK, PROTOCOL_VERSION, Reply, Statistics,
+    Command, ErrorReply, Health, MAX_CHUNK, PROTOCOL_VERSION, Reply, Statistics,
 };
 use lightwafer_runtime::serial::{frame::MAX_FRAME, message};
 use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE, Mask};
@@ -60,19 +60,19 @@ impl Default for BoardOptions {
 
 impl BoardOptions {
     /// Longest wait for one response: a frame each way on the line, and the board's own time.
-    fn reply_time(&self) -> Duration {
+    pub(crate) fn reply_time(&self) -> Duration {
         let bits = 2 * 10 * MAX_FRAME as u64;
         self.request_timeout + Duration::from_millis(bits * 1000 / u64::from(self.baud.max(1)))
     }
 
-    fn patience(&self) -> Patience {
+    pub(crate) fn patience(&self) -> Patience {
         Patience {
             reply: self.reply_time(),
             sends: self.retries + 1,
         }
     }
 
-    fn patience_within(&self, total: Duration, reply: Duration) -> Patience {
+    pub(crate) fn patience_within(&self, total: Duration, reply: Duration) -> Patience {
         let sends = total.as_millis().div_ceil(reply.as_millis().max(1));
         Patience {
             reply: reply.min(total),
@@ -83,9 +83,9 @@ impl BoardOptions {
 
 /// A board that has said hello.
 pub struct Board<T: Transport = SerialLine> {
-    link: Link<T>,
-    options: BoardOptions,
-    facts: BoardFacts,
+    pub(crate) link: Link<T>,
+    pub(crate) options: BoardOptions,
+    pub(crate) facts: BoardFacts,
     wafer: u32,
 }
 
@@ -192,22 +192,40 @@ impl<T: Transport> Board<T> {
     /// # Errors
     /// [`BoardError`].
     pub fn statistics(&mut self) -> Result<Statistics, BoardError> {
+        self.inquire("statistics", &Command::Statistics, |reply| match reply {
+            Reply::Statistics(statistics) => Some(*statistics),
+            _ => None,
+        })
+    }
+
+    /// Asks what has happened to the board, and which model it runs.
+    ///
+    /// # Errors
+    /// [`BoardError`]; `Refused` with `Malformed` by a board that does not know the question.
+    pub fn health(&mut self) -> Result<Health, BoardError> {
+        self.inquire("health", &Command::Health, |reply| match reply {
+            Reply::Health(health) => Some(*health),
+            _ => None,
+        })
+    }
+
+    /// Asks something that changes nothing, over a line that may be lost meanwhile.
+    fn inquire<R>(
+        &mut self,
+        name: &'static str,
+        command: &Command<'_>,
+        accept: impl Fn(&Reply<'_>) -> Option<R>,
+    ) -> Result<R, BoardError> {
         let mut tries = 0;
         loop {
             let patience = self.options.patience();
-            let result = self
-                .link
-                .request(&Command::Statistics, patience, |reply| match reply {
-                    Reply::Statistics(statistics) => Some(*statistics),
-                    _ => None,
-                });
-            match result {
-                Ok(statistics) => return Ok(statistics),
+            match self.link.request(command, patience, &accept) {
+                Ok(result) => return Ok(result),
                 Err(LinkError::Io(error)) if tries < self.options.restarts => {
                     tries += 1;
                     self.reconnect(error)?;
                 }
-                Err(error) => return Err(named(error, "statistics", &self.link.transport)),
+                Err(error) => return Err(named(error, name, &self.link.transport)),
             }
         }
     }
@@ -299,7 +317,7 @@ impl<T: Transport> Board<T> {
         checked.complete(mask, map).map_err(Setback::Bad)
     }
 
-    fn chunk(&self) -> usize {
+    pub(crate) fn chunk(&self) -> usize {
         usize::from(self.facts.max_chunk).clamp(1, MAX_CHUNK)
     }
 
@@ -397,8 +415,14 @@ impl<T: Transport> Board<T> {
             })
     }
 
-    /// Opens the lost line again and says hello.
+    /// Opens the lost line again and says hello to the same board with the same model.
     fn reconnect(&mut self, reason: io::Error) -> Result<(), BoardError> {
+        let facts = self.reopen(reason)?;
+        self.adopt(facts)
+    }
+
+    /// Opens the lost line again and says hello.
+    pub(crate) fn reopen(&mut self, reason: io::Error) -> Result<BoardFacts, BoardError> {
         let start = Instant::now();
         let waited = self.options.reconnect_timeout;
         loop {
@@ -408,7 +432,7 @@ impl<T: Transport> Board<T> {
                     match hello(&mut self.link, &self.options) {
                         Ok(facts) => {
                             self.link.statistics.reconnects += 1;
-                            return self.adopt(facts);
+                            return Ok(facts);
                         }
                         Err(LinkError::Io(_)) => false,
                         Err(error) => return Err(named(error, "hello", &self.link.transport)),
@@ -440,7 +464,7 @@ impl<T: Transport> Board<T> {
     }
 }
 
-fn hello<T: Transport>(
+pub(crate) fn hello<T: Transport>(
     link: &mut Link<T>,
     options: &BoardOptions,
 ) -> Result<BoardFacts, LinkError> {
@@ -454,7 +478,7 @@ fn hello<T: Transport>(
     })
 }
 
-fn check_protocol(facts: &BoardFacts) -> Result<(), BoardError> {
+pub(crate) fn check_protocol(facts: &BoardFacts) -> Result<(), BoardError> {
     let (board, host) = (facts.protocol, message::PROTOCOL_VERSION);
     if board == host {
         Ok(())
@@ -475,7 +499,7 @@ fn within(received: u32, packed: &[u8]) -> Result<usize, Setback> {
 }
 
 /// A failed request as an error for people.
-fn named(error: LinkError, request: &'static str, line: &impl Transport) -> BoardError {
+pub(crate) fn named(error: LinkError, request: &'static str, line: &impl Transport) -> BoardError {
     let port = line.name().to_owned();
     match error {
         LinkError::Io(reason) => BoardError::Lost {

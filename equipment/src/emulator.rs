@@ -236,6 +236,14 @@ impl Emulator {
         self.execute("cont").map(drop)
     }
 
+    /// Pulls the board's reset: it starts anew, its RAM as it was.
+    ///
+    /// # Errors
+    /// [`EmulatorError::Qemu`] when QEMU does not comply.
+    pub fn reset(&mut self) -> Result<(), EmulatorError> {
+        self.execute("system_reset").map(drop)
+    }
+
     /// The first and the last lines that QEMU wrote.
     pub fn output(&self) -> String {
         let Ok(lines) = self.output.lock() else {

@@ -3,6 +3,7 @@
 //! * [`Board`]: a board on a serial port; lost, repeated and damaged frames, resets and unplugged
 //!   cables are dealt with here, and a wrong answer is never given.
 //! * [`emulator`]: the same boards in QEMU.
+//! * [`Board::update`]: a signed model onto a board, also over a line that breaks off.
 //! * [`Local`]: the same model on this machine, bit for bit.
 //! * [`input`], [`picture`]: wafer maps from files, results as pictures.
 //!
@@ -30,13 +31,16 @@ mod local;
 pub mod picture;
 mod report;
 mod transport;
+mod update;
 
 pub use board::{Board, BoardOptions};
 pub use error::{BoardError, ClassifyError};
 pub use facts::{BoardFacts, ModelFacts};
-pub use lightwafer_runtime::serial::message::{ResetCause, Statistics};
+pub use lightwafer_runtime::serial::message::{Health, ResetCause, Statistics};
+pub use lightwafer_runtime::store::{Block, KeyId, sign};
 pub use lightwafer_runtime::wafer::{Class, DieMap, Mask};
 pub use link::LineStatistics;
 pub use local::{Local, LocalError};
 pub use report::{BadReport, Report};
 pub use transport::{SerialLine, Transport};
+pub use update::{SignedModel, Step, UpdateError};

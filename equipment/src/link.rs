@@ -185,10 +185,12 @@ fn judge<R>(
             ErrorReply::Truncated
                 | ErrorReply::Oversized
                 | ErrorReply::Corrupted
-                | ErrorReply::Malformed
                 | ErrorReply::Overrun
         )
     );
+    // A frame with a right CRC-32 that the board does not know: no line did that, unless nobody knows whose.
+    let transmission =
+        transmission || response.seq == 0 && response.reply == Reply::Error(ErrorReply::Malformed);
     match response.reply {
         // Number 0: a frame so damaged that its number is unknown; it may have been ours.
         Reply::Error(_) if transmission && (response.seq == seq || response.seq == 0) => {

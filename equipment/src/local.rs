@@ -9,6 +9,7 @@ use std::{io, thread};
 
 use lightwafer_runtime::exec::{EngineError, FixedEngine};
 use lightwafer_runtime::model::{Model, ModelError};
+use lightwafer_runtime::store::{Block, BlockError, split};
 use lightwafer_runtime::wafer::{DieMap, Mask};
 use thiserror::Error;
 
@@ -20,6 +21,7 @@ use crate::report::Report;
 pub struct Local {
     image: Vec<u8>,
     facts: ModelFacts,
+    signature: Option<Block>,
 }
 
 /// A model file cannot be used.
@@ -41,6 +43,14 @@ pub enum LocalError {
         /// What is wrong with it.
         reason: ModelError,
     },
+    /// The signature behind the image is damaged.
+    #[error("{}: {reason}; sign it again", .path.display())]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: BlockError,
+    },
     /// The engine does not take the model.
     #[error("the model does not run here: {0}")]
     Engine(EngineError),
@@ -59,14 +69,25 @@ impl Local {
     /// [`LocalError`]: the file cannot be read, or its bytes are no model image.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LocalError> {
         let path = path.as_ref();
-        let image = std::fs::read(path).map_err(|reason| LocalError::Read {
+        let mut image = std::fs::read(path).map_err(|reason| LocalError::Read {
             path: path.into(),
             reason,
         })?;
+        // Nobody's key is asked for here: the file is the user's own.
+        let parted = split(&image).map_err(|reason| LocalError::Signature {
+            path: path.into(),
+            reason,
+        })?;
+        let (length, signature) = (parted.0.len(), parted.1);
+        image.truncate(length);
         match Model::new_checked(&image) {
             Ok(model) => {
                 let facts = ModelFacts::from(&model.facts());
-                Ok(Self { image, facts })
+                Ok(Self {
+                    image,
+                    facts,
+                    signature,
+                })
             }
             Err(reason) => Err(LocalError::Model {
                 path: path.into(),
@@ -78,6 +99,16 @@ impl Local {
     /// Facts of the model.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
+    }
+
+    /// The image's bytes, without a signature behind them.
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// The signature block behind the image, where there is one. Whose it is has not been checked.
+    pub fn signature(&self) -> Option<&Block> {
+        self.signature.as_ref()
     }
 
     /// Runs `work` with an engine of its own, arena included.

@@ -7,12 +7,15 @@
 //! * [`wafer`]: die maps, rendering, masks, classes.
 //! * [`model`]: the model image, parsed without copying.
 //! * [`serial`]: frames, messages and the board's side of the protocol.
+//! * `store` (feature `store`): signed models in two slots of a NOR flash.
 //! * [`Engine`]: what classifies a wafer; [`Answer`]: what comes out.
 #![cfg_attr(
     not(any(
         test,
         feature = "canvas",
         feature = "npz",
+        feature = "sign",
+        feature = "sim",
         feature = "synth",
         feature = "tract",
         feature = "writer"
@@ -38,6 +41,8 @@ pub mod model;
 #[cfg(feature = "npz")]
 pub mod npz;
 pub mod serial;
+#[cfg(feature = "store")]
+pub mod store;
 #[cfg(feature = "synth")]
 pub mod synth;
 #[cfg(feature = "tract")]

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::firmware::Features;
 use crate::project::{self, Board};
 use crate::size::Linked;
 use crate::{firmware, lightwafer, process, setup};
@@ -111,7 +112,7 @@ fn measure() -> Result<Table> {
     for board in Board::ALL {
         with_logs.push(Linked::read(&board.elf())?);
     }
-    firmware::build(&Board::ALL, false)?;
+    firmware::build(&Board::ALL, Features::NoLogs)?;
     let mut boards = BTreeMap::new();
     for (board, with_logs) in Board::ALL.into_iter().zip(with_logs) {
         let linked = Linked::read(&board.elf())?;
@@ -132,7 +133,7 @@ fn measure() -> Result<Table> {
         boards.insert(board.name().to_owned(), Row::from(row));
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::ALL, true)?;
+    firmware::build(&Board::ALL, Features::All)?;
     Ok(Table {
         rustc: rustc.to_owned(),
         boards,

@@ -18,6 +18,27 @@ pub struct Args {
     no_logs: bool,
 }
 
+/// Which of the boards' features an image has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Features {
+    /// Logs and model updates.
+    All,
+    /// Model updates; as it ships.
+    NoLogs,
+    /// Neither.
+    Core,
+}
+
+impl Features {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &[],
+            Self::NoLogs => &["--no-default-features", "--features", "update"],
+            Self::Core => &["--no-default-features"],
+        }
+    }
+}
+
 /// Builds and prints each image's path.
 ///
 /// # Errors
@@ -29,18 +50,22 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         &args.boards[..]
     };
-    build(boards, !args.no_logs)?;
+    let features = match args.no_logs {
+        true => Features::NoLogs,
+        false => Features::All,
+    };
+    build(boards, features)?;
     for board in boards {
         println!("{}", board.elf().display());
     }
     Ok(())
 }
 
-/// Builds the boards' images, release, with or without logs.
+/// Builds the boards' images, release.
 ///
 /// # Errors
 /// When no toolchain has the targets or a build fails.
-pub fn build(boards: &[Board], logs: bool) -> Result<()> {
+pub fn build(boards: &[Board], features: Features) -> Result<()> {
     let toolchain = setup::arm::toolchain()?;
     let names: Vec<&str> = boards.iter().map(|board| board.name()).collect();
     say(format_args!(
@@ -49,9 +74,7 @@ pub fn build(boards: &[Board], logs: bool) -> Result<()> {
     ));
     for board in boards {
         let mut cargo = cargo(&toolchain, *board);
-        if !logs {
-            cargo.arg("--no-default-features");
-        }
+        cargo.args(features.arguments());
         process::run(&mut cargo)?;
         let elf = board.elf();
         elf.metadata()

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::firmware;
+use crate::firmware::Features;
 use crate::process::{self, say};
 use crate::project::{self, Board};
 use crate::setup;
@@ -18,7 +19,7 @@ use crate::setup;
 pub fn prepare(boards: &[Board]) -> Result<()> {
     setup::arm::setup()?;
     setup::qemu::setup()?;
-    firmware::build(boards, true)?;
+    firmware::build(boards, Features::All)?;
     say("lightwafer: building the command");
     process::run(process::cargo().arg("build").args(PACKAGE))
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
+use crate::firmware::Features;
 use crate::process::say;
 use crate::project::Board;
 use crate::{firmware, setup};
@@ -39,7 +40,7 @@ pub struct Args {}
 /// When there is one, by the functions that call it, or a step fails.
 pub fn run(_: &Args) -> Result<()> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, false)?;
+    firmware::build(&Board::ALL, Features::NoLogs)?;
     let mut found = Vec::new();
     for board in Board::ALL {
         let traces = look(&board.elf())?;
@@ -49,7 +50,7 @@ pub fn run(_: &Args) -> Result<()> {
         }
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::ALL, true)?;
+    firmware::build(&Board::ALL, Features::All)?;
     if !found.is_empty() {
         bail!("panics or allocations can be reached: {}", found.join("; "));
     }

@@ -10,6 +10,7 @@ use object::elf::{self, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
 use serde::Serialize;
 
+use crate::firmware::Features;
 use crate::project::Board;
 use crate::{firmware, lightwafer, setup};
 
@@ -97,7 +98,7 @@ impl Row {
 /// When a step fails, a board does not answer, or a budget is exceeded.
 pub fn run(args: &Args) -> Result<()> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, false)?;
+    firmware::build(&Board::ALL, Features::NoLogs)?;
     let mut bare = Vec::new();
     for board in Board::ALL {
         bare.push(Linked::read(&board.elf())?);

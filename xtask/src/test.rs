@@ -8,6 +8,7 @@ use crate::budget;
 use crate::cross;
 use crate::deny;
 use crate::firmware;
+use crate::firmware::Features;
 use crate::fuzz;
 use crate::miri;
 use crate::nopanic;
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
                 .current_dir(project::root().join("fuzz")),
         )
     });
-    steps.step("firmware", || firmware::build(&Board::ALL, true));
+    steps.step("firmware", || firmware::build(&Board::ALL, Features::All));
     steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
     if !args.fast {
         steps.step("budget", budget::check);

@@ -6,6 +6,7 @@
 //! * [`clock`]: time and, on emulators, executed instructions.
 //! * [`stack`]: how deep the stack went.
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
+//! * [`models`]: a flash for models that come over the line.
 //! * [`signals`]: READY and BUSY lines, as `embedded-hal` pins.
 //! * [`mps2`]: the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]
@@ -15,6 +16,7 @@ mod log;
 
 pub mod clock;
 pub mod line;
+pub mod models;
 pub mod mps2;
 #[cfg(feature = "probe")]
 pub mod probe;
@@ -23,6 +25,8 @@ mod service;
 pub mod signals;
 pub mod stack;
 
+#[cfg(feature = "update")]
+pub use lightwafer_runtime::store::Updater;
 pub use service::{Board, serve};
 
 /// Aligns what it holds to 8 bytes: weights and arenas are read in words.

@@ -6,22 +6,31 @@ use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, Write};
 use heapless::String;
-use lightwafer_runtime::exec::FixedEngine;
+#[cfg(feature = "update")]
+use lightwafer_runtime::exec::SelfTestFailed;
+use lightwafer_runtime::exec::{FixedEngine, StartError};
 use lightwafer_runtime::model::{ModelFacts, Rounding};
+#[cfg(not(feature = "update"))]
+use lightwafer_runtime::serial::NoUpdates;
 use lightwafer_runtime::serial::frame::MAX_TEXT;
 use lightwafer_runtime::serial::message::ResetCause;
-use lightwafer_runtime::serial::{Platform, Station, StationMemory};
+use lightwafer_runtime::serial::{Platform, Station, StationMemory, Updates};
+#[cfg(feature = "update")]
+use lightwafer_runtime::store::{Reload, Store, Updater};
 use lightwafer_runtime::wafer::{DieMap, Mask};
 use lightwafer_runtime::{Answer, Engine, EngineFailure};
 
 use crate::clock::Clock;
 use crate::log::Shown;
+#[cfg(feature = "update")]
+use crate::models::update_key;
+use crate::models::{Flash, ModelFlash};
 use crate::reset::{self, Note};
 use crate::signals::Signalled;
 use crate::stack;
 
 /// What [`serve`] needs to know of a board.
-pub struct Board<L, R, B> {
+pub struct Board<L, R, B, F: 'static> {
     /// Its name, such as `mps2-an500`.
     pub name: &'static str,
     /// The serial line to the host.
@@ -32,14 +41,16 @@ pub struct Board<L, R, B> {
     pub ready: R,
     /// High while it classifies one.
     pub busy: B,
+    /// Where it keeps models that come over the line; `None` where it takes none.
+    pub models: Option<ModelFlash<F>>,
 }
 
 /// Classifies wafers that come over the line, for good.
 ///
 /// A model image that is damaged or needs more than `arena` is logged; the station then still says
 /// hello, with the reason in the place of the model's name, and refuses to classify.
-pub fn serve<L, R, B>(
-    board: Board<L, R, B>,
+pub fn serve<L, R, B, F>(
+    board: Board<L, R, B, F>,
     model: &'static [u8],
     arena: &'static mut [i8],
     memory: &'static mut StationMemory,
@@ -48,10 +59,80 @@ where
     L: Read + Write,
     R: OutputPin,
     B: OutputPin,
+    F: Flash,
 {
-    let cause = started(board.name, &board.clock);
-    let engine = BoardEngine::new(model, arena);
-    answer(board, engine, cause, memory)
+    let Board {
+        name,
+        line,
+        clock,
+        ready,
+        busy,
+        models,
+    } = board;
+    let cause = started(name, &clock);
+    let Some(engine) = idle() else {
+        reset::restart()
+    };
+    let mut engine = BoardEngine::new(engine, arena);
+    let updates = open(models, &mut engine, model);
+    engine.describe();
+    let refuses = engine.refuses();
+    let engine = Signalled::new(engine, ready, busy, refuses);
+    let platform = BoardPlatform { name, clock, cause };
+    answer(
+        line,
+        Station::with_updates(memory, engine, platform, updates),
+    )
+}
+
+/// Opens the flash for models and starts the model that it says.
+#[cfg(feature = "update")]
+#[inline(never)]
+fn open<F: Flash>(
+    models: Option<ModelFlash<F>>,
+    engine: &mut BoardEngine,
+    model: &'static [u8],
+) -> Option<&'static mut Updater<'static, F>> {
+    let key = update_key();
+    if models.is_some() && key.is_none() {
+        log!(
+            warn,
+            "THIS FIRMWARE HAS NO UPDATE KEY: it takes no models (built without LIGHTWAFER_UPDATE_KEY)"
+        );
+    }
+    let opened = models.and_then(
+        |ModelFlash { flash, place }| match Store::open(flash, key) {
+            Ok(store) => Some(place.insert(Updater::new(store, model))),
+            Err(_) => {
+                log!(error, "no updates: the flash for models cannot be used");
+                None
+            }
+        },
+    );
+    let updates = opened.map(|updates| {
+        updates.boot(|image| engine.load(image).is_ok());
+        updates
+    });
+    if updates
+        .as_ref()
+        .is_none_or(|updates| updates.store().running().is_none())
+    {
+        // Where this one does not start either, the engine says why.
+        let _ = engine.load(model);
+    }
+    updates
+}
+
+/// Starts the one model there is.
+#[cfg(not(feature = "update"))]
+fn open<F: Flash>(
+    _: Option<ModelFlash<F>>,
+    engine: &mut BoardEngine,
+    model: &'static [u8],
+) -> NoUpdates {
+    // Where it does not start, the engine says why.
+    let _ = engine.load(model);
+    NoUpdates
 }
 
 /// Logs that the board has started and why, and gives the reason.
@@ -88,26 +169,12 @@ fn started(name: &str, clock: &Clock) -> ResetCause {
 
 /// By itself, so that what it takes of the stack does not lie below the check of the model.
 #[inline(never)]
-fn answer<L, R, B>(
-    board: Board<L, R, B>,
-    engine: BoardEngine,
-    cause: ResetCause,
-    memory: &'static mut StationMemory,
-) -> !
+fn answer<L, E, U>(mut line: L, mut station: Station<'static, E, BoardPlatform, U>) -> !
 where
     L: Read + Write,
-    R: OutputPin,
-    B: OutputPin,
+    E: Engine,
+    U: Updates<E>,
 {
-    let refuses = matches!(engine, BoardEngine::Refuses(_));
-    let engine = Signalled::new(engine, board.ready, board.busy, refuses);
-    let platform = BoardPlatform {
-        name: board.name,
-        clock: board.clock,
-        cause,
-    };
-    let mut line = board.line;
-    let mut station = Station::new(memory, engine, platform);
     let Err(_) = station.serve(&mut line);
     // No line of ours ends; if one does, starting over is the only way to be heard again.
     log!(error, "the serial line failed");
@@ -158,43 +225,65 @@ impl Platform for BoardPlatform {
     fn stack_max(&mut self) -> u32 {
         stack::deepest()
     }
+
+    fn starts(&mut self) -> [u32; ResetCause::COUNT] {
+        reset::starts()
+    }
 }
 
-/// The engine of a board: the model's, or one that says why there is none.
-enum BoardEngine {
-    Runs(&'static mut FixedEngine<'static, 'static>),
-    Refuses(String<MAX_TEXT>),
+/// The engine of a board, and why it refuses where it runs no model.
+struct BoardEngine {
+    engine: &'static mut FixedEngine<'static, 'static>,
+    /// Until the first model is loaded.
+    arena: Option<&'static mut [i8]>,
+    refusal: Option<String<MAX_TEXT>>,
 }
 
 impl BoardEngine {
-    #[inline(never)]
-    fn new(image: &'static [u8], arena: &'static mut [i8]) -> Self {
-        let given = arena.len();
-        let Some(engine) = idle() else {
-            return Self::refuse(format_args!("none: there is an engine already"));
-        };
-        if let Err(error) = engine.start(image, arena) {
-            log!(error, "no engine: {}", Shown(&error));
-            return Self::refuse(format_args!("none: {error}"));
+    fn new(engine: &'static mut FixedEngine<'static, 'static>, arena: &'static mut [i8]) -> Self {
+        Self {
+            engine,
+            arena: Some(arena),
+            refusal: None,
         }
-        let facts = engine.facts();
-        log!(
-            info,
-            "model {=str}: {=u32} bytes, {=u64} MACs, arena {=u32} of {=usize} bytes",
-            facts.name,
-            facts.model_bytes,
-            facts.macs,
-            facts.arena_bytes,
-            given
-        );
-        Self::Runs(engine)
     }
 
-    fn refuse(reason: core::fmt::Arguments<'_>) -> Self {
-        let mut text = String::new();
-        // What does not fit is cut; the log has it all.
-        let _ = text.write_fmt(reason);
-        Self::Refuses(text)
+    /// Whether it refuses every wafer.
+    fn refuses(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// Logs what it runs.
+    #[inline(never)]
+    fn describe(&self) {
+        let facts = self.engine.facts();
+        if !self.refuses() {
+            log!(
+                info,
+                "model {=str}: {=u32} bytes, {=u64} MACs, {=u32} bytes of arena",
+                facts.name,
+                facts.model_bytes,
+                facts.macs,
+                facts.arena_bytes
+            );
+        }
+    }
+
+    /// Runs this image from now on.
+    #[inline(never)]
+    fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
+        let loaded = match self.arena.take() {
+            Some(arena) => self.engine.start(image, arena),
+            None => self.engine.load(image),
+        };
+        self.refusal = loaded.err().map(|error| {
+            log!(error, "no engine: {}", Shown(&error));
+            let mut text = String::new();
+            // What does not fit is cut; the log has it all.
+            let _ = write!(text, "none: {error}");
+            text
+        });
+        loaded
     }
 }
 
@@ -207,9 +296,9 @@ fn idle() -> Option<&'static mut FixedEngine<'static, 'static>> {
 
 impl Engine for BoardEngine {
     fn facts(&self) -> ModelFacts<'_> {
-        match self {
-            Self::Runs(engine) => engine.facts(),
-            Self::Refuses(reason) => ModelFacts {
+        match &self.refusal {
+            None => self.engine.facts(),
+            Some(reason) => ModelFacts {
                 name: reason,
                 created: "",
                 parameters: 0,
@@ -223,10 +312,7 @@ impl Engine for BoardEngine {
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let Self::Runs(engine) = self else {
-            return Err(EngineFailure);
-        };
-        let answer = engine.classify(map, mask);
+        let answer = self.engine.classify(map, mask);
         if let Ok(answer) = &answer {
             log!(
                 info,
@@ -238,5 +324,16 @@ impl Engine for BoardEngine {
             );
         }
         answer
+    }
+}
+
+#[cfg(feature = "update")]
+impl Reload<'static> for BoardEngine {
+    fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
+        BoardEngine::load(self, image)
+    }
+
+    fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
+        self.engine.self_test(mask)
     }
 }

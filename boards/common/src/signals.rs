@@ -3,7 +3,11 @@
 //! READY is high while the board takes wafers, BUSY while it classifies one; never both.
 
 use embedded_hal::digital::OutputPin;
+#[cfg(feature = "update")]
+use lightwafer_runtime::exec::{SelfTestFailed, StartError};
 use lightwafer_runtime::model::ModelFacts;
+#[cfg(feature = "update")]
+use lightwafer_runtime::store::Reload;
 use lightwafer_runtime::wafer::{DieMap, Mask};
 use lightwafer_runtime::{Answer, Engine, EngineFailure};
 
@@ -41,5 +45,23 @@ impl<E: Engine, R: OutputPin, B: OutputPin> Engine for Signalled<E, R, B> {
         // An engine that failed stays not ready until it has answered again.
         let _ = self.ready.set_state(answer.is_ok().into());
         answer
+    }
+}
+
+#[cfg(feature = "update")]
+impl<E: Reload<'static>, R: OutputPin, B: OutputPin> Reload<'static> for Signalled<E, R, B> {
+    fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
+        let loaded = self.engine.load(image);
+        let _ = self.ready.set_state(loaded.is_ok().into());
+        loaded
+    }
+
+    fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
+        let _ = self.ready.set_low();
+        let _ = self.busy.set_high();
+        let passed = self.engine.self_test(mask);
+        let _ = self.busy.set_low();
+        let _ = self.ready.set_high();
+        passed
     }
 }

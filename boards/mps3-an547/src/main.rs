@@ -11,6 +11,7 @@ use lightwafer_runtime::serial::StationMemory;
 use map::Fpga;
 
 lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::ram_as_model_flash!(136 * 1024);
 
 #[entry]
 fn main() -> ! {
@@ -24,6 +25,7 @@ fn main() -> ! {
         clock: peripherals.clock,
         ready: peripherals.led0,
         busy: peripherals.led1,
+        models: model_flash(),
     };
     serve(board, &MODEL.0, arena, MEMORY)
 }

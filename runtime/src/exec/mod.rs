@@ -126,7 +126,8 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             model,
             ..Self::idle()
         };
-        engine.prepare(arena)?;
+        engine.memory.arena = Some(arena);
+        engine.prepare()?;
         Ok(engine)
     }
 
@@ -153,18 +154,28 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     /// # Errors
     /// Those of [`Model::new_checked`] and [`FixedEngine::new`]; the engine is idle then.
     pub fn start(&mut self, image: &'m [u8], arena: &'a mut [i8]) -> Result<(), StartError> {
+        self.memory.arena = Some(arena);
+        self.load(image)
+    }
+
+    /// As [`FixedEngine::start`], in the arena that it was started with.
+    ///
+    /// # Errors
+    /// As [`FixedEngine::start`].
+    pub fn load(&mut self, image: &'m [u8]) -> Result<(), StartError> {
         self.facts = None;
         self.model.load(image).map_err(StartError::Model)?;
-        self.prepare(arena).map_err(StartError::Engine)
+        self.prepare().map_err(StartError::Engine)
     }
 
     #[inline(never)]
-    fn prepare(&mut self, arena: &'a mut [i8]) -> Result<(), EngineError> {
+    fn prepare(&mut self) -> Result<(), EngineError> {
         let needed = self.model.header().arena_bytes as usize;
+        let arena = self.memory.arena.as_deref_mut().unwrap_or_default();
         let given = arena.len();
-        let arena = arena
-            .get_mut(..needed)
-            .ok_or(EngineError::Arena { needed, given })?;
+        if given < needed {
+            return Err(EngineError::Arena { needed, given });
+        }
         let layers = self.model.layers();
         let layout = &mut self.memory.layout;
         layout.lay_out(layers, &self.model.header().work);
@@ -182,7 +193,6 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
                 }
             }
         }
-        self.memory.arena = Some(arena);
         self.facts = Some(self.model.facts());
         Ok(())
     }

@@ -9,7 +9,7 @@ use core::fmt;
 use cobs::{DecodeResult, DecoderState, max_encoding_length};
 use serde::{Deserialize, Serialize};
 
-use super::message::{MAX_CHUNK, MAX_EMBEDDING};
+use super::message::{MAX_CHUNK, MAX_EMBEDDING, ResetCause};
 use crate::crc32;
 use crate::wafer::CLASS_COUNT;
 
@@ -20,7 +20,7 @@ pub const CRC_LEN: usize = 4;
 
 /// Most bytes that the largest message of each kind takes in postcard.
 mod size {
-    use super::{CLASS_COUNT, MAX_CHUNK, MAX_EMBEDDING, MAX_TEXT};
+    use super::{CLASS_COUNT, MAX_CHUNK, MAX_EMBEDDING, MAX_TEXT, ResetCause};
     const U16: usize = 3;
     const U32: usize = 5;
     const U64: usize = 10;
@@ -40,6 +40,9 @@ mod size {
         + U64
         + (1 + U64);
     pub const STATISTICS: usize = HEAD + U64 + 10 * U32;
+    pub const MODEL_CHUNK: usize = HEAD + 2 * U32 + 2 + MAX_CHUNK;
+    pub const HEALTH: usize =
+        HEAD + ResetCause::COUNT * U32 + 4 * U32 + (1 + 8) + (1 + 3 * U32) + 32;
 }
 
 /// Most bytes of a payload, in either direction.
@@ -50,6 +53,8 @@ pub const MAX_PAYLOAD: usize = {
         size::MASK_ROWS,
         size::REPORT,
         size::STATISTICS,
+        size::MODEL_CHUNK,
+        size::HEALTH,
     ];
     let mut max = 0;
     let mut i = 0;

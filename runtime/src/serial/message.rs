@@ -67,8 +67,36 @@ pub enum Command<'a> {
         /// First row wanted, 0…223.
         row: u16,
     },
-    /// Counters and health.
+    /// Counters since start.
     Statistics,
+    /// A model is to follow, announced by its signature block; asks how far it got where it began before.
+    ModelBegin {
+        /// The block, see [`store::signature`](../../store/signature/index.html).
+        #[serde(borrow)]
+        signature: &'a [u8],
+    },
+    /// A piece of the model's image; pieces come in order.
+    ModelChunk {
+        /// Version of the announced model.
+        version: u32,
+        /// Bytes of the image before this piece.
+        offset: u32,
+        /// At most [`MAX_CHUNK`] bytes.
+        #[serde(borrow)]
+        data: &'a [u8],
+    },
+    /// Try the model on its golden wafer, and run it from now on.
+    ModelCommit {
+        /// Version of the announced model.
+        version: u32,
+    },
+    /// Go back to the model before. Nothing happens where another than `from` runs.
+    ModelRollback {
+        /// Version of the model that runs; 0 for the firmware's own.
+        from: u32,
+    },
+    /// What has happened to the board, and which model it runs.
+    Health,
 }
 
 /// A response, board to host.
@@ -112,6 +140,20 @@ pub enum Reply<'a> {
     Statistics(Statistics),
     /// To any request, and unasked (seq 0) to a frame that could not be read.
     Error(ErrorReply),
+    /// To [`Command::ModelBegin`] and [`Command::ModelChunk`].
+    ModelReceived {
+        /// Version of the announced model.
+        version: u32,
+        /// Bytes of its image to go on from: they have arrived without a gap.
+        bytes: u32,
+    },
+    /// To [`Command::ModelCommit`] and [`Command::ModelRollback`].
+    ModelRuns {
+        /// Version of the model that runs; 0 for the firmware's own.
+        version: u32,
+    },
+    /// To [`Command::Health`].
+    Health(Health),
 }
 
 /// Who the board is and what it runs.
@@ -149,6 +191,11 @@ pub enum ResetCause {
     Panic,
     /// A processor fault.
     Fault,
+}
+
+impl ResetCause {
+    /// How many there are.
+    pub const COUNT: usize = 6;
 }
 
 /// The result for one wafer.
@@ -203,6 +250,45 @@ pub struct Statistics {
     pub stack_max: u32,
 }
 
+/// What has happened to a board, and which model it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// How often the board started since power came on, by [`ResetCause`] in order, this start included.
+    pub starts: [u32; ResetCause::COUNT],
+    /// The model that runs, and what may replace it.
+    pub models: Models,
+    /// SHA-256 of the image of the model that runs.
+    pub sha256: [u8; 32],
+}
+
+/// The model that runs, and what may replace it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Models {
+    /// Version of the model that runs; 0 for the firmware's own.
+    pub version: u32,
+    /// Lowest version that the board takes.
+    pub minimum: u32,
+    /// Lowest version that it goes back to.
+    pub floor: u32,
+    /// Most bytes of an image; 0 where the board takes none.
+    pub limit: u32,
+    /// Which key they must be signed with: the first bytes of its SHA-256. None where the board has no key.
+    pub key: Option<[u8; 8]>,
+    /// The model on its way in.
+    pub transfer: Option<Transfer>,
+}
+
+/// How far a model on its way in has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Its version.
+    pub version: u32,
+    /// Bytes that have arrived.
+    pub received: u32,
+    /// Bytes it has.
+    pub expected: u32,
+}
+
 /// Why a board refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorReply {
@@ -252,4 +338,43 @@ pub enum ErrorReply {
     Row,
     /// The engine failed.
     Engine,
+    /// The board takes no models.
+    Unsupported,
+    /// The firmware was built without a public key, so that it takes no models.
+    NoKey,
+    /// The signature block is damaged, or of another format.
+    Block,
+    /// The model is signed with another key than the board's.
+    Key,
+    /// The signature is wrong.
+    Signature,
+    /// The model's version is too low.
+    Version {
+        /// The lowest that the board takes.
+        minimum: u32,
+    },
+    /// The image is too large, or empty.
+    Size {
+        /// Most bytes of an image.
+        limit: u32,
+    },
+    /// No model of this version was announced, or the board has restarted since: announce it again.
+    NoTransfer,
+    /// The image that arrived is not the signed one: announce and send it anew.
+    Digest,
+    /// The image is no model that this firmware can run.
+    Model,
+    /// The model needs more working memory than the board has.
+    Arena {
+        /// Bytes it needs.
+        needed: u32,
+        /// Bytes there are.
+        given: u32,
+    },
+    /// The golden wafer's answer is not the expected one.
+    SelfTest,
+    /// There is no model to go back to.
+    NoOther,
+    /// The flash failed.
+    Flash,
 }

@@ -7,15 +7,17 @@
 //! * [`frame`]: bytes on the line ⇄ payloads with a CRC-32.
 //! * [`message`]: payloads ⇄ requests and responses.
 //! * [`mask_code`]: mask rows in few bytes.
-//! * [`Station`]: the board's side as a state machine.
+//! * [`Station`]: the board's side as a state machine; [`Updates`]: what it asks for when a model comes.
 
 mod current;
 pub mod frame;
 pub mod mask_code;
 pub mod message;
 mod station;
+mod update;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use station::{LineError, Platform, Station, StationMemory};
+pub use update::{NoUpdates, Updates};

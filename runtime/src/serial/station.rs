@@ -14,9 +14,10 @@ use super::current::Current;
 use super::frame::{self, FrameDecoder, FrameError, MAX_FRAME, MAX_TEXT};
 use super::mask_code::encode_rows;
 use super::message::{
-    Command, ErrorReply, Hello, MAX_CHUNK, PROTOCOL_VERSION, Reply, Request, ResetCause, Response,
-    Statistics,
+    Command, ErrorReply, Health, Hello, MAX_CHUNK, PROTOCOL_VERSION, Reply, Request, ResetCause,
+    Response, Statistics,
 };
+use super::update::{NoUpdates, Updates};
 use crate::answer::Engine;
 use crate::wafer::{MAX_PACKED_LEN, Mask};
 
@@ -42,6 +43,15 @@ pub trait Platform {
     /// Deepest use of the stack so far, in bytes; 0 where it is not known.
     fn stack_max(&mut self) -> u32 {
         0
+    }
+
+    /// How often the board started since power came on, by [`ResetCause`] in order, this start included.
+    fn starts(&mut self) -> [u32; ResetCause::COUNT] {
+        let mut starts = [0; ResetCause::COUNT];
+        if let Some(count) = starts.get_mut(self.reset_cause() as usize) {
+            *count = 1;
+        }
+        starts
     }
 
     /// Times the driver lost bytes since this was last asked; for drivers whose reads don't fail then.
@@ -101,16 +111,17 @@ impl<E: fmt::Debug> core::error::Error for LineError<E> {}
 
 /// The board's side of the protocol.
 #[derive(Debug)]
-pub struct Station<'m, E, P> {
+pub struct Station<'m, E, P, U = NoUpdates> {
     memory: &'m mut StationMemory,
-    desk: Desk<E, P>,
+    desk: Desk<E, P, U>,
 }
 
 /// Everything but the buffers.
 #[derive(Debug)]
-struct Desk<E, P> {
+struct Desk<E, P, U> {
     engine: E,
     platform: P,
+    updates: U,
     current: Option<Current>,
     statistics: Statistics,
     last_seq: u16,
@@ -124,12 +135,20 @@ struct Buffers<'b> {
 }
 
 impl<'m, E: Engine, P: Platform> Station<'m, E, P> {
-    /// A station that has heard nothing yet; what `memory` held before does not matter.
+    /// A station that has heard nothing yet; what `memory` held before does not matter. It takes no models.
     pub fn new(memory: &'m mut StationMemory, engine: E, platform: P) -> Self {
+        Self::with_updates(memory, engine, platform, NoUpdates)
+    }
+}
+
+impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
+    /// A station that takes models too.
+    pub fn with_updates(memory: &'m mut StationMemory, engine: E, platform: P, updates: U) -> Self {
         memory.decoder.reset();
         let desk = Desk {
             engine,
             platform,
+            updates,
             current: None,
             statistics: Statistics::default(),
             last_seq: 0,
@@ -138,8 +157,14 @@ impl<'m, E: Engine, P: Platform> Station<'m, E, P> {
     }
 
     /// Takes the station apart, such as to start anew.
-    pub fn into_parts(self) -> (&'m mut StationMemory, E, P) {
-        (self.memory, self.desk.engine, self.desk.platform)
+    pub fn into_parts(self) -> (&'m mut StationMemory, E, P, U) {
+        let Desk {
+            engine,
+            platform,
+            updates,
+            ..
+        } = self.desk;
+        (self.memory, engine, platform, updates)
     }
 
     /// The engine.
@@ -228,7 +253,7 @@ impl<'m, E: Engine, P: Platform> Station<'m, E, P> {
     }
 }
 
-impl<E: Engine, P: Platform> Desk<E, P> {
+impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
     fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
@@ -314,6 +339,35 @@ impl<E: Engine, P: Platform> Desk<E, P> {
                     data,
                 })
             }),
+            Command::ModelBegin { signature } => {
+                self.updates
+                    .begin(signature)
+                    .map(|transfer| Reply::ModelReceived {
+                        version: transfer.version,
+                        bytes: transfer.received,
+                    })
+            }
+            Command::ModelChunk {
+                version,
+                offset,
+                data,
+            } => self
+                .updates
+                .chunk(version, offset, data)
+                .map(|bytes| Reply::ModelReceived { version, bytes }),
+            Command::ModelCommit { version } => {
+                self.current = None;
+                let engine = &mut self.engine;
+                let runs = self.updates.commit(version, engine, buffers.mask);
+                runs.map(|version| Reply::ModelRuns { version })
+            }
+            Command::ModelRollback { from } => {
+                self.current = None;
+                let engine = &mut self.engine;
+                let runs = self.updates.roll_back(from, engine, buffers.mask);
+                runs.map(|version| Reply::ModelRuns { version })
+            }
+            Command::Health => Ok(Reply::Health(self.health())),
         };
         let reply = reply.unwrap_or_else(|error| {
             increment(&mut self.statistics.refused);
@@ -334,6 +388,14 @@ impl<E: Engine, P: Platform> Desk<E, P> {
             max_chunk: MAX_CHUNK as u16,
             reset: self.platform.reset_cause(),
             model,
+        }
+    }
+
+    fn health(&mut self) -> Health {
+        Health {
+            starts: self.platform.starts(),
+            models: self.updates.models(),
+            sha256: self.engine.facts().sha256,
         }
     }
 

@@ -8,6 +8,7 @@ mod line;
 mod parity;
 mod refusal;
 mod twins;
+mod update;
 
 use std::path::Path;
 use std::process::Command;

@@ -225,7 +225,7 @@ impl<'m, E: Engine> FaultyLine<'m, E> {
 
     fn restart_board(&mut self) {
         self.before = self.seen();
-        let (memory, engine, platform) = self.station.take().unwrap().into_parts();
+        let (memory, engine, platform, _) = self.station.take().unwrap().into_parts();
         self.station = Some(Station::new(memory, engine, platform));
     }
 

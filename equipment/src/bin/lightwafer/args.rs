@@ -24,6 +24,14 @@ pub enum Command {
     Info(Info),
     /// Show a board's counters and health
     Status(Status),
+    /// Make a key pair to sign models with
+    Keygen(Keygen),
+    /// Sign a model file, so that boards with the public key take it
+    Sign(Sign),
+    /// Send a signed model to a board and make the board run it
+    Update(Update),
+    /// Make a board run the model that it ran before
+    Rollback(Rollback),
     /// Write synthetic, labelled wafer maps of all 38 classes
     Synth(Synth),
 }
@@ -120,6 +128,57 @@ pub struct Status {
     pub json: bool,
 }
 
+/// `lightwafer keygen`
+#[derive(Debug, clap::Args)]
+pub struct Keygen {
+    /// The secret key's file, which must not exist; the public key goes to KEY.pub
+    #[arg(value_name = "KEY")]
+    pub key: PathBuf,
+}
+
+/// `lightwafer sign`
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    /// A model file; a signature that it has already is replaced
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The secret key of `lightwafer keygen`
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// The model's version, higher than that of every model before
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub model_version: u32,
+    /// Once a board runs this model, it never goes back to one of a version below N
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub floor: u32,
+    /// The signed file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `lightwafer update`
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(false))]
+pub struct Update {
+    /// A signed model file
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub board: BoardArgs,
+    /// Only tell whether the board would take it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `lightwafer rollback`
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(false))]
+pub struct Rollback {
+    #[command(flatten)]
+    pub board: BoardArgs,
+}
+
 /// `lightwafer synth`
 #[derive(Debug, clap::Args)]
 pub struct Synth {
@@ -178,6 +237,10 @@ mod tests {
         parse("lightwafer classify a.npz --emulate b --firmware f --json").unwrap();
         parse("lightwafer info m.lw --json").unwrap();
         parse("lightwafer status --emulate mps2-an500").unwrap();
+        parse("lightwafer update m.lw --port p --dry-run").unwrap();
+        parse("lightwafer rollback --port p").unwrap();
+        assert!(parse("lightwafer update m.lw").is_err());
+        assert!(parse("lightwafer sign m.lw --key k -o o --model-version 0").is_err());
     }
 
     #[test]

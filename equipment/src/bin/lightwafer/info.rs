@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use lightwafer_equipment::Local;
+use lightwafer_equipment::{Health, KeyId, Local, UpdateError};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{Info, Status};
 use crate::output::{entries, grouped};
@@ -14,8 +14,15 @@ use crate::source::Connection;
 /// Shows facts; `false` when a model file fails its golden wafer.
 pub fn info(args: &Info) -> Result<bool> {
     let Some(path) = &args.model else {
-        let connection = Connection::open(&args.board)?;
-        print(connection.board.facts(), args.json)?;
+        let mut connection = Connection::open(&args.board)?;
+        let mut facts = serde_json::to_value(connection.board.facts())?;
+        if let Some(health) = connection.health()? {
+            extend(&mut facts, models(&health));
+            if health.models.limit > 0 && health.models.key.is_none() {
+                eprintln!("lightwafer: {}", UpdateError::NoKey);
+            }
+        }
+        print(&facts, args.json)?;
         return Ok(true);
     };
     let local = Local::load(path)?;
@@ -24,6 +31,14 @@ pub fn info(args: &Info) -> Result<bool> {
     if let Value::Object(facts) = &mut facts {
         let result = if passed { "passed" } else { "failed" };
         facts.insert("self_test".into(), result.into());
+    }
+    if let Some(block) = local.signature() {
+        let signature = json!({
+            "model_version": block.version(),
+            "model_floor": block.floor(),
+            "signed_with": block.key().to_string(),
+        });
+        extend(&mut facts, signature);
     }
     print(&facts, args.json)?;
     if !passed {
@@ -38,8 +53,55 @@ pub fn info(args: &Info) -> Result<bool> {
 /// Shows a board's counters.
 pub fn status(args: &Status) -> Result<bool> {
     let mut connection = Connection::open(&args.board)?;
-    print(&connection.board.statistics()?, args.json)?;
+    let mut status = serde_json::to_value(connection.board.statistics()?)?;
+    if let Some(health) = connection.health()? {
+        for (cause, count) in CAUSES.into_iter().zip(health.starts) {
+            extend(&mut status, json!({ format!("starts_{cause}"): count }));
+        }
+        extend(&mut status, models(&health));
+        let sha256: String = health.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        extend(&mut status, json!({ "model_sha256": sha256 }));
+    }
+    print(&status, args.json)?;
     Ok(true)
+}
+
+/// Names of [`ResetCause`](lightwafer_equipment::ResetCause)s, in order.
+const CAUSES: [&str; 6] = [
+    "power_on", "external", "software", "watchdog", "panic", "fault",
+];
+
+/// The model that runs and what may replace it; without a limit the board takes none.
+fn models(health: &Health) -> Value {
+    let models = &health.models;
+    let key = models.key.map(|key| KeyId(key).to_string());
+    let mut facts = json!({ "model_version": models.version });
+    if models.limit > 0 {
+        let key = key.unwrap_or_else(|| "NONE: this firmware takes no models".into());
+        let more = json!({
+            "model_minimum": models.minimum,
+            "model_floor": models.floor,
+            "model_limit": models.limit,
+            "update_key": key,
+        });
+        extend(&mut facts, more);
+    }
+    if let Some(transfer) = &models.transfer {
+        let more = json!({
+            "incoming_version": transfer.version,
+            "incoming_received": transfer.received,
+            "incoming_bytes": transfer.expected,
+        });
+        extend(&mut facts, more);
+    }
+    facts
+}
+
+/// Appends the entries of one JSON object to another.
+fn extend(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
+    }
 }
 
 /// One JSON object, or a line an entry.
@@ -59,7 +121,7 @@ fn print(facts: &impl Serialize, json: bool) -> Result<()> {
                 },
                 grouped,
             );
-            writeln!(out, "{name:<14}{value}")?;
+            writeln!(out, "{name:<18}{value}")?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod info;
 mod output;
 mod source;
 mod synth;
+mod update;
 
 use std::io;
 use std::process::ExitCode;
@@ -21,6 +22,10 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Info(args) => info::info(&args),
         Command::Status(args) => info::status(&args),
+        Command::Keygen(args) => update::keygen(&args),
+        Command::Sign(args) => update::sign(&args),
+        Command::Update(args) => update::update(&args),
+        Command::Rollback(args) => update::rollback(&args),
         Command::Synth(args) => synth::run(&args),
     };
     match result {

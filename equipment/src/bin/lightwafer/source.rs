@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
-use lightwafer_equipment::{Board, BoardOptions};
+use lightwafer_equipment::{Board, BoardError, BoardOptions, Health};
+use lightwafer_runtime::serial::message::ErrorReply;
 
 use crate::args::BoardArgs;
 
@@ -51,6 +52,20 @@ impl Connection {
             board: Board::open_with(port, options)?,
             emulator: None,
         })
+    }
+}
+
+impl Connection {
+    /// The board's health; `None` for firmware that does not know the question.
+    pub fn health(&mut self) -> Result<Option<Health>> {
+        match self.board.health() {
+            Ok(health) => Ok(Some(health)),
+            Err(BoardError::Refused {
+                reply: ErrorReply::Malformed,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

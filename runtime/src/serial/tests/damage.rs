@@ -63,10 +63,19 @@ fn mutated_frames_are_refused_or_answered() {
         Command::Run { wafer: 9 },
         Command::Mask { wafer: 9, row: 0 },
         Command::Statistics,
+        Command::Health,
+        Command::ModelBegin { signature: &packed },
+        Command::ModelChunk {
+            version: 3,
+            offset: 70_000,
+            data: &packed,
+        },
+        Command::ModelCommit { version: 3 },
+        Command::ModelRollback { from: 3 },
     ];
-    let mut kinds = [0u32; 6];
+    let mut kinds = [0u32; 7];
     for round in 0..60_000u32 {
-        let command = commands[rng.below(6) as usize].clone();
+        let command = commands[rng.below(commands.len() as u32) as usize].clone();
         let mut out = [0; MAX_FRAME];
         let request = Request {
             seq: round as u16 | 1,
@@ -96,6 +105,10 @@ fn mutated_frames_are_refused_or_answered() {
                 Reply::MaskRows { .. } => 3,
                 Reply::Statistics(_) => 4,
                 Reply::Error(_) => 5,
+                Reply::Health(_) => 6,
+                Reply::ModelReceived { .. } | Reply::ModelRuns { .. } => {
+                    panic!("a model was taken")
+                }
             };
             kinds[kind] += 1;
         }

@@ -14,17 +14,17 @@ use crate::model::{ModelFacts, Rounding};
 use crate::wafer::{DieMap, MAX_PACKED_LEN, Mask};
 
 /// A small generator of random numbers (xorshift), so that tests repeat.
-pub(super) struct Rng(pub u64);
+pub(crate) struct Rng(pub u64);
 
 impl Rng {
-    pub(super) fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 16) as u32
     }
 
-    pub(super) fn below(&mut self, limit: u32) -> u32 {
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
         self.next() % limit
     }
 }

@@ -1,0 +1,438 @@
+//! Models onto boards: checked here, sent piece by piece, and taken up where a lost line or a reset broke off.
+//!
+//! What is checked first here (key, version, size, the image itself) the board checks again: nothing rests on the
+//! host. A board that loses power at any moment runs the old model or the new one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lightwafer_runtime::model::{Model, ModelError};
+use lightwafer_runtime::serial::message::{Command, ErrorReply, Health, Reply};
+use lightwafer_runtime::store::{Block, BlockError, KeyId, split};
+use thiserror::Error;
+
+use crate::board::{Board, check_protocol, hello, named};
+use crate::error::BoardError;
+use crate::facts::ModelFacts;
+use crate::link::{LinkError, Patience};
+use crate::transport::Transport;
+
+/// Wait for a board to erase a slot: flash of 128 KiB a block takes seconds.
+const ERASE: Duration = Duration::from_secs(20);
+
+/// A model image and the signature block behind it.
+#[derive(Debug, Clone)]
+pub struct SignedModel {
+    image: Vec<u8>,
+    block: Block,
+    facts: ModelFacts,
+}
+
+/// What an update is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The board was told of the model, and has so many bytes of it.
+    Begun {
+        /// Bytes that were there already.
+        received: u32,
+    },
+    /// So many bytes are there now.
+    Sent {
+        /// Of how many the model has.
+        received: u32,
+    },
+    /// The line or the board went away; it is tried again.
+    Interrupted,
+    /// The board tries the model on its golden wafer.
+    Trying,
+}
+
+/// A model does not get onto a board. The board runs what it ran before.
+#[derive(Debug, Error)]
+pub enum UpdateError {
+    /// The connection failed.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The file cannot be read.
+    #[error("cannot read model file {}: {reason}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The image is no model.
+    #[error("not a model: {0}; export it again or fetch it anew")]
+    Model(ModelError),
+    /// There is no signature behind the image.
+    #[error("the model is not signed; sign it: lightwafer sign MODEL --key KEY --model-version N")]
+    Unsigned,
+    /// The signature block is damaged.
+    #[error("{0}; sign the model again")]
+    Block(BlockError),
+    /// The board takes no models.
+    #[error("this board takes no models over the line; build its firmware with the new model")]
+    Unsupported,
+    /// The firmware has no key.
+    #[error(
+        "THE FIRMWARE OF THIS BOARD HAS NO UPDATE KEY, so it takes no models; build it with \
+         LIGHTWAFER_UPDATE_KEY=<public key file of `lightwafer keygen`>"
+    )]
+    NoKey,
+    /// The board's key is another.
+    #[error("the model is signed with key {model}, the board takes those of key {board}")]
+    Key {
+        /// The model's key.
+        model: KeyId,
+        /// The board's key.
+        board: KeyId,
+    },
+    /// The version is too low.
+    #[error(
+        "the model's version is {version}, this board takes {minimum} and higher; sign it with a higher one \
+         if it really is newer"
+    )]
+    Version {
+        /// The model's version.
+        version: u32,
+        /// The lowest that the board takes.
+        minimum: u32,
+    },
+    /// The image is too large.
+    #[error("the model has {length} bytes, the board's slots hold {limit}")]
+    Size {
+        /// Bytes of the image.
+        length: u32,
+        /// Bytes of a slot.
+        limit: u32,
+    },
+    /// The board refused the model or a piece of it.
+    #[error("the board refused `{request}`: {}", explained(.reply))]
+    Refused {
+        /// What was asked.
+        request: &'static str,
+        /// Its answer.
+        reply: ErrorReply,
+    },
+    /// The line broke off again and again without a byte of progress.
+    #[error(
+        "given up after {tries} tries without progress; the next `update` goes on from {received} bytes"
+    )]
+    Stuck {
+        /// How often it was tried.
+        tries: u32,
+        /// Bytes that the board had at last.
+        received: u32,
+    },
+    /// The board runs another model than the one it confirmed.
+    #[error("the board confirmed the model, but runs another; look at `lightwafer info`")]
+    Contradiction,
+}
+
+fn explained(reply: &ErrorReply) -> String {
+    match reply {
+        ErrorReply::Signature => "the signature is wrong".into(),
+        ErrorReply::Block => "it does not know this signature block; is its firmware older?".into(),
+        ErrorReply::Model => {
+            "its firmware cannot run this model; is it older than the model?".into()
+        }
+        ErrorReply::Arena { needed, given } => {
+            format!("the model needs {needed} bytes of arena, the board has {given}")
+        }
+        ErrorReply::SelfTest => "the golden wafer's answer is wrong on this board".into(),
+        ErrorReply::NoOther => "there is no model to go back to".into(),
+        ErrorReply::Flash => "its flash failed".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+impl SignedModel {
+    /// Reads a signed model file and checks it; whose signature it is only a board can say.
+    ///
+    /// # Errors
+    /// [`UpdateError`]: `Read`, and those of [`SignedModel::new_checked`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, UpdateError> {
+        let path = path.as_ref();
+        let file = std::fs::read(path).map_err(|reason| UpdateError::Read {
+            path: path.into(),
+            reason,
+        })?;
+        Self::new_checked(&file)
+    }
+
+    /// Checks the bytes of a signed model file.
+    ///
+    /// # Errors
+    /// [`UpdateError`]: `Block`, `Unsigned`, `Model`.
+    pub fn new_checked(file: &[u8]) -> Result<Self, UpdateError> {
+        let (image, block) = split(file).map_err(UpdateError::Block)?;
+        let model = Model::new_checked(image).map_err(UpdateError::Model)?;
+        let facts = ModelFacts::from(&model.facts());
+        let block = block.ok_or(UpdateError::Unsigned)?;
+        if block.sha256() != facts.sha256 {
+            return Err(UpdateError::Block(BlockError::Crc));
+        }
+        Ok(Self {
+            image: image.to_vec(),
+            block,
+            facts,
+        })
+    }
+
+    /// Facts of the model.
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// The image's bytes.
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// Its signature block.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// Whether a board of this health would take the model; `false` where it runs already.
+    ///
+    /// # Errors
+    /// [`UpdateError`]: why it would not.
+    pub fn fits(&self, health: &Health) -> Result<bool, UpdateError> {
+        let (models, block) = (&health.models, &self.block);
+        if models.limit == 0 {
+            return Err(UpdateError::Unsupported);
+        }
+        let board = KeyId(models.key.ok_or(UpdateError::NoKey)?);
+        let (model, version, length) = (block.key(), block.version(), block.length());
+        if model != board {
+            return Err(UpdateError::Key { model, board });
+        }
+        if self.runs_on(health) {
+            return Ok(false);
+        }
+        let (minimum, limit) = (models.minimum, models.limit);
+        if version < minimum {
+            return Err(UpdateError::Version { version, minimum });
+        }
+        if length > limit {
+            return Err(UpdateError::Size { length, limit });
+        }
+        Ok(true)
+    }
+
+    fn runs_on(&self, health: &Health) -> bool {
+        health.models.version == self.block.version() && health.sha256 == self.block.sha256()
+    }
+}
+
+/// Why one attempt at an update ended.
+enum Setback {
+    /// The board must be told of the model again.
+    Again,
+    /// The line is lost.
+    Lost(io::Error),
+    Final(UpdateError),
+}
+
+impl<T: Transport> Board<T> {
+    /// Sends a model and makes the board run it; `progress` hears of every step. Where a transfer of the same model
+    /// was broken off, also by another host, it goes on from there. `false` where the board runs it already.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; the board runs what it ran before.
+    pub fn update(
+        &mut self,
+        model: &SignedModel,
+        mut progress: impl FnMut(Step),
+    ) -> Result<bool, UpdateError> {
+        let (mut tries, mut best) = (0, 0);
+        let mut first = true;
+        loop {
+            let fits = model.fits(&self.model_health()?);
+            match fits {
+                // A version that was not too low before is running now.
+                Ok(false) => {
+                    self.refresh()?;
+                    return Ok(!first);
+                }
+                Ok(true) => {}
+                Err(error) => return Err(error),
+            }
+            first = false;
+            let mut received = 0;
+            match self.attempt_update(model, &mut received, &mut progress) {
+                Ok(()) => {
+                    self.refresh()?;
+                    return match self.facts.model.sha256 == model.block.sha256() {
+                        true => Ok(true),
+                        false => Err(UpdateError::Contradiction),
+                    };
+                }
+                Err(Setback::Final(error)) => return Err(error),
+                Err(Setback::Again) => {}
+                Err(Setback::Lost(error)) => {
+                    self.facts = self.reopen(error)?;
+                    check_protocol(&self.facts)?;
+                }
+            }
+            progress(Step::Interrupted);
+            tries = if received > best { 0 } else { tries + 1 };
+            best = best.max(received);
+            if tries > self.options.restarts {
+                return Err(UpdateError::Stuck { tries, received });
+            }
+        }
+    }
+
+    /// Goes back to the model that ran before the present one.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; the board runs what it ran before.
+    pub fn roll_back(&mut self) -> Result<u32, UpdateError> {
+        let health = self.model_health()?;
+        if health.models.limit == 0 {
+            return Err(UpdateError::Unsupported);
+        }
+        let from = health.models.version;
+        let command = Command::ModelRollback { from };
+        let patience = self.trial();
+        let mut tries = 0;
+        let version = loop {
+            match self.ask_model("rollback", &command, patience, runs) {
+                Ok(version) => break version,
+                Err(Setback::Lost(error)) if tries < self.options.restarts => {
+                    tries += 1;
+                    self.facts = self.reopen(error)?;
+                }
+                Err(Setback::Lost(error)) => {
+                    let error = LinkError::Io(error);
+                    return Err(named(error, "rollback", &self.link.transport).into());
+                }
+                Err(Setback::Again) => return Err(UpdateError::Unsupported),
+                Err(Setback::Final(error)) => return Err(error),
+            }
+        };
+        self.refresh()?;
+        Ok(version)
+    }
+
+    /// The board's health. Boards that do not know the question take no models.
+    fn model_health(&mut self) -> Result<Health, UpdateError> {
+        self.refresh()?;
+        self.health().map_err(|error| match error {
+            BoardError::Refused {
+                reply: ErrorReply::Malformed,
+                ..
+            } => UpdateError::Unsupported,
+            error => error.into(),
+        })
+    }
+
+    /// Asks the board who it is, whichever model it runs by now.
+    fn refresh(&mut self) -> Result<(), BoardError> {
+        let facts = match hello(&mut self.link, &self.options) {
+            Ok(facts) => facts,
+            Err(LinkError::Io(error)) => self.reopen(error)?,
+            Err(error) => return Err(named(error, "hello", &self.link.transport)),
+        };
+        check_protocol(&facts)?;
+        if facts.board != self.facts.board {
+            let (before, now) = (self.facts.identity(), facts.identity());
+            return Err(BoardError::Changed { before, now });
+        }
+        self.facts = facts;
+        Ok(())
+    }
+
+    /// Patience for a golden wafer, and for loading the model.
+    fn trial(&self) -> Patience {
+        let options = &self.options;
+        options.patience_within(options.run_timeout, options.run_repeat)
+    }
+
+    fn attempt_update(
+        &mut self,
+        model: &SignedModel,
+        received: &mut u32,
+        progress: &mut impl FnMut(Step),
+    ) -> Result<(), Setback> {
+        let version = model.block.version();
+        let signature = model.block.bytes();
+        let arrived = |reply: &Reply<'_>| match *reply {
+            Reply::ModelReceived { version: of, bytes } if of == version => Some(bytes),
+            _ => None,
+        };
+        let begin = Command::ModelBegin { signature };
+        let patience = self
+            .options
+            .patience_within(ERASE, self.options.reply_time());
+        *received = self.ask_model("model begin", &begin, patience, arrived)?;
+        progress(Step::Begun {
+            received: *received,
+        });
+        // Enough for every piece to be asked for a few times, and an end to everything else.
+        let mut steps = 16 + 4 * model.image.len().div_ceil(self.chunk().max(64) / 2);
+        while (*received as usize) < model.image.len() {
+            steps = steps.checked_sub(1).ok_or(Setback::Again)?;
+            let from = *received as usize;
+            let end = model.image.len().min(from + self.chunk());
+            let data = model.image.get(from..end).unwrap_or(&[]);
+            let piece = Command::ModelChunk {
+                version,
+                offset: *received,
+                data,
+            };
+            *received = self.ask_model("model chunk", &piece, self.options.patience(), arrived)?;
+            progress(Step::Sent {
+                received: *received,
+            });
+        }
+        progress(Step::Trying);
+        let commit = Command::ModelCommit { version };
+        let patience = self.trial();
+        self.ask_model("model commit", &commit, patience, |reply| {
+            runs(reply).filter(|runs| *runs == version)
+        })
+        .map(drop)
+    }
+
+    /// A request of an update, its failures sorted by what follows from them.
+    fn ask_model<R>(
+        &mut self,
+        request: &'static str,
+        command: &Command<'_>,
+        patience: Patience,
+        accept: impl FnMut(&Reply<'_>) -> Option<R>,
+    ) -> Result<R, Setback> {
+        self.link
+            .request(command, patience, accept)
+            .map_err(|error| match error {
+                LinkError::Io(error) => Setback::Lost(error),
+                // The board has restarted, or something else was there than is wanted: it says where to go on.
+                LinkError::Refused(
+                    ErrorReply::NoTransfer
+                    | ErrorReply::Digest
+                    | ErrorReply::Gap { .. }
+                    | ErrorReply::Conflict { .. }
+                    | ErrorReply::Incomplete { .. },
+                ) => Setback::Again,
+                LinkError::Refused(reply) => {
+                    Setback::Final(UpdateError::Refused { request, reply })
+                }
+                LinkError::Silence { .. } => {
+                    let error = named(error, request, &self.link.transport);
+                    Setback::Final(error.into())
+                }
+            })
+    }
+}
+
+/// The version that runs, by a reply.
+fn runs(reply: &Reply<'_>) -> Option<u32> {
+    match *reply {
+        Reply::ModelRuns { version } => Some(version),
+        _ => None,
+    }
+}

@@ -1,0 +1,206 @@
+//! A NOR flash in memory that loses power after any byte, for tests.
+//!
+//! Writing clears bits and must find erased bytes; erasing takes whole blocks. [`SimFlash::cut_after`] lets so many
+//! steps happen (a step is a byte written, or as many bytes erased as are written at once) and then fails
+//! every access until [`SimFlash::power_on`]. What was being written at the cut holds some of its bits, what was
+//! being erased anything: old bytes, erased ones, random ones.
+
+use std::vec::Vec;
+
+use embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
+    check_write,
+};
+
+use super::layout::ERASED;
+
+/// Why an access failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SimError {
+    /// The power is off.
+    PowerLost,
+    /// A byte was written that had not been erased since it was written before.
+    NotErased {
+        /// Where.
+        at: usize,
+    },
+    /// Out of bounds or not aligned.
+    Access(NorFlashErrorKind),
+}
+
+impl NorFlashError for SimError {
+    fn kind(&self) -> NorFlashErrorKind {
+        match self {
+            Self::Access(kind) => *kind,
+            _ => NorFlashErrorKind::Other,
+        }
+    }
+}
+
+/// A flash that is written `WRITE` bytes at a time and erased by blocks of `ERASE` bytes.
+#[derive(Clone, Debug)]
+pub struct SimFlash<const WRITE: usize, const ERASE: usize> {
+    bytes: Vec<u8>,
+    steps: u64,
+    cut: Option<u64>,
+    random: u64,
+    misused: Option<SimError>,
+}
+
+impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
+    /// An erased flash.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            bytes: std::vec![ERASED; capacity],
+            steps: 0,
+            cut: None,
+            random: 1,
+            misused: None,
+        }
+    }
+
+    /// Loses power after so many steps from now on; `seed` decides what is left of what was under way.
+    pub fn cut_after(&mut self, steps: u64, seed: u64) {
+        self.cut = Some(self.steps + steps);
+        self.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    }
+
+    /// Power comes back, to stay.
+    pub fn power_on(&mut self) {
+        self.cut = None;
+    }
+
+    /// Whether the power is off.
+    pub fn is_off(&self) -> bool {
+        self.cut.is_some_and(|cut| self.steps >= cut)
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The first access that no real flash would have taken.
+    pub fn misused(&self) -> Option<SimError> {
+        self.misused
+    }
+
+    /// All bytes, to look at and to spoil.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn random(&mut self) -> u8 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 24) as u8
+    }
+
+    /// One step; `false` when the power is off.
+    fn step(&mut self) -> bool {
+        if self.is_off() {
+            return false;
+        }
+        self.steps += 1;
+        true
+    }
+
+    fn misuse(&mut self, error: SimError) -> SimError {
+        self.misused = self.misused.or(Some(error));
+        error
+    }
+
+    /// Some of the bits of the bytes that were not written any more.
+    fn half_write(&mut self, places: std::ops::Range<usize>, wanted: &[u8]) {
+        for (at, wanted) in places.zip(wanted) {
+            let bits = self.random();
+            self.bytes[at] &= wanted | bits;
+        }
+    }
+
+    fn half_erase(&mut self, from: usize, erased: usize) {
+        let block = from..from + ERASE;
+        // Sometimes nothing but what had its turn, sometimes the whole block.
+        let all = self.random().is_multiple_of(2);
+        for at in block {
+            let (kind, value) = (self.random() % 4, self.random());
+            let done = at < from + erased;
+            self.bytes[at] = match kind {
+                _ if !all && done => ERASED,
+                _ if !all => self.bytes[at],
+                0 => ERASED,
+                1 => value,
+                2 => self.bytes[at] | value,
+                _ => self.bytes[at],
+            };
+        }
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize> ErrorType for SimFlash<WRITE, ERASE> {
+    type Error = SimError;
+}
+
+impl<const WRITE: usize, const ERASE: usize> ReadNorFlash for SimFlash<WRITE, ERASE> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), SimError> {
+        check_read(self, offset, bytes.len())
+            .map_err(|kind| self.misuse(SimError::Access(kind)))?;
+        if self.is_off() {
+            return Err(SimError::PowerLost);
+        }
+        let from = offset as usize;
+        bytes.copy_from_slice(&self.bytes[from..from + bytes.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize> NorFlash for SimFlash<WRITE, ERASE> {
+    const WRITE_SIZE: usize = WRITE;
+    const ERASE_SIZE: usize = ERASE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), SimError> {
+        check_erase(self, from, to).map_err(|kind| self.misuse(SimError::Access(kind)))?;
+        for block in (from as usize..to as usize).step_by(ERASE) {
+            for done in (0..ERASE).step_by(WRITE) {
+                if !self.step() {
+                    if done > 0 {
+                        self.half_erase(block, done);
+                    }
+                    return Err(SimError::PowerLost);
+                }
+            }
+            self.bytes[block..block + ERASE].fill(ERASED);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SimError> {
+        check_write(self, offset, bytes.len())
+            .map_err(|kind| self.misuse(SimError::Access(kind)))?;
+        for (at, word) in (offset as usize..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
+            if self.is_off() {
+                return Err(SimError::PowerLost);
+            }
+            if self.bytes[at..at + WRITE].iter().any(|b| *b != ERASED) {
+                return Err(self.misuse(SimError::NotErased { at }));
+            }
+            for (done, byte) in word.iter().enumerate() {
+                if !self.step() {
+                    if done > 0 {
+                        self.half_write(at + done..at + WRITE, &word[done..]);
+                    }
+                    return Err(SimError::PowerLost);
+                }
+                self.bytes[at + done] = *byte;
+            }
+        }
+        Ok(())
+    }
+}
