@@ -87,40 +87,46 @@ where
 
 /// Opens the flash for models and starts the model that it says.
 #[cfg(feature = "update")]
-#[inline(never)]
 fn open<F: Flash>(
     models: Option<ModelFlash<F>>,
     engine: &mut BoardEngine,
     model: &'static [u8],
 ) -> Option<&'static mut Updater<'static, F>> {
+    let mut updates = models.and_then(|models| updater(models, model));
+    let mut runs = false;
+    if let Some(updates) = &mut updates {
+        updates.boot(|image| engine.load(image).is_ok());
+        runs = updates.store().running().is_some();
+    }
+    if !runs {
+        // Where this one does not start either, the engine says why.
+        let _ = engine.load(model);
+    }
+    updates
+}
+
+/// By itself, so that what a store takes of the stack does not lie below the check of a model.
+#[cfg(feature = "update")]
+#[inline(never)]
+fn updater<F: Flash>(
+    models: ModelFlash<F>,
+    model: &'static [u8],
+) -> Option<&'static mut Updater<'static, F>> {
     let key = update_key();
-    if models.is_some() && key.is_none() {
+    if key.is_none() {
         log!(
             warn,
             "THIS FIRMWARE HAS NO UPDATE KEY: it takes no models (built without LIGHTWAFER_UPDATE_KEY)"
         );
     }
-    let opened = models.and_then(
-        |ModelFlash { flash, place }| match Store::open(flash, key) {
-            Ok(store) => Some(place.insert(Updater::new(store, model))),
-            Err(_) => {
-                log!(error, "no updates: the flash for models cannot be used");
-                None
-            }
-        },
-    );
-    let updates = opened.map(|updates| {
-        updates.boot(|image| engine.load(image).is_ok());
-        updates
-    });
-    if updates
-        .as_ref()
-        .is_none_or(|updates| updates.store().running().is_none())
-    {
-        // Where this one does not start either, the engine says why.
-        let _ = engine.load(model);
+    let ModelFlash { flash, place } = models;
+    match Store::open(flash, key) {
+        Ok(store) => Some(place.insert(Updater::new(store, model))),
+        Err(_) => {
+            log!(error, "no updates: the flash for models cannot be used");
+            None
+        }
     }
-    updates
 }
 
 /// Starts the one model there is.

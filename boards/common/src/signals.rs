@@ -56,6 +56,7 @@ impl<E: Reload<'static>, R: OutputPin, B: OutputPin> Reload<'static> for Signall
         loaded
     }
 
+    #[inline(never)]
     fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
         let _ = self.ready.set_low();
         let _ = self.busy.set_high();

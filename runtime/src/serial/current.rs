@@ -76,20 +76,24 @@ impl Current {
         Ok(self.received as u32)
     }
 
-    /// Classifies the wafer, or gives its report again. The flag tells whether it was computed now.
+    /// Its report, once it has run.
+    pub(super) fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// Classifies the wafer, unless it has a report already. Tells whether it was computed now.
     pub(super) fn run<E: Engine, P: Platform>(
         &mut self,
         engine: &mut E,
         platform: &mut P,
         packed: &[u8],
         mask: &mut Mask,
-    ) -> Result<(&Report, bool), ErrorReply> {
+    ) -> Result<bool, ErrorReply> {
         let known = self.report.is_some();
         if !known {
             self.compute(engine, platform, packed, mask)?;
         }
-        let report = self.report.as_ref().ok_or(ErrorReply::Engine)?;
-        Ok((report, !known))
+        Ok(!known)
     }
 
     /// Classifies the wafer.

@@ -127,6 +127,16 @@ struct Desk<E, P, U> {
     last_seq: u16,
 }
 
+/// What was done for a request, of what takes most of the stack.
+enum Done {
+    /// The wafer at hand has a report.
+    Ran,
+    /// As [`Reply::ModelReceived`].
+    Received { version: u32, bytes: u32 },
+    /// As [`Reply::ModelRuns`].
+    Runs { version: u32 },
+}
+
 /// The buffers an answer is made from.
 struct Buffers<'b> {
     packed: &'b mut [u8],
@@ -192,12 +202,14 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
             rows,
             reply,
         } = &mut *self.memory;
-        let response = match decoder.push(byte)? {
-            Ok(payload) => self.desk.answer(payload, Buffers { packed, mask, rows }),
-            Err(error) => self.desk.unreadable(error),
+        let payload = decoder.push(byte)?;
+        // Before anything that an answer takes of the stack.
+        let work = match payload {
+            Ok(payload) => self.desk.work(payload, packed, mask),
+            Err(_) => None,
         };
-        // Every message fits MAX_FRAME.
-        frame::encode(&response, reply).ok()
+        let buffers = Buffers { packed, mask, rows };
+        self.desk.respond(payload, buffers, work, reply)
     }
 
     /// To be told by drivers that lost bytes: drops the frame they belonged to, and gives the answer.
@@ -276,8 +288,74 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
         }
     }
 
-    /// Answers a payload.
-    fn answer<'s>(&'s mut self, payload: &[u8], buffers: Buffers<'s>) -> Response<'s> {
+    /// Runs the wafer or changes the models, where a payload asks for that; `None` for one that does not.
+    #[inline(never)]
+    fn work(
+        &mut self,
+        payload: &[u8],
+        packed: &[u8],
+        mask: &mut Mask,
+    ) -> Option<Result<Done, ErrorReply>> {
+        let request = frame::decode::<Request<'_>>(payload).ok()?;
+        if request.seq == 0 {
+            return None;
+        }
+        let received = |version, bytes| Done::Received { version, bytes };
+        let runs = |version| Done::Runs { version };
+        Some(match request.command {
+            Command::Run { wafer } => self.run(wafer, packed, mask),
+            Command::ModelBegin { signature } => self
+                .updates
+                .begin(signature)
+                .map(|transfer| received(transfer.version, transfer.received)),
+            Command::ModelChunk {
+                version,
+                offset,
+                data,
+            } => self
+                .updates
+                .chunk(version, offset, data)
+                .map(|bytes| received(version, bytes)),
+            Command::ModelCommit { version } => {
+                // The golden wafer takes the mask.
+                self.current = None;
+                let engine = &mut self.engine;
+                self.updates.commit(version, engine, mask).map(runs)
+            }
+            Command::ModelRollback { from } => {
+                self.current = None;
+                let engine = &mut self.engine;
+                self.updates.roll_back(from, engine, mask).map(runs)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Encodes the answer to a frame; `work` is what [`Desk::work`] made of it.
+    #[inline(never)]
+    fn respond<'o>(
+        &mut self,
+        payload: Result<&[u8], FrameError>,
+        buffers: Buffers<'_>,
+        work: Option<Result<Done, ErrorReply>>,
+        out: &'o mut [u8],
+    ) -> Option<&'o [u8]> {
+        let response = match payload {
+            Ok(payload) => self.answer(payload, buffers, work),
+            Err(error) => self.unreadable(error),
+        };
+        // Every message fits MAX_FRAME.
+        frame::encode(&response, out).ok()
+    }
+
+    /// Answers a payload; `work` is what [`Desk::work`] made of it.
+    #[inline(never)]
+    fn answer<'s>(
+        &'s mut self,
+        payload: &[u8],
+        buffers: Buffers<'s>,
+        work: Option<Result<Done, ErrorReply>>,
+    ) -> Response<'s> {
         let request = match frame::decode::<Request<'_>>(payload) {
             Ok(request) if request.seq != 0 => request,
             _ => {
@@ -327,7 +405,6 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
                 let bytes = current.take(offset, data, buffers.packed)?;
                 Ok(Reply::Received { wafer, bytes })
             }),
-            Command::Run { wafer } => self.run(wafer, buffers.packed, buffers.mask),
             Command::Mask { wafer, row } => self.current(wafer).and_then(|current| {
                 let first = current.mask_row(row)?;
                 let (rows, bytes) = encode_rows(buffers.mask, first, buffers.rows);
@@ -339,34 +416,19 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
                     data,
                 })
             }),
-            Command::ModelBegin { signature } => {
-                self.updates
-                    .begin(signature)
-                    .map(|transfer| Reply::ModelReceived {
-                        version: transfer.version,
-                        bytes: transfer.received,
-                    })
-            }
-            Command::ModelChunk {
-                version,
-                offset,
-                data,
-            } => self
-                .updates
-                .chunk(version, offset, data)
-                .map(|bytes| Reply::ModelReceived { version, bytes }),
-            Command::ModelCommit { version } => {
-                self.current = None;
-                let engine = &mut self.engine;
-                let runs = self.updates.commit(version, engine, buffers.mask);
-                runs.map(|version| Reply::ModelRuns { version })
-            }
-            Command::ModelRollback { from } => {
-                self.current = None;
-                let engine = &mut self.engine;
-                let runs = self.updates.roll_back(from, engine, buffers.mask);
-                runs.map(|version| Reply::ModelRuns { version })
-            }
+            Command::Run { .. }
+            | Command::ModelBegin { .. }
+            | Command::ModelChunk { .. }
+            | Command::ModelCommit { .. }
+            | Command::ModelRollback { .. } => match work {
+                Some(Ok(Done::Ran)) => self.report(),
+                Some(Ok(Done::Received { version, bytes })) => {
+                    Ok(Reply::ModelReceived { version, bytes })
+                }
+                Some(Ok(Done::Runs { version })) => Ok(Reply::ModelRuns { version }),
+                Some(Err(error)) => Err(error),
+                None => Err(ErrorReply::Unsupported),
+            },
             Command::Health => Ok(Reply::Health(self.health())),
         };
         let reply = reply.unwrap_or_else(|error| {
@@ -407,19 +469,20 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             .ok_or(ErrorReply::UnknownWafer)
     }
 
-    fn run(
-        &mut self,
-        wafer: u32,
-        packed: &[u8],
-        mask: &mut Mask,
-    ) -> Result<Reply<'static>, ErrorReply> {
+    #[inline(never)]
+    fn run(&mut self, wafer: u32, packed: &[u8], mask: &mut Mask) -> Result<Done, ErrorReply> {
         let current = self.current.as_mut().filter(|c| c.wafer() == wafer);
         let current = current.ok_or(ErrorReply::UnknownWafer)?;
-        let (report, new) = current.run(&mut self.engine, &mut self.platform, packed, mask)?;
-        if new {
+        if current.run(&mut self.engine, &mut self.platform, packed, mask)? {
             increment(&mut self.statistics.wafers);
         }
-        Ok(Reply::Report(report.clone()))
+        Ok(Done::Ran)
+    }
+
+    /// The report of the wafer that has run.
+    fn report(&self) -> Result<Reply<'static>, ErrorReply> {
+        let report = self.current.as_ref().and_then(Current::report);
+        Ok(Reply::Report(report.ok_or(ErrorReply::Engine)?.clone()))
     }
 }
 

@@ -33,44 +33,62 @@ pub(super) fn verify(
     if !s.iter().rev().lt(ORDER.iter().rev()) {
         return Err(VerifyError::Signature);
     }
-    let key = CompressedY(*public_key);
-    let key = key.decompressed().map_err(|_| VerifyError::Key)?;
-    let k = challenge(&r, public_key, message);
-    // R = sB − kA.
-    match combine(&s, &k, &-&key).compressed().0 == r {
+    let k = reduce(&challenge(&r, public_key, message));
+    match equation(&r, &s, &k, public_key)? {
         true => Ok(()),
         false => Err(VerifyError::Signature),
     }
 }
 
-/// SHA-512 of R, the key and the message, modulo the group's order.
-#[inline(never)]
-fn challenge(r: &[u8; 32], public_key: &[u8; 32], message: &[u8]) -> [u8; SCALAR] {
-    let mut hash = Sha512::new();
-    hash.update(r);
-    hash.update(public_key);
-    hash.update(message);
-    let hash: [u8; 64] = hash.finalize().into();
-    Scalar::from_u512_le(&hash).to_bytes()
-}
+// Each by itself, so that what one takes of the stack does not lie below another.
 
-/// s times the base point, plus k times a point.
+/// Whether R = sB − kA.
 #[inline(never)]
-fn combine(s: &[u8; SCALAR], k: &[u8; SCALAR], point: &EdwardsPoint) -> EdwardsPoint {
+fn equation(
+    r: &[u8; 32],
+    s: &[u8; SCALAR],
+    k: &[u8; SCALAR],
+    public_key: &[u8; 32],
+) -> Result<bool, VerifyError> {
+    let minus = negative(public_key).ok_or(VerifyError::Key)?;
     let base = EdwardsPoint::basepoint();
-    let both = &base + point;
     let mut sum = EdwardsPoint::neutral_element();
     for (s, k) in s.iter().zip(k).rev() {
         for bit in (0..8).rev() {
             sum = &sum + &sum;
-            let add = match (s >> bit & 1, k >> bit & 1) {
-                (0, 0) => continue,
-                (1, 0) => &base,
-                (0, _) => point,
-                _ => &both,
-            };
-            sum = &sum + add;
+            for (scalar, point) in [(s, &base), (k, &minus)] {
+                if scalar >> bit & 1 == 1 {
+                    sum = &sum + point;
+                }
+            }
         }
     }
-    sum
+    Ok(compress(&sum) == *r)
+}
+
+/// −A, the key's point; `None` when it is none.
+#[inline(never)]
+fn negative(public_key: &[u8; 32]) -> Option<EdwardsPoint> {
+    let key = CompressedY(*public_key).decompressed().ok()?;
+    Some(-&key)
+}
+
+#[inline(never)]
+fn compress(point: &EdwardsPoint) -> [u8; 32] {
+    point.compressed().0
+}
+
+#[inline(never)]
+fn reduce(hash: &[u8; 64]) -> [u8; SCALAR] {
+    Scalar::from_u512_le(hash).to_bytes()
+}
+
+/// SHA-512 of R, the key and the message.
+#[inline(never)]
+fn challenge(r: &[u8; 32], public_key: &[u8; 32], message: &[u8]) -> [u8; 64] {
+    let mut hash = Sha512::new();
+    hash.update(r);
+    hash.update(public_key);
+    hash.update(message);
+    hash.finalize().into()
 }

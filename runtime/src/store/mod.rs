@@ -65,7 +65,12 @@ struct Incoming {
 
 /// A model that [`Store::go_back`] can make the running one.
 #[derive(Clone, Copy, Debug)]
-pub struct Earlier(Option<(Slot, Block)>);
+pub struct Earlier {
+    /// `None` is the factory model.
+    slot: Option<Slot>,
+    version: u32,
+    length: u32,
+}
 
 /// A slot's header, as far as it can be read.
 struct Header {
@@ -217,6 +222,7 @@ impl<F: NorFlash> Store<F> {
     ///
     /// # Errors
     /// `Oversized`, `NoTransfer`, `Gap`, `Conflict` as for die maps; `Flash`.
+    #[inline(never)]
     pub fn chunk(&mut self, version: u32, offset: u32, data: &[u8]) -> Result<u32, ErrorReply> {
         if data.len() > MAX_CHUNK {
             return Err(ErrorReply::Oversized);
@@ -313,20 +319,33 @@ impl<F: NorFlash> Store<F> {
             if let Some(block) = self.whole(slot)?
                 && block.version() >= mark.floor
             {
-                return Ok(Earlier(Some((slot, block))));
+                return Ok(Earlier {
+                    slot: Some(slot),
+                    version: block.version(),
+                    length: block.length(),
+                });
             }
         }
         if running.is_some() && mark.floor == 0 {
-            Ok(Earlier(None))
+            Ok(Earlier {
+                slot: None,
+                version: 0,
+                length: 0,
+            })
         } else {
             Err(ErrorReply::NoOther)
         }
     }
 
+    /// The version of a model to go back to; 0 for the factory model.
+    pub fn version_of(&self, earlier: &Earlier) -> u32 {
+        earlier.version
+    }
+
     /// Where the image of a model to go back to lies; `None` for the factory model.
     pub fn image_of(&self, earlier: &Earlier) -> Option<Range<u32>> {
-        let (slot, block) = earlier.0.as_ref()?;
-        Some(self.image(*slot, block))
+        let start = self.geometry.image(earlier.slot?);
+        Some(start..start.saturating_add(earlier.length))
     }
 
     /// Makes an earlier model the running one, by one write of one word. A model on its way in is forgotten.
@@ -336,14 +355,18 @@ impl<F: NorFlash> Store<F> {
     #[inline(never)]
     pub fn go_back(&mut self, earlier: Earlier) -> Result<(), ErrorReply> {
         let (_, mark) = self.newest.ok_or(ErrorReply::NoOther)?;
-        let (slot, runs) = match (earlier.0, self.running) {
-            (Some((slot, _)), _) => (slot, Runs::This),
-            (None, Some((slot, _))) => (slot, Runs::Factory),
+        let running = self.running.as_ref().map(|(slot, _)| *slot);
+        let (slot, runs) = match (earlier.slot, running) {
+            (Some(slot), _) => (slot, Runs::This),
+            (None, Some(slot)) => (slot, Runs::Factory),
             (None, None) => return Err(ErrorReply::NoOther),
         };
         self.mark(slot, runs, mark.highest, mark.floor)?;
         self.incoming = None;
-        self.running = earlier.0;
+        self.running = match earlier.slot {
+            Some(slot) => self.header(slot)?.block.map(|block| (slot, block)),
+            None => None,
+        };
         Ok(())
     }
 

@@ -100,20 +100,24 @@ impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
     }
 }
 
-#[inline(never)]
 fn try_out<'m, E: Reload<'m>>(
     engine: &mut E,
     mask: &mut Mask,
     image: &'m [u8],
 ) -> Result<(), ErrorReply> {
+    load(engine, image)?;
+    engine.self_test(mask).map_err(|_| ErrorReply::SelfTest)
+}
+
+#[inline(never)]
+fn load<'m, E: Reload<'m>>(engine: &mut E, image: &'m [u8]) -> Result<(), ErrorReply> {
     engine.load(image).map_err(|error| match error {
         StartError::Model(_) => ErrorReply::Model,
         StartError::Engine(EngineError::Arena { needed, given }) => ErrorReply::Arena {
             needed: needed as u32,
             given: given as u32,
         },
-    })?;
-    engine.self_test(mask).map_err(|_| ErrorReply::SelfTest)
+    })
 }
 
 impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> {
@@ -129,6 +133,7 @@ impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> 
         self.store.chunk(version, offset, data)
     }
 
+    #[inline(never)]
     fn commit(&mut self, version: u32, engine: &mut E, mask: &mut Mask) -> Result<u32, ErrorReply> {
         // Asked again because the answer was lost.
         if version != 0 && self.store.version() == version {
@@ -140,6 +145,7 @@ impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> 
         Ok(self.store.version())
     }
 
+    #[inline(never)]
     fn roll_back(&mut self, from: u32, engine: &mut E, mask: &mut Mask) -> Result<u32, ErrorReply> {
         if self.store.version() == from {
             let earlier = self.store.earlier()?;

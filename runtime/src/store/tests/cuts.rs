@@ -151,7 +151,7 @@ fn long_histories_with_cuts() {
                     flash = store.into_flash();
                     continue;
                 };
-                let version = earlier.0.map_or(0, |(_, block)| block.version());
+                let version = store.version_of(&earlier);
                 next = known.iter().find(|m| m.block.version() == version).cloned();
                 if cut {
                     store
