@@ -112,9 +112,15 @@ fn measure() -> Result<Table> {
     for board in Board::ALL {
         with_logs.push(Linked::read(&board.elf())?);
     }
+    firmware::build(&Board::ALL, Features::Core)?;
+    let mut core = Vec::new();
+    for board in Board::ALL {
+        core.push(Linked::read(&board.elf())?);
+    }
     firmware::build(&Board::ALL, Features::NoLogs)?;
     let mut boards = BTreeMap::new();
-    for (board, with_logs) in Board::ALL.into_iter().zip(with_logs) {
+    let both = with_logs.into_iter().zip(core);
+    for (board, (with_logs, core)) in Board::ALL.into_iter().zip(both) {
         let linked = Linked::read(&board.elf())?;
         let run = lightwafer::measure(board)?;
         let row = [
@@ -126,6 +132,8 @@ fn measure() -> Result<Table> {
             ("arena_reserved", linked.arena),
             ("stack", run.stack_max),
             ("instructions", run.instructions),
+            ("code_core", core.code),
+            ("static_ram_core", core.ram),
             ("code_with_logs", with_logs.code),
             ("constants_with_logs", with_logs.constants),
         ];
