@@ -658,9 +658,12 @@ fn put_together(shape: Shape, weights: &[u8], scratch: &mut [i8]) {
         Shape::Planes24 => {
             let scratch = scratch.get_mut(..128).unwrap_or_default();
             let (rests, last) = scratch.split_at_mut_checked(64).unwrap_or_default();
-            let from = [64..96, 160..192].map(|at| weights.get(at).unwrap_or_default());
-            for (to, from) in rests.iter_mut().zip(from.into_iter().flatten()) {
-                *to = *from as i8;
+            let words = |at: core::ops::Range<usize>| {
+                weights.get(at).unwrap_or_default().as_chunks::<4>().0
+            };
+            let from = words(64..96).iter().chain(words(160..192));
+            for (to, from) in rests.as_chunks_mut::<4>().0.iter_mut().zip(from) {
+                *to = from.map(|byte| byte as i8);
             }
             widen(weights.get(256..288).unwrap_or_default(), last);
         }
@@ -668,13 +671,35 @@ fn put_together(shape: Shape, weights: &[u8], scratch: &mut [i8]) {
     }
 }
 
+/// Where eight weights of a channel lie, from its first.
+static EIGHT: [u8; 8] = [0, 1, 2, 3, 16, 17, 18, 19];
+
 /// Eight weights of each of four channels, `[k/4][j][k%4]`, as sixteen bits each.
+// SAFETY (of a call): 32 bytes of weights are there, and room for 64; `eight` is [`EIGHT`].
+#[unsafe(naked)]
+unsafe extern "C" fn widen_eights(weights: *const u8, to: *mut i8, eight: *const u8) {
+    core::arch::naked_asm!(
+        processor!(),
+        "vldrb.u16 q0, [r2]",
+        "vldrb.s16 q1, [r0, q0]",
+        "adds r0, r0, #4",
+        "vldrb.s16 q2, [r0, q0]",
+        "adds r0, r0, #4",
+        "vldrb.s16 q3, [r0, q0]",
+        "adds r0, r0, #4",
+        "vstrw.32 q1, [r1]",
+        "vldrb.s16 q1, [r0, q0]",
+        "vstrw.32 q2, [r1, #16]",
+        "vstrw.32 q3, [r1, #32]",
+        "vstrw.32 q1, [r1, #48]",
+        "bx lr",
+    )
+}
+
+/// [`widen_eights`] of as much as is needed; nothing where it is not there.
 fn widen(weights: &[u8], to: &mut [i8]) {
-    for (at, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        let (j, k) = (at / 8, at % 8);
-        let weight = weights
-            .get(k / 4 * 16 + 4 * j + k % 4)
-            .map_or(0, |&w| w as i8);
-        *to = i16::from(weight).to_le_bytes().map(|byte| byte as i8);
+    if weights.len() >= 32 && to.len() >= 64 {
+        // SAFETY: what is read and written was checked; the address of scratch was, when the row was prepared.
+        unsafe { widen_eights(weights.as_ptr(), to.as_mut_ptr(), EIGHT.as_ptr()) }
     }
 }
