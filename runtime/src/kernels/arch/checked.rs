@@ -36,7 +36,8 @@ pub fn dense(
     if length == 0 || !segments.iter().all(whole) {
         return None;
     }
-    let groups = (weights.len() / (4 * length)).min(records.len() / (4 * RECORD_BYTES));
+    let groups = weights.len().checked_div(4 * length)?;
+    let groups = groups.min(records.len() / (4 * RECORD_BYTES));
     reaches(out, 4 * groups).then_some(Dense { length, groups })
 }
 

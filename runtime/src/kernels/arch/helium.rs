@@ -40,6 +40,8 @@ macro_rules! requantize {
 
 mod dense;
 mod depthwise;
+mod words;
 
 pub use dense::dense;
 pub use depthwise::depthwise;
+pub use words::{mask_row, max_row};

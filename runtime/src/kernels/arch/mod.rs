@@ -26,11 +26,11 @@ pub mod twins;
 pub mod x86;
 
 #[cfg(all(arm_dsp, not(arm_mve)))]
-pub use dsp::{dense, depthwise};
+pub use dsp::{dense, depthwise, mask_row};
 #[cfg(arm_dsp)]
-pub use dsp::{image4, mask_row, max4};
+pub use dsp::{image4, max4};
 #[cfg(arm_mve)]
-pub use helium::{dense, depthwise};
+pub use helium::{dense, depthwise, mask_row, max_row};
 #[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
 pub use neon::{dense, depthwise, image4, mask_row, max4};
 #[cfg(not(any(
@@ -51,7 +51,7 @@ pub const fn dense_scratch_words(length: usize) -> usize {
 }
 
 /// One row of 2×2 maxima; `false` where this set leaves that to words of four channels.
-#[cfg(not(all(target_arch = "x86_64", not(target_os = "none"))))]
+#[cfg(not(any(arm_mve, all(target_arch = "x86_64", not(target_os = "none")))))]
 #[inline(always)]
 pub fn max_row(_rows: [&[i8]; 2], _channels: usize, _out: &mut [i8]) -> bool {
     false

@@ -7,7 +7,7 @@ use super::portable;
 use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::depthwise::plane_bytes;
 use crate::kernels::image_conv::{CODES, CodeRow, Table};
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::{Output, Quantization, pool, record4};
 use crate::wafer::{IMAGE_SIZE, MASK_ROW_BYTES};
 
 /// The kernels of one instruction set, as this module's neighbours offer them.
@@ -310,6 +310,31 @@ impl Twins {
         self.fast == self.plain
     }
 
+    /// The row of maxima that inference uses here; not part of a set.
+    fn pool(&mut self) -> bool {
+        let channels = [8, 16, 4, 32][self.random.below(4)];
+        let bytes = channels * (1 + self.random.below(20));
+        let rows = [(); 2].map(|()| self.run(2 * bytes));
+        let [top, bottom] = rows.map(|at| self.input.get(at..at + 2 * bytes).unwrap_or_default());
+        let start = 4 * self.random.below(4);
+        let fast = self.fast.get_mut(start..start + bytes).unwrap_or_default();
+        pool::max_row([top, bottom], channels, fast);
+        let pixels = self.plain.get_mut(start..start + bytes).unwrap_or_default();
+        let inputs = top
+            .chunks_exact(2 * channels)
+            .zip(bottom.chunks_exact(2 * channels));
+        for (pixel, (top, bottom)) in pixels.chunks_exact_mut(channels).zip(inputs) {
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                let four = [top, bottom].map(|row| {
+                    let of = |at: usize| row.get(at).copied().unwrap_or(i8::MIN);
+                    of(channel).max(of(channels + channel))
+                });
+                *value = four[0].max(four[1]);
+            }
+        }
+        self.fast == self.plain
+    }
+
     fn words(&mut self, set: &Set) -> bool {
         let eights = self.input.as_chunks::<8>().0;
         let Some(weights) = eights.first() else {
@@ -325,7 +350,7 @@ impl Twins {
             [a, b] => (set.max4)(a, b) == portable::max4(a, b),
             _ => false,
         });
-        fast == plain && larger
+        fast == plain && larger && self.pool()
     }
 }
 

@@ -5,7 +5,7 @@
 //! a turn are computed first, then 1 and 3: the narrowing moves interleave pairs.
 
 use crate::kernels::arch::{checked, portable};
-use crate::kernels::dense::Segment;
+use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::{Output, Quantization, record4};
 use crate::model::RECORD_BYTES;
 
@@ -31,15 +31,35 @@ struct Job {
     gaps: [isize; 2],
     /// Weights that had to be put together.
     extra: *const u8,
-    _align: [u32; 2],
+    /// The smallest activation, in all bytes.
+    least: u32,
+    _align: u32,
     bias: [i32; 4],
     multipliers: [i32; 4],
-    /// Where the bytes of four channels of four pixels go.
-    places: [u8; 16],
-    /// Where the words of a vector put together from two segments come from.
-    words: [u32; 4],
-    /// The smallest activation.
-    least: [i8; 16],
+    /// Where the bytes of four channels of four pixels go; or, where a vector is put together from two
+    /// segments, where its words come from.
+    places: [u32; 4],
+}
+
+impl Job {
+    const EMPTY: Self = Self {
+        weights: core::ptr::null(),
+        run: core::ptr::null(),
+        step: 0,
+        out: core::ptr::null_mut(),
+        out_step: 0,
+        plane: 0,
+        zero_point: 0,
+        turns: 0,
+        counts: [0; 3],
+        gaps: [0; 2],
+        extra: core::ptr::null(),
+        least: 0,
+        _align: 0,
+        bias: [0; 4],
+        multipliers: [0; 4],
+        places: [0; 4],
+    };
 }
 
 /// The next block of weights, q0 to q3, from r5.
@@ -154,7 +174,8 @@ macro_rules! narrow {
 /// Raises q7 to the smallest activation.
 macro_rules! least {
     () => {
-        "vldrw.u32 q5, [r7, #128]\n\
+        "ldr r0, [r7, #56]\n\
+         vdup.32 q5, r0\n\
          vmax.s8 q7, q7, q5\n"
     };
 }
@@ -304,7 +325,7 @@ macro_rules! rests {
             two_pixels!("vmladav.s8", "vldrb.u8 q4, [r1]", "vldrb.u8 q4, [r3]"),
             "ldr r5, [r7, #52]\n",
             weights!(),
-            "vldrw.u32 q5, [r7, #112]\n",
+            "vldrw.u32 q5, [r7, #96]\n",
             two_pixels!(
                 "vmladava.s8",
                 "vldrw.u32 q4, [r1, q5]",
@@ -417,14 +438,14 @@ kernel!(
     resident!(),
     "ldr r5, [r7, #20]",
     "add r1, r5, r5, lsl #1",
-    "2: vldrw.u32 q6, [r7, #112]",
+    "2: vldrw.u32 q6, [r7, #96]",
     one_pixel!("vldrw.u32 q4, [q6, #8]", "vmladav.s8", "q5"),
     one_pixel!("vldrw.u32 q4, [q6, #24]", "vmladav.s8", "q6"),
     requantize!("q7"),
-    "vldrw.u32 q6, [r7, #112]",
+    "vldrw.u32 q6, [r7, #96]",
     one_pixel!("vldrw.u32 q4, [q6, #16]", "vmladav.s8", "q5"),
     "vldrw.u32 q4, [q6, #32]!",
-    "vstrw.32 q6, [r7, #112]",
+    "vstrw.32 q6, [r7, #96]",
     one_pixel!("", "vmladav.s8", "q6"),
     requantize!("q5"),
     narrow!("r12"),
@@ -451,16 +472,6 @@ pub fn dense(
     }
 }
 
-/// Which kernel, and what it wants prepared.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Words8,
-    Words16,
-    Planes8And8,
-    Planes24,
-    Blocks,
-}
-
 /// `None`, with nothing written, for what the assembly is not made for.
 #[inline(never)]
 fn dense_fast(
@@ -471,85 +482,90 @@ fn dense_fast(
     scratch: &mut [i8],
     out: &mut Output<'_>,
 ) -> Option<()> {
+    let mut job = Job::EMPTY;
+    let plan = prepare(
+        &mut job,
+        segments,
+        weights,
+        records,
+        quantization,
+        scratch,
+        out,
+    )?;
+    run(&mut job, plan, weights, records, scratch, out);
+    Some(())
+}
+
+/// What a kernel wants prepared for each four channels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Words8,
+    Planes8And8,
+    Planes24,
+    Blocks,
+}
+
+/// How a row is computed.
+#[derive(Clone, Copy)]
+struct Plan {
+    shape: Shape,
+    kernel: unsafe extern "C" fn(*mut Job),
+    /// Bytes of weights of four channels.
+    block: usize,
+    /// Fours of channels.
+    groups: usize,
+}
+
+/// Checks what the kernels will touch and fills what is the same for all channels; `None` for what the
+/// assembly is not made for. By itself, so that it takes no stack below the kernels.
+#[inline(never)]
+fn prepare(
+    job: &mut Job,
+    segments: &[Segment<'_>],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    scratch: &[i8],
+    out: &Output<'_>,
+) -> Option<Plan> {
     let checked::Dense { length, groups } = checked::dense(segments, weights, records, out)?;
-    let first = *segments.first()?;
+    let first = segments.first()?;
     let step = first.step;
     let planar = out.pixel_step == 1;
     let aligned = |s: &Segment<'_>| s.row.as_ptr().addr().is_multiple_of(4) && s.step % 4 == 0;
     let whole = |s: &Segment<'_>| s.len % 16 == 0 && s.len > 0;
+    let of = |len: usize| move |s: &Segment<'_>| s.len == len;
     let (shape, kernel): (Shape, unsafe extern "C" fn(*mut Job)) = match (segments, planar) {
-        (
-            [
-                Segment {
-                    len: 8, step: 8, ..
-                },
-            ],
-            false,
-        ) => (Shape::Words8, words_8),
-        (
-            [
-                Segment {
-                    len: 16, step: 16, ..
-                },
-            ],
-            false,
-        ) => (Shape::Words16, words_16),
-        (
-            [
-                Segment {
-                    len: 8, step: 8, ..
-                },
-                Segment {
-                    len: 8, step: 8, ..
-                },
-            ],
-            true,
-        ) if segments.iter().all(aligned) => (Shape::Planes8And8, planes_8_8),
-        (
-            [
-                Segment { len: 24, .. },
-                Segment { len: 24, .. },
-                Segment { len: 24, .. },
-            ],
-            true,
-        ) if segments.iter().all(aligned) => (Shape::Planes24, planes_24),
+        ([a], false) if a.len == 8 && step == 8 => (Shape::Words8, words_8),
+        ([a], false) if a.len == 16 && step == 16 => (Shape::Blocks, words_16),
+        ([_, _], true) if step == 8 && segments.iter().all(of(8)) => {
+            (Shape::Planes8And8, planes_8_8)
+        }
+        ([_, _, _], true) if segments.iter().all(of(24)) => (Shape::Planes24, planes_24),
         (_, false) if segments.iter().all(whole) => (Shape::Blocks, words),
         (_, true) if segments.iter().all(whole) => (Shape::Blocks, planes),
         _ => return None,
     };
+    let gathers = matches!(shape, Shape::Planes8And8 | Shape::Planes24);
     let simple = quantization.shift == 0
         && (!planar || quantization.act_min == -128)
         && segments.len() <= 3
         && segments.iter().all(|s| s.step == step)
+        && (!gathers || segments.iter().all(aligned))
         && (planar || out.channel_step == 1 && out.pixel_step <= 84)
         && out.pixels >= 4
+        && scratch.len() >= scratch_bytes(length)
+        && scratch.as_ptr().addr().is_multiple_of(4)
         && weights.as_ptr().addr().is_multiple_of(4);
     if !simple {
         return None;
     }
-    let mut job = Job {
-        weights: weights.as_ptr(),
-        run: first.row.as_ptr(),
-        step,
-        out: out.bytes.as_mut_ptr(),
-        out_step: 4 * out.pixel_step,
-        plane: out.channel_step,
-        zero_point: quantization.zero_point,
-        turns: 0,
-        counts: [0; 3],
-        gaps: [0; 2],
-        extra: core::ptr::null(),
-        _align: [0; 2],
-        bias: [0; 4],
-        multipliers: [0; 4],
-        places: [0; 16],
-        words: [0; 4],
-        least: [quantization.act_min as i8; 16],
-    };
-    for (at, place) in job.places.iter_mut().enumerate() {
-        // At most 3 · 84 + 3.
-        *place = (at % 4 * out.pixel_step + at / 4) as u8;
-    }
+    job.run = first.row.as_ptr();
+    job.step = step;
+    job.out_step = 4 * out.pixel_step;
+    job.plane = out.channel_step;
+    job.zero_point = quantization.zero_point;
+    job.least = u32::from_ne_bytes([quantization.act_min as u8; 4]);
     // Addresses alone: the kernel walks from one segment to the next by their differences.
     let start = |s: &Segment<'_>| s.row.as_ptr().expose_provenance();
     for (count, s) in job.counts.iter_mut().zip(segments) {
@@ -561,71 +577,129 @@ fn dense_fast(
             *gap = start(b).wrapping_sub(start(a) + skipped) as isize;
         }
     }
-    let [one, two] = match segments {
-        [a, b, ..] => [a, b].map(start),
-        _ => [0; 2],
-    };
-    // The words of two rests, from the run; or of two whole segments, from nowhere.
-    let (from, base) = match shape {
-        Shape::Planes24 => (16, one),
-        _ => (0usize.wrapping_sub(8), 0),
-    };
-    let words =
-        [one, one + 4, two, two + 4].map(|at| at.wrapping_add(from).wrapping_sub(base) as u32);
-    let (turns, rest) = (out.pixels / 4, out.pixels % 4);
-    let mut weights = weights.chunks_exact(4 * length);
-    for (group, records) in records
-        .chunks_exact(4 * RECORD_BYTES)
-        .take(groups)
-        .enumerate()
-    {
-        let weights = weights.next()?;
+    match (segments, shape) {
+        ([a, b, ..], Shape::Planes24 | Shape::Planes8And8) => {
+            let (a, b) = (start(a), start(b));
+            // The words of two rests, counted from the run; or of two whole segments, from a pixel before.
+            let before = if shape == Shape::Planes24 {
+                a.wrapping_sub(16)
+            } else {
+                8
+            };
+            job.places = [a, a + 4, b, b + 4].map(|at| at.wrapping_sub(before) as u32);
+        }
+        _ => {
+            for (j, place) in job.places.iter_mut().enumerate() {
+                // At most 3 · 84 + 3.
+                let pixels = [0, 1, 2, 3].map(|x| (x * out.pixel_step + j) as u8);
+                *place = u32::from_le_bytes(pixels);
+            }
+        }
+    }
+    Some(Plan {
+        shape,
+        kernel,
+        block: 4 * length,
+        groups,
+    })
+}
+
+/// Computes a prepared row.
+#[inline(always)]
+fn run(
+    job: &mut Job,
+    plan: Plan,
+    weights: &[u8],
+    records: &[u8],
+    scratch: &mut [i8],
+    out: &mut Output<'_>,
+) {
+    let first = job.run;
+    // Where the kernel has left the places that are addresses.
+    let mut left = 0usize;
+    job.extra = scratch.as_ptr().cast();
+    let records = records.chunks_exact(4 * RECORD_BYTES).take(plan.groups);
+    let blocks = weights.chunks_exact(plan.block.max(1));
+    for (group, (weights, records)) in blocks.zip(records).enumerate() {
         job.weights = weights.as_ptr();
         (job.bias, job.multipliers) = record4(records);
-        match shape {
-            Shape::Words8 => widen(weights, scratch.get_mut(..64)?),
-            Shape::Planes24 => {
-                let (rests, last) = scratch.get_mut(..128)?.split_at_mut(64);
-                let from = [weights.get(64..96)?, weights.get(160..192)?];
-                for (to, from) in rests.iter_mut().zip(from.into_iter().flatten()) {
-                    *to = *from as i8;
-                }
-                widen(weights.get(256..288)?, last);
-            }
-            _ => {}
-        }
-        job.extra = scratch.as_ptr().cast();
-        let start = out
-            .bytes
-            .as_mut_ptr()
-            .wrapping_add(4 * group * out.channel_step);
+        put_together(plan.shape, weights, scratch);
         // The last turn again where pixels are left, so that it ends with the last.
-        for (pixel, turns) in [(0, turns), (out.pixels - 4, usize::from(rest > 0))] {
+        let again = usize::from(!out.pixels.is_multiple_of(4));
+        for (pixel, turns) in [(0, out.pixels / 4), (out.pixels - 4, again)] {
             if turns == 0 {
                 continue;
             }
             job.turns = turns;
-            job.run = first.row.as_ptr().wrapping_add(pixel * step);
-            job.out = start.wrapping_add(pixel * out.pixel_step);
-            job.words = words;
-            if shape == Shape::Planes8And8 {
-                job.words = words.map(|word| word.wrapping_add((pixel * step) as u32));
+            let skipped = pixel * job.step;
+            job.run = first.wrapping_add(skipped);
+            let start = pixel * out.pixel_step + 4 * group * out.channel_step;
+            job.out = out.bytes.as_mut_ptr().wrapping_add(start);
+            if plan.shape == Shape::Planes8And8 {
+                for place in &mut job.places {
+                    *place = place.wrapping_add(skipped.wrapping_sub(left) as u32);
+                }
+                left = skipped + 4 * turns * job.step;
             }
             // SAFETY: every segment was checked to have its run for each pixel, the weights to be there and
-            // aligned, and `out` to reach the last channel of the last pixel; a turn's pixels are four of those.
-            unsafe { kernel(&raw mut job) };
+            // aligned, and `out` to reach the last channel of the last pixel; a turn's pixels are four of
+            // those.
+            unsafe { (plan.kernel)(job) };
         }
     }
-    Some(())
 }
 
+/// Prepares weights that are not read as they lie in the image. Scratch for sums of 8 has room for 64 bytes,
+/// for sums of 72 for more than 128.
+#[inline(never)]
+fn put_together(shape: Shape, weights: &[u8], scratch: &mut [i8]) {
+    match shape {
+        Shape::Words8 => widen(weights, scratch.get_mut(..64).unwrap_or_default()),
+        Shape::Planes24 => {
+            let scratch = scratch.get_mut(..128).unwrap_or_default();
+            let (rests, last) = scratch.split_at_mut_checked(64).unwrap_or_default();
+            let words = |at: core::ops::Range<usize>| {
+                weights.get(at).unwrap_or_default().as_chunks::<4>().0
+            };
+            let from = words(64..96).iter().chain(words(160..192));
+            for (to, from) in rests.as_chunks_mut::<4>().0.iter_mut().zip(from) {
+                *to = from.map(|byte| byte as i8);
+            }
+            widen(weights.get(256..288).unwrap_or_default(), last);
+        }
+        Shape::Planes8And8 | Shape::Blocks => {}
+    }
+}
+
+/// Where eight weights of a channel lie, from its first.
+static EIGHT: [u8; 8] = [0, 1, 2, 3, 16, 17, 18, 19];
+
 /// Eight weights of each of four channels, `[k/4][j][k%4]`, as sixteen bits each.
+// SAFETY (of a call): 32 bytes of weights are there, and room for 64; `eight` is [`EIGHT`].
+#[unsafe(naked)]
+unsafe extern "C" fn widen_eights(weights: *const u8, to: *mut i8, eight: *const u8) {
+    core::arch::naked_asm!(
+        processor!(),
+        "vldrb.u16 q0, [r2]",
+        "vldrb.s16 q1, [r0, q0]",
+        "adds r0, r0, #4",
+        "vldrb.s16 q2, [r0, q0]",
+        "adds r0, r0, #4",
+        "vldrb.s16 q3, [r0, q0]",
+        "adds r0, r0, #4",
+        "vstrw.32 q1, [r1]",
+        "vldrb.s16 q1, [r0, q0]",
+        "vstrw.32 q2, [r1, #16]",
+        "vstrw.32 q3, [r1, #32]",
+        "vstrw.32 q1, [r1, #48]",
+        "bx lr",
+    )
+}
+
+/// [`widen_eights`] of as much as is needed; nothing where it is not there.
 fn widen(weights: &[u8], to: &mut [i8]) {
-    for (at, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        let (j, k) = (at / 8, at % 8);
-        let weight = weights
-            .get(k / 4 * 16 + 4 * j + k % 4)
-            .map_or(0, |&w| w as i8);
-        *to = i16::from(weight).to_le_bytes().map(|byte| byte as i8);
+    if weights.len() >= 32 && to.len() >= 64 {
+        // SAFETY: what is read and written was checked; the address of scratch was, when the row was prepared.
+        unsafe { widen_eights(weights.as_ptr(), to.as_mut_ptr(), EIGHT.as_ptr()) }
     }
 }

@@ -9,7 +9,7 @@ use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 use crate::model::RECORD_BYTES;
 
-/// What [`planes`] needs of a row; it reads it by position.
+/// What [`near`] and [`far`] need of a row; it reads it by position.
 #[repr(C, align(8))]
 struct Job {
     /// The next channel's first weight; the others of a channel are four bytes apart.
@@ -40,6 +40,28 @@ struct Job {
     window: [u16; 8],
     /// Where the sixteen outputs of a turn go: bytes from `out`; or, for far outputs, eight halfwords.
     places: [u8; 16],
+}
+
+impl Job {
+    const EMPTY: Self = Self {
+        weights: core::ptr::null(),
+        columns: core::ptr::null(),
+        plane: 0,
+        out: core::ptr::null_mut(),
+        pixel_step: 0,
+        channel_step: 0,
+        zero_point: 0,
+        channels: 0,
+        turns: 0,
+        back: 0,
+        records: core::ptr::null(),
+        within: 0,
+        used: [0x0777, 0x0eee],
+        _align: [0; 2],
+        taps: TAPS,
+        window: [0; 8],
+        places: [0; 16],
+    };
 }
 
 /// The sums of two pairs of outputs: the first at r1, the second eight pixels on.
@@ -186,6 +208,9 @@ kernel!(
     "vstrb.16 q6, [r0, q3]",
 );
 
+/// A function that computes a row.
+type Kernel = unsafe extern "C" fn(*mut Job);
+
 /// Outputs of a turn.
 const TURN: usize = 16;
 
@@ -203,101 +228,110 @@ pub fn depthwise(
     quantization: Quantization,
     mut out: Output<'_>,
 ) {
-    if depthwise_fast(rows, weights, records, quantization, &mut out).is_none() {
+    if depthwise_fast(&rows, weights, records, quantization, &mut out).is_none() {
         dsp::depthwise(rows, weights, records, quantization, out);
     }
 }
 
-/// `None`, with nothing written, for what the assembly is not made for: among others rows more than 64 KiB
-/// apart.
+/// `None`, with nothing written, for what the assembly is not made for.
 #[inline(never)]
 fn depthwise_fast(
-    rows: [&[i8]; 3],
+    rows: &[&[i8]; 3],
     weights: &[u8],
     records: &[u8],
     quantization: Quantization,
     out: &mut Output<'_>,
 ) -> Option<()> {
-    let channels = checked::depthwise(rows, weights, records, out)?;
-    let plane = plane_bytes(out.pixels);
+    let mut job = Job::EMPTY;
+    let kernel = prepare(&mut job, rows, weights, records, quantization, out)?;
+    run(&mut job, kernel, out);
+    Some(())
+}
+
+/// Checks what the kernels will touch and fills the job; `None` also for rows more than 64 KiB apart. By
+/// itself, so that it takes no stack below the kernels.
+#[inline(never)]
+fn prepare(
+    job: &mut Job,
+    rows: &[&[i8]; 3],
+    weights: &[u8],
+    records: &[u8],
+    quantization: Quantization,
+    out: &Output<'_>,
+) -> Option<Kernel> {
+    job.channels = checked::depthwise(*rows, weights, records, out)?;
+    job.plane = plane_bytes(out.pixels);
     let starts = rows.map(|row| row.as_ptr().expose_provenance());
-    let lowest = rows.into_iter().min_by_key(|row| row.as_ptr().addr())?;
+    let lowest = rows.iter().min_by_key(|row| row.as_ptr().addr())?;
     let base = lowest.as_ptr().expose_provenance();
     let (turns, rest) = (out.pixels / TURN, out.pixels % TURN);
+    let even = starts.iter().all(|start| start.is_multiple_of(2));
     // A narrow row's only turn reads, and computes, beyond its end, but within its plane.
     let narrow = turns == 0;
-    let even = starts.iter().all(|start| start % 2 == 0);
-    if quantization.shift != 0
-        || quantization.act_min != -128
-        || !even
-        || (narrow && plane < PLANE_START + TURN + 1)
-        || out.pixel_step > 4095
-    {
+    let fits = !narrow || job.plane > PLANE_START + TURN;
+    let simple = quantization.shift == 0 && quantization.act_min == -128;
+    if !(simple && even && fits && out.pixel_step < 4096) {
         return None;
     }
-    let mut window = [0; 8];
-    for (pair, start) in window.as_chunks_mut::<2>().0.iter_mut().zip(starts) {
-        let distance = u16::try_from(start - base)
-            .ok()
-            .filter(|d| *d < u16::MAX - 1)?;
-        *pair = [distance, distance + 2];
+    for (pair, start) in job.window.as_chunks_mut::<2>().0.iter_mut().zip(starts) {
+        let distance = u16::try_from(start - base).ok()?;
+        *pair = [distance, distance.checked_add(2)?];
     }
-    let mut job = Job {
-        weights: weights.as_ptr(),
-        columns: lowest.as_ptr().wrapping_add(PLANE_START - 1),
-        plane,
-        out: out.bytes.as_mut_ptr(),
-        pixel_step: if narrow { 1 } else { out.pixel_step },
-        channel_step: if narrow { 0 } else { out.channel_step },
-        zero_point: quantization.zero_point,
-        channels,
-        turns: turns.max(1),
-        back: if narrow || rest == 0 { 0 } else { TURN - rest },
-        records: records.as_ptr(),
-        within: 0,
-        used: [0x0777, 0x0eee],
-        _align: [0; 2],
-        taps: TAPS,
-        window,
-        places: [0; 16],
-    };
+    job.weights = weights.as_ptr();
+    job.columns = lowest.as_ptr().wrapping_add(PLANE_START - 1);
+    job.pixel_step = if narrow { 1 } else { out.pixel_step };
+    job.channel_step = out.channel_step;
+    job.zero_point = quantization.zero_point;
+    job.turns = turns.max(1);
+    job.back = if narrow || rest == 0 { 0 } else { TURN - rest };
+    job.records = records.as_ptr();
     let step = job.pixel_step;
-    let kernel: unsafe extern "C" fn(*mut Job) = if (TURN - 1) * step < 256 {
+    if (TURN - 1) * step < 256 {
         for (at, place) in job.places.iter_mut().enumerate() {
             // Pairs of pixels come from two registers in turn.
             let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
             *place = (pixel * step) as u8;
         }
-        near
-    } else {
-        for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
-        }
-        far
-    };
-    if !narrow {
+        return Some(near);
+    }
+    for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
+    }
+    Some(far)
+}
+
+/// Computes a prepared row.
+#[inline(always)]
+fn run(job: &mut Job, kernel: Kernel, out: &mut Output<'_>) {
+    if out.pixels >= TURN {
+        job.out = out.bytes.as_mut_ptr();
         // SAFETY: planes, weights, records and outputs of all channels were checked to be there; a row has
         // a whole turn's pixels, and a last turn begins where it ends with the row.
-        unsafe { kernel(&raw mut job) };
-        return Some(());
+        return unsafe { kernel(job) };
     }
-    for channel in 0..channels {
+    run_narrow(job, kernel, out);
+}
+
+/// Computes a row that is no whole turn, channel by channel.
+#[inline(never)]
+fn run_narrow(job: &mut Job, kernel: Kernel, out: &mut Output<'_>) {
+    for channel in 0..job.channels {
         let mut turn = [0i8; TURN];
         job.out = turn.as_mut_ptr();
         job.channels = 1;
-        // SAFETY: as above; the turn's columns lie in the plane, its outputs in `turn`. Both pointers stay
-        // where the row or the channels before have left them.
-        unsafe { kernel(&raw mut job) };
-        let bytes = out
-            .bytes
-            .get_mut(channel * out.channel_step..)
-            .unwrap_or_default();
-        let places = bytes.iter_mut().step_by(out.pixel_step.max(1));
-        for (place, value) in places.zip(turn).take(out.pixels) {
+        // SAFETY: as above; the turn's columns lie in the plane, its outputs in `turn`. The other pointers
+        // stay where the channels before have left them.
+        unsafe { kernel(job) };
+        let bytes = out.bytes.get_mut(channel * out.channel_step..);
+        let places = bytes.unwrap_or_default().iter_mut();
+        for (place, value) in places
+            .step_by(out.pixel_step.max(1))
+            .zip(turn)
+            .take(out.pixels)
+        {
             *place = value;
         }
     }
-    Some(())
 }
 
 const _: () = assert!(RECORD_BYTES == 8);

@@ -1,0 +1,177 @@
+//! Pools and the mask head: sixteen values, or pixels, a turn.
+
+use crate::kernels::arch::dsp;
+use crate::wafer::MASK_ROW_BYTES;
+
+/// 2×2 maxima of pixels of eight channels: VLD4 takes the words of two pixels apart.
+// SAFETY (of a call): 64 bytes a turn can be read of both rows, which are word-aligned, and 32 written.
+#[unsafe(naked)]
+unsafe extern "C" fn max_8(top: *const i8, bottom: *const i8, out: *mut i8, turns: usize) {
+    core::arch::naked_asm!(
+        processor!(),
+        "push {{r7, lr}}",
+        "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+        "mov lr, r3",
+        "2: vld40.32 {{q0, q1, q2, q3}}, [r0]",
+        "vld41.32 {{q0, q1, q2, q3}}, [r0]",
+        "vld42.32 {{q0, q1, q2, q3}}, [r0]",
+        "vld43.32 {{q0, q1, q2, q3}}, [r0]!",
+        "vld40.32 {{q4, q5, q6, q7}}, [r1]",
+        "vld41.32 {{q4, q5, q6, q7}}, [r1]",
+        "vld42.32 {{q4, q5, q6, q7}}, [r1]",
+        "vld43.32 {{q4, q5, q6, q7}}, [r1]!",
+        "vmax.s8 q0, q0, q4",
+        "vmax.s8 q1, q1, q5",
+        "vmax.s8 q2, q2, q6",
+        "vmax.s8 q3, q3, q7",
+        "vmax.s8 q0, q0, q2",
+        "vmax.s8 q1, q1, q3",
+        "vst20.32 {{q0, q1}}, [r2]",
+        "vst21.32 {{q0, q1}}, [r2]!",
+        "le lr, 2b",
+        "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+        "pop {{r7, pc}}",
+    )
+}
+
+/// 2×2 maxima of pixels of sixteen channels.
+// SAFETY (of a call): 32 bytes a turn can be read of both rows and 16 written.
+#[unsafe(naked)]
+unsafe extern "C" fn max_16(top: *const i8, bottom: *const i8, out: *mut i8, turns: usize) {
+    core::arch::naked_asm!(
+        processor!(),
+        "push {{r7, lr}}",
+        "mov lr, r3",
+        "2: vldrb.u8 q0, [r0], #16",
+        "vldrb.u8 q1, [r0], #16",
+        "vldrb.u8 q2, [r1], #16",
+        "vldrb.u8 q3, [r1], #16",
+        "vmax.s8 q0, q0, q1",
+        "vmax.s8 q2, q2, q3",
+        "vmax.s8 q0, q0, q2",
+        "vstrb.8 q0, [r2], #16",
+        "le lr, 2b",
+        "pop {{r7, pc}}",
+    )
+}
+
+/// One row of 2×2 maxima; `false`, with nothing written, for what the assembly is not made for.
+pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
+    let (kernel, bytes): (
+        unsafe extern "C" fn(*const i8, *const i8, *mut i8, usize),
+        usize,
+    ) = match channels {
+        8 => (max_8, 32),
+        16 => (max_16, 16),
+        _ => return false,
+    };
+    let whole = rows.iter().all(|row| row.len() / 2 >= out.len()) && !out.is_empty();
+    let [top, bottom] = rows.map(<[i8]>::as_ptr);
+    let aligned = [top.addr(), bottom.addr(), out.as_ptr().addr()];
+    if !whole || out.len() % bytes != 0 || aligned.iter().any(|at| at % 4 != 0) {
+        return false;
+    }
+    // SAFETY: the output is whole turns, and both rows are twice as long.
+    unsafe { kernel(top, bottom, out.as_mut_ptr(), out.len() / bytes) };
+    true
+}
+
+/// The sums of pixels $first, $first + 4, + 8, + 12, whose bytes lie at the four places, to $to.
+macro_rules! sums {
+    ($to:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
+        concat!(
+            "vldrb.s16 q0, [r0, #",
+            $a,
+            "]\n",
+            "vmladav.s16 r4, q0, q4\n",
+            "vldrb.s16 q0, [r0, #",
+            $b,
+            "]\n",
+            "vmladav.s16 r6, q0, q4\n",
+            "vldrb.s16 q0, [r0, #",
+            $c,
+            "]\n",
+            "vmladav.s16 r8, q0, q4\n",
+            "vldrb.s16 q0, [r0, #",
+            $d,
+            "]\n",
+            "vmladav.s16 r10, q0, q4\n",
+            "vmov ",
+            $to,
+            "[2], ",
+            $to,
+            "[0], r4, r8\n",
+            "vmov ",
+            $to,
+            "[3], ",
+            $to,
+            "[1], r6, r10\n",
+            "vadd.i32 ",
+            $to,
+            ", ",
+            $to,
+            ", r2\n",
+        )
+    };
+}
+
+/// Sixteen mask bits a turn, of pixels of eight channels. Narrowing keeps signs.
+// SAFETY (of a call): 128 bytes a turn can be read, two written, and eight weights read.
+#[unsafe(naked)]
+unsafe extern "C" fn mask_16(
+    pixels: *const i8,
+    weights: *const i8,
+    bias: i32,
+    out: *mut u8,
+    turns: usize,
+) {
+    core::arch::naked_asm!(
+        processor!(),
+        "push {{r4, r5, r6, r7, r8, r9, r10, lr}}",
+        "vpush {{d8, d9}}",
+        "ldr lr, [sp, #48]",
+        "vldrb.s16 q4, [r1]",
+        "2:",
+        sums!("q1", "0", "32", "64", "96"),
+        sums!("q2", "16", "48", "80", "112"),
+        "vqmovnb.s32 q1, q1",
+        "vqmovnt.s32 q1, q2",
+        sums!("q2", "8", "40", "72", "104"),
+        sums!("q3", "24", "56", "88", "120"),
+        "vqmovnb.s32 q2, q2",
+        "vqmovnt.s32 q2, q3",
+        "vqmovnb.s16 q1, q1",
+        "vqmovnt.s16 q1, q2",
+        "vcmp.s8 ge, q1, zr",
+        "vmrs r4, p0",
+        "strh r4, [r3], #2",
+        "add r0, r0, #128",
+        "le lr, 2b",
+        "vpop {{d8, d9}}",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, pc}}",
+    )
+}
+
+/// See [`crate::kernels::arch::portable::mask_row`].
+pub fn mask_row(
+    pixels: &[[[i8; 8]; 8]],
+    weights: &[i8; 8],
+    bias: i32,
+    out: &mut [u8; MASK_ROW_BYTES],
+) {
+    const { assert!(MASK_ROW_BYTES.is_multiple_of(2)) };
+    if pixels.len() < MASK_ROW_BYTES {
+        return dsp::mask_row(pixels, weights, bias, out);
+    }
+    let turns = MASK_ROW_BYTES / 2;
+    // SAFETY: each output byte has its eight pixels.
+    unsafe {
+        mask_16(
+            pixels.as_ptr().cast(),
+            weights.as_ptr(),
+            bias,
+            out.as_mut_ptr(),
+            turns,
+        );
+    }
+}
