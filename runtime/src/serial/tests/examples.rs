@@ -65,7 +65,19 @@ fn mask() -> Mask {
     mask
 }
 
-fn examples() -> [(&'static str, std::vec::Vec<u8>); 14] {
+/// The block of version 3 of a model of 1,000 bytes, as far as the line is concerned.
+fn block() -> [u8; 128] {
+    let mut block: [u8; 128] = std::array::from_fn(|at| at as u8);
+    block[..8].copy_from_slice(b"LWSIGN\0\x01");
+    block[8..12].copy_from_slice(&3u32.to_le_bytes());
+    block[12..16].copy_from_slice(&0u32.to_le_bytes());
+    block[16..20].copy_from_slice(&1000u32.to_le_bytes());
+    let crc = crc32(&block[..124]);
+    block[124..].copy_from_slice(&crc.to_le_bytes());
+    block
+}
+
+fn examples() -> [(&'static str, std::vec::Vec<u8>); 24] {
     let mut packed = [0; MAX_PACKED_LEN];
     let map = DieMap::pack(3, 3, &DIES, &mut packed).unwrap();
     let (data, crc) = (map.packed(), crc32(map.packed()));
@@ -110,6 +122,22 @@ fn examples() -> [(&'static str, std::vec::Vec<u8>); 14] {
         corrupted: 1,
         stack_max: 4_096,
         ..Statistics::default()
+    };
+    let health = Health {
+        starts: [1, 0, 2, 0, 0, 1],
+        models: Models {
+            version: 3,
+            minimum: 4,
+            floor: 2,
+            limit: 126_976,
+            key: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+            transfer: Some(Transfer {
+                version: 4,
+                received: 512,
+                expected: 1_000,
+            }),
+        },
+        sha256: std::array::from_fn(|i| i as u8),
     };
     let mut rows = [0; MAX_CHUNK];
     let (_, len) = encode_rows(&mask, 222, &mut rows);
@@ -176,6 +204,64 @@ fn examples() -> [(&'static str, std::vec::Vec<u8>); 14] {
             "response Statistics",
             response(1005, Reply::Statistics(statistics)),
         ),
+        (
+            "request ModelBegin",
+            request(
+                1006,
+                Command::ModelBegin {
+                    signature: &block(),
+                },
+            ),
+        ),
+        (
+            "response ModelReceived",
+            response(
+                1006,
+                Reply::ModelReceived {
+                    version: 3,
+                    bytes: 0,
+                },
+            ),
+        ),
+        (
+            "request ModelChunk",
+            request(
+                1007,
+                Command::ModelChunk {
+                    version: 3,
+                    offset: 0,
+                    data: &[0x4c; 64],
+                },
+            ),
+        ),
+        (
+            "response ModelReceived",
+            response(
+                1007,
+                Reply::ModelReceived {
+                    version: 3,
+                    bytes: 64,
+                },
+            ),
+        ),
+        (
+            "request ModelCommit",
+            request(1009, Command::ModelCommit { version: 3 }),
+        ),
+        (
+            "response ModelRuns",
+            response(1009, Reply::ModelRuns { version: 3 }),
+        ),
+        (
+            "request ModelRollback",
+            request(1010, Command::ModelRollback { from: 3 }),
+        ),
+        (
+            "response Error (no model to go back to)",
+            response(1010, Reply::Error(ErrorReply::NoOther)),
+        ),
+        ("request Health", request(1011, Command::Health)),
+        ("response Health", response(1011, Reply::Health(health))),
         (
             "response Error (corrupted frame)",
             response(0, Reply::Error(ErrorReply::Corrupted)),
