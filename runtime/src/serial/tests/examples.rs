@@ -362,3 +362,86 @@ fn the_pages_numbers_are_the_codes() {
     let packed = crc32(&[0x44, 0x46, 0x00]);
     assert!(PAGE.contains(&format!("0x{packed:08x}")), "0x{packed:08x}");
 }
+
+/// Every error, so that the vectors hold each of its numbers.
+const ERRORS: [ErrorReply; 30] = [
+    ErrorReply::Truncated,
+    ErrorReply::Oversized,
+    ErrorReply::Corrupted,
+    ErrorReply::Malformed,
+    ErrorReply::Overrun,
+    ErrorReply::Protocol { board: 1 },
+    ErrorReply::Grid,
+    ErrorReply::UnknownWafer,
+    ErrorReply::Gap { received: 3 },
+    ErrorReply::Conflict { received: 3 },
+    ErrorReply::Incomplete {
+        received: 3,
+        expected: 676,
+    },
+    ErrorReply::MapCrc,
+    ErrorReply::Dies,
+    ErrorReply::NotRun,
+    ErrorReply::Row,
+    ErrorReply::Engine,
+    ErrorReply::Unsupported,
+    ErrorReply::NoKey,
+    ErrorReply::Block,
+    ErrorReply::Key,
+    ErrorReply::Signature,
+    ErrorReply::Version { minimum: 300 },
+    ErrorReply::Size { limit: 126_976 },
+    ErrorReply::NoTransfer,
+    ErrorReply::Digest,
+    ErrorReply::Model,
+    ErrorReply::Arena {
+        needed: 334_960,
+        given: 200_000,
+    },
+    ErrorReply::SelfTest,
+    ErrorReply::NoOther,
+    ErrorReply::Flash,
+];
+
+/// The bytes of every message in `tests/vectors/messages.json`, for clients in other languages. With
+/// LIGHTWAFER_WRITE_VECTORS in the environment the file is written anew.
+#[test]
+fn the_vectors_are_the_bytes_of_every_message() {
+    let mut messages =
+        std::vec::Vec::from(examples().map(|(name, bytes)| (name.to_owned(), bytes)));
+    for (number, error) in ERRORS.into_iter().enumerate() {
+        let response = Response {
+            seq: 300,
+            reply: Reply::Error(error),
+        };
+        let bytes = payload(&response);
+        assert_eq!(usize::from(bytes[3]), number, "{error:?}");
+        messages.push((format!("response Error {number}: {error:?}"), bytes));
+    }
+    let mut text = String::from("[\n");
+    for (at, (name, payload)) in messages.iter().enumerate() {
+        let mut out = [0; MAX_FRAME];
+        let frame = frame::encode_payload(payload, &mut out).unwrap();
+        let digits = |bytes: &[u8]| hex(bytes).split_whitespace().collect::<String>();
+        let comma = if at == 0 { "" } else { ",\n" };
+        let (payload, frame) = (digits(payload), digits(frame));
+        write!(
+            text,
+            "{comma}  {{\"message\": \"{name}\", \"payload\": \"{payload}\", \"frame\": \"{frame}\"}}"
+        )
+        .unwrap();
+    }
+    text += "\n]\n";
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/vectors/messages.json"
+    );
+    if std::env::var_os("LIGHTWAFER_WRITE_VECTORS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap();
+    assert!(
+        found == text,
+        "the vectors differ; what they should be:\n{text}"
+    );
+}
