@@ -65,7 +65,19 @@ fn mask() -> Mask {
     mask
 }
 
-fn examples() -> [(&'static str, std::vec::Vec<u8>); 14] {
+/// The block of version 3 of a model of 1,000 bytes, as far as the line is concerned.
+fn block() -> [u8; 128] {
+    let mut block: [u8; 128] = std::array::from_fn(|at| at as u8);
+    block[..8].copy_from_slice(b"LWSIGN\0\x01");
+    block[8..12].copy_from_slice(&3u32.to_le_bytes());
+    block[12..16].copy_from_slice(&0u32.to_le_bytes());
+    block[16..20].copy_from_slice(&1000u32.to_le_bytes());
+    let crc = crc32(&block[..124]);
+    block[124..].copy_from_slice(&crc.to_le_bytes());
+    block
+}
+
+fn examples() -> [(&'static str, std::vec::Vec<u8>); 24] {
     let mut packed = [0; MAX_PACKED_LEN];
     let map = DieMap::pack(3, 3, &DIES, &mut packed).unwrap();
     let (data, crc) = (map.packed(), crc32(map.packed()));
@@ -110,6 +122,22 @@ fn examples() -> [(&'static str, std::vec::Vec<u8>); 14] {
         corrupted: 1,
         stack_max: 4_096,
         ..Statistics::default()
+    };
+    let health = Health {
+        starts: [1, 0, 2, 0, 0, 1],
+        models: Models {
+            version: 3,
+            minimum: 4,
+            floor: 2,
+            limit: 126_976,
+            key: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+            transfer: Some(Transfer {
+                version: 4,
+                received: 512,
+                expected: 1_000,
+            }),
+        },
+        sha256: std::array::from_fn(|i| i as u8),
     };
     let mut rows = [0; MAX_CHUNK];
     let (_, len) = encode_rows(&mask, 222, &mut rows);
@@ -176,6 +204,64 @@ fn examples() -> [(&'static str, std::vec::Vec<u8>); 14] {
             "response Statistics",
             response(1005, Reply::Statistics(statistics)),
         ),
+        (
+            "request ModelBegin",
+            request(
+                1006,
+                Command::ModelBegin {
+                    signature: &block(),
+                },
+            ),
+        ),
+        (
+            "response ModelReceived",
+            response(
+                1006,
+                Reply::ModelReceived {
+                    version: 3,
+                    bytes: 0,
+                },
+            ),
+        ),
+        (
+            "request ModelChunk",
+            request(
+                1007,
+                Command::ModelChunk {
+                    version: 3,
+                    offset: 0,
+                    data: &[0x4c; 64],
+                },
+            ),
+        ),
+        (
+            "response ModelReceived",
+            response(
+                1007,
+                Reply::ModelReceived {
+                    version: 3,
+                    bytes: 64,
+                },
+            ),
+        ),
+        (
+            "request ModelCommit",
+            request(1009, Command::ModelCommit { version: 3 }),
+        ),
+        (
+            "response ModelRuns",
+            response(1009, Reply::ModelRuns { version: 3 }),
+        ),
+        (
+            "request ModelRollback",
+            request(1010, Command::ModelRollback { from: 3 }),
+        ),
+        (
+            "response Error (no model to go back to)",
+            response(1010, Reply::Error(ErrorReply::NoOther)),
+        ),
+        ("request Health", request(1011, Command::Health)),
+        ("response Health", response(1011, Reply::Health(health))),
         (
             "response Error (corrupted frame)",
             response(0, Reply::Error(ErrorReply::Corrupted)),
@@ -275,4 +361,87 @@ fn the_pages_numbers_are_the_codes() {
     }
     let packed = crc32(&[0x44, 0x46, 0x00]);
     assert!(PAGE.contains(&format!("0x{packed:08x}")), "0x{packed:08x}");
+}
+
+/// Every error, so that the vectors hold each of its numbers.
+const ERRORS: [ErrorReply; 30] = [
+    ErrorReply::Truncated,
+    ErrorReply::Oversized,
+    ErrorReply::Corrupted,
+    ErrorReply::Malformed,
+    ErrorReply::Overrun,
+    ErrorReply::Protocol { board: 1 },
+    ErrorReply::Grid,
+    ErrorReply::UnknownWafer,
+    ErrorReply::Gap { received: 3 },
+    ErrorReply::Conflict { received: 3 },
+    ErrorReply::Incomplete {
+        received: 3,
+        expected: 676,
+    },
+    ErrorReply::MapCrc,
+    ErrorReply::Dies,
+    ErrorReply::NotRun,
+    ErrorReply::Row,
+    ErrorReply::Engine,
+    ErrorReply::Unsupported,
+    ErrorReply::NoKey,
+    ErrorReply::Block,
+    ErrorReply::Key,
+    ErrorReply::Signature,
+    ErrorReply::Version { minimum: 300 },
+    ErrorReply::Size { limit: 126_976 },
+    ErrorReply::NoTransfer,
+    ErrorReply::Digest,
+    ErrorReply::Model,
+    ErrorReply::Arena {
+        needed: 334_960,
+        given: 200_000,
+    },
+    ErrorReply::SelfTest,
+    ErrorReply::NoOther,
+    ErrorReply::Flash,
+];
+
+/// The bytes of every message in `tests/vectors/messages.json`, for clients in other languages. With
+/// LIGHTWAFER_WRITE_VECTORS in the environment the file is written anew.
+#[test]
+fn the_vectors_are_the_bytes_of_every_message() {
+    let mut messages =
+        std::vec::Vec::from(examples().map(|(name, bytes)| (name.to_owned(), bytes)));
+    for (number, error) in ERRORS.into_iter().enumerate() {
+        let response = Response {
+            seq: 300,
+            reply: Reply::Error(error),
+        };
+        let bytes = payload(&response);
+        assert_eq!(usize::from(bytes[3]), number, "{error:?}");
+        messages.push((format!("response Error {number}: {error:?}"), bytes));
+    }
+    let mut text = String::from("[\n");
+    for (at, (name, payload)) in messages.iter().enumerate() {
+        let mut out = [0; MAX_FRAME];
+        let frame = frame::encode_payload(payload, &mut out).unwrap();
+        let digits = |bytes: &[u8]| hex(bytes).split_whitespace().collect::<String>();
+        let comma = if at == 0 { "" } else { ",\n" };
+        let (payload, frame) = (digits(payload), digits(frame));
+        write!(
+            text,
+            "{comma}  {{\"message\": \"{name}\", \"payload\": \"{payload}\", \"frame\": \"{frame}\"}}"
+        )
+        .unwrap();
+    }
+    text += "\n]\n";
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/vectors/messages.json"
+    );
+    if std::env::var_os("LIGHTWAFER_WRITE_VECTORS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap();
+    assert!(
+        found == text,
+        "the vectors differ; what they should be:\n{text}"
+    );
 }
