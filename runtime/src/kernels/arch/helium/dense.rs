@@ -6,7 +6,7 @@
 
 use crate::kernels::arch::{checked, portable};
 use crate::kernels::dense::{Segment, scratch_bytes};
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::{Output, Quantization, record};
 use crate::model::RECORD_BYTES;
 
 /// What a kernel needs of a row and four channels; it reads it by position.
@@ -218,12 +218,10 @@ macro_rules! kernel {
             core::arch::naked_asm!(
                 processor!(),
                 "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-                "sub sp, sp, #4",
                 "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
                 "mov r7, r0",
                 $($code,)*
                 "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "add sp, sp, #4",
                 "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
             )
         }
@@ -473,7 +471,7 @@ pub fn dense(
 }
 
 /// `None`, with nothing written, for what the assembly is not made for.
-#[inline(never)]
+#[inline(always)]
 fn dense_fast(
     segments: &[Segment<'_>],
     weights: &[u8],
@@ -483,16 +481,20 @@ fn dense_fast(
     out: &mut Output<'_>,
 ) -> Option<()> {
     let mut job = Job::EMPTY;
-    let plan = prepare(
-        &mut job,
+    let mut plan = Plan::EMPTY;
+    prepare(
+        (&mut job, &mut plan),
         segments,
         weights,
         records,
-        quantization,
-        scratch,
+        &quantization,
         out,
     )?;
-    run(&mut job, plan, weights, records, scratch, out);
+    let room = scratch.len() >= scratch_bytes(plan.block / 4);
+    if !room || !scratch.as_ptr().addr().is_multiple_of(4) {
+        return None;
+    }
+    run(&mut job, &plan, weights, records, scratch, out);
     Some(())
 }
 
@@ -510,24 +512,35 @@ enum Shape {
 struct Plan {
     shape: Shape,
     kernel: unsafe extern "C" fn(*mut Job),
+    /// The first segment of the first pixel.
+    run: *const i8,
     /// Bytes of weights of four channels.
     block: usize,
     /// Fours of channels.
     groups: usize,
 }
 
+impl Plan {
+    const EMPTY: Self = Self {
+        shape: Shape::Blocks,
+        kernel: words,
+        run: core::ptr::null(),
+        block: 0,
+        groups: 0,
+    };
+}
+
 /// Checks what the kernels will touch and fills what is the same for all channels; `None` for what the
 /// assembly is not made for. By itself, so that it takes no stack below the kernels.
 #[inline(never)]
 fn prepare(
-    job: &mut Job,
+    (job, plan): (&mut Job, &mut Plan),
     segments: &[Segment<'_>],
     weights: &[u8],
     records: &[u8],
-    quantization: Quantization,
-    scratch: &[i8],
+    quantization: &Quantization,
     out: &Output<'_>,
-) -> Option<Plan> {
+) -> Option<()> {
     let checked::Dense { length, groups } = checked::dense(segments, weights, records, out)?;
     let first = segments.first()?;
     let step = first.step;
@@ -554,13 +567,10 @@ fn prepare(
         && (!gathers || segments.iter().all(aligned))
         && (planar || out.channel_step == 1 && out.pixel_step <= 84)
         && out.pixels >= 4
-        && scratch.len() >= scratch_bytes(length)
-        && scratch.as_ptr().addr().is_multiple_of(4)
         && weights.as_ptr().addr().is_multiple_of(4);
     if !simple {
         return None;
     }
-    job.run = first.row.as_ptr();
     job.step = step;
     job.out_step = 4 * out.pixel_step;
     job.plane = out.channel_step;
@@ -596,55 +606,61 @@ fn prepare(
             }
         }
     }
-    Some(Plan {
+    *plan = Plan {
         shape,
         kernel,
+        run: first.row.as_ptr(),
         block: 4 * length,
         groups,
-    })
+    };
+    Some(())
 }
 
 /// Computes a prepared row.
 #[inline(always)]
 fn run(
     job: &mut Job,
-    plan: Plan,
+    plan: &Plan,
     weights: &[u8],
     records: &[u8],
     scratch: &mut [i8],
     out: &mut Output<'_>,
 ) {
-    let first = job.run;
     // Where the kernel has left the places that are addresses.
     let mut left = 0usize;
     job.extra = scratch.as_ptr().cast();
-    let records = records.chunks_exact(4 * RECORD_BYTES).take(plan.groups);
-    let blocks = weights.chunks_exact(plan.block.max(1));
-    for (group, (weights, records)) in blocks.zip(records).enumerate() {
+    for group in 0..plan.groups {
+        let weights = weights.get(group * plan.block..).unwrap_or_default();
+        let records = records.get(group * 4 * RECORD_BYTES..).unwrap_or_default();
         job.weights = weights.as_ptr();
-        (job.bias, job.multipliers) = record4(records);
+        // One by one: an array of four is in the way on a small stack.
+        for (j, (bias, multiplier)) in job.bias.iter_mut().zip(&mut job.multipliers).enumerate() {
+            (*bias, *multiplier) = record(records, j);
+        }
         put_together(plan.shape, weights, scratch);
-        // The last turn again where pixels are left, so that it ends with the last.
-        let again = usize::from(!out.pixels.is_multiple_of(4));
-        for (pixel, turns) in [(0, out.pixels / 4), (out.pixels - 4, again)] {
-            if turns == 0 {
-                continue;
-            }
-            job.turns = turns;
+        let mut pixel = 0;
+        job.turns = out.pixels / 4;
+        loop {
             let skipped = pixel * job.step;
-            job.run = first.wrapping_add(skipped);
+            job.run = plan.run.wrapping_add(skipped);
             let start = pixel * out.pixel_step + 4 * group * out.channel_step;
             job.out = out.bytes.as_mut_ptr().wrapping_add(start);
             if plan.shape == Shape::Planes8And8 {
                 for place in &mut job.places {
                     *place = place.wrapping_add(skipped.wrapping_sub(left) as u32);
                 }
-                left = skipped + 4 * turns * job.step;
+                left = skipped + 4 * job.turns * job.step;
             }
             // SAFETY: every segment was checked to have its run for each pixel, the weights to be there and
             // aligned, and `out` to reach the last channel of the last pixel; a turn's pixels are four of
             // those.
             unsafe { (plan.kernel)(job) };
+            if pixel > 0 || out.pixels.is_multiple_of(4) {
+                break;
+            }
+            // A last turn where pixels are left, so that it ends with the last; it begins behind the first.
+            pixel = out.pixels - 4;
+            job.turns = 1;
         }
     }
 }

@@ -121,7 +121,6 @@ macro_rules! kernel {
             core::arch::naked_asm!(
                 processor!(),
                 "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-                "sub sp, sp, #4",
                 "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
                 "mov r7, r0",
                 "vldrw.u32 q2, [r7, #96]",
@@ -184,7 +183,6 @@ macro_rules! kernel {
                 "str r0, [r7, #28]",
                 "bne 3b",
                 "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "add sp, sp, #4",
                 "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
             )
         }
