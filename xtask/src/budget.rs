@@ -111,9 +111,14 @@ fn measure() -> Result<Table> {
     for board in Board::ALL {
         with_logs.push(Linked::read(&board.elf())?);
     }
-    firmware::build(&Board::ALL, Features::NoLogs)?;
+    firmware::build(&Board::ALL, firmware::Features::Core)?;
+    let mut cores = Vec::new();
+    for board in Board::ALL {
+        cores.push(Linked::read(&board.elf())?);
+    }
+    firmware::build(&Board::ALL, firmware::Features::NoLogs)?;
     let mut boards = BTreeMap::new();
-    for (board, with_logs) in Board::ALL.into_iter().zip(with_logs) {
+    for (board, (with_logs, core)) in Board::ALL.into_iter().zip(with_logs.into_iter().zip(cores)) {
         let linked = Linked::read(&board.elf())?;
         let run = lightwafer::measure(board)?;
         let row = [
@@ -125,6 +130,8 @@ fn measure() -> Result<Table> {
             ("arena_reserved", linked.arena),
             ("stack", run.stack_max),
             ("instructions", run.instructions),
+            ("code_without_updates", core.code),
+            ("constants_without_updates", core.constants),
             ("code_with_logs", with_logs.code),
             ("constants_with_logs", with_logs.constants),
         ];
@@ -132,7 +139,7 @@ fn measure() -> Result<Table> {
         boards.insert(board.name().to_owned(), Row::from(row));
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::ALL, Features::All)?;
+    firmware::build(&Board::ALL, firmware::Features::All)?;
     Ok(Table {
         rustc: rustc.to_owned(),
         boards,

@@ -18,7 +18,7 @@ use crate::setup;
 pub fn prepare(boards: &[Board]) -> Result<()> {
     setup::arm::setup()?;
     setup::qemu::setup()?;
-    firmware::build(boards, Features::All)?;
+    firmware::build(boards, firmware::Features::All)?;
     say("lightwafer: building the command");
     process::run(process::cargo().arg("build").args(PACKAGE))
 }

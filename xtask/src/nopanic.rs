@@ -39,7 +39,7 @@ pub struct Args {}
 /// When there is one, by the functions that call it, or a step fails.
 pub fn run(_: &Args) -> Result<()> {
     let toolchain = setup::arm::setup()?;
-    firmware::build(&Board::ALL, Features::NoLogs)?;
+    firmware::build(&Board::ALL, firmware::Features::NoLogs)?;
     let mut found = Vec::new();
     for board in Board::ALL {
         let traces = look(&board.elf())?;
@@ -49,7 +49,7 @@ pub fn run(_: &Args) -> Result<()> {
         }
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::ALL, Features::All)?;
+    firmware::build(&Board::ALL, firmware::Features::All)?;
     if !found.is_empty() {
         bail!("panics or allocations can be reached: {}", found.join("; "));
     }
