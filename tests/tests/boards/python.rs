@@ -53,20 +53,13 @@ fn the_python_client_answers_as_the_host_does() {
     assert_eq!(answer["class"], expected.class.index());
     assert_eq!(answer["label"], expected.class.label());
     assert_eq!(answer["mask"], expected.mask.count());
-    let numbers = |name: &str| -> Vec<f64> {
+    // In the protocol's own units, since JSON's decimals are rounded.
+    let numbers = |name: &str, unit: f64| -> Vec<i64> {
         let list = answer[name].as_array().unwrap();
-        list.iter().map(|number| number.as_f64().unwrap()).collect()
+        let list = list.iter().map(|number| number.as_f64().unwrap() * unit);
+        list.map(|number| number.round() as i64).collect()
     };
-    let wanted: Vec<f64> = expected
-        .logits
-        .iter()
-        .map(|l| f64::from(*l) / 65_536.0)
-        .collect();
-    assert_eq!(numbers("logits"), wanted);
-    let wanted: Vec<f64> = expected
-        .raw_scores
-        .iter()
-        .map(|s| f64::from(*s) / 16_777_216.0)
-        .collect();
-    assert_eq!(numbers("scores"), wanted);
+    assert_eq!(numbers("logits", 65_536.0), expected.logits.map(i64::from));
+    let scores = expected.raw_scores.map(i64::from);
+    assert_eq!(numbers("scores", 16_777_216.0), scores);
 }
