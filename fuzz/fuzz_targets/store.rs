@@ -60,7 +60,7 @@ fuzz_target!(|bytes: &[u8]| {
         .iter()
         .map(|(image, block)| (block.version(), &image[..]))
         .collect();
-    for _ in 0..24 {
+    for _ in 0..10 {
         if u.is_empty() || step(&mut u, &mut store, &mut damaged).is_err() {
             break;
         }
