@@ -92,7 +92,9 @@ fn step(
     let (image, block) = &MODELS.signed[u.int_in_range(0..=5)?];
     let version = block.version();
     match u.int_in_range(0..=8u8)? {
-        0 => drop(store.begin(block.bytes())),
+        0 => {
+            let _ = store.begin(block.bytes());
+        }
         1 => {
             let mut block = *block.bytes();
             block[usize::from(u.int_in_range(0..=127u8)?)] ^= 1 << u.int_in_range(0..=7)?;
@@ -105,7 +107,7 @@ fn step(
         2 => {
             let offset = u.int_in_range(0..=700u32)?;
             let len = u.int_in_range(0..=64usize)?;
-            drop(store.chunk(version, offset, u.bytes(len.min(u.len()))?));
+            let _ = store.chunk(version, offset, u.bytes(len.min(u.len()))?);
         }
         3 | 4 => {
             // All of it, as a host sends it.
@@ -123,12 +125,12 @@ fn step(
         }
         5 => {
             if store.candidate(version).is_ok() {
-                drop(store.activate(version));
+                let _ = store.activate(version);
             }
         }
         6 => {
             if let Ok(earlier) = store.earlier() {
-                drop(store.go_back(earlier));
+                let _ = store.go_back(earlier);
             }
         }
         7 => {
