@@ -258,3 +258,67 @@ fn a_model_files_facts() {
         "{stderr}"
     );
 }
+
+#[test]
+fn keys_and_signed_models() {
+    let folder = folder();
+    let file = |name: &str| folder.path().join(name);
+    let model = model();
+    let model = model.to_str().unwrap();
+    let run = |arguments: &[&str]| text(&lightwafer(&folder, arguments));
+    assert_eq!(run(&["keygen", "key"]).0, 0);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(file("key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let secret = fs::read(file("key")).unwrap();
+    let (code, _, stderr) = run(&["keygen", "key"]);
+    assert!(code == 1 && stderr.contains("key.pub"), "{stderr}");
+    assert_eq!(fs::read(file("key")).unwrap(), secret, "never overwritten");
+
+    let sign = ["--model-version", "4", "--floor", "2", "-o", "signed.lw"];
+    let (code, stdout, stderr) = run(&[&["sign", model, "--key", "key"], &sign[..]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("version 4"), "{stdout}");
+    let (code, _, stderr) = run(&[&["sign", model, "--key", "key.pub"], &sign[..]].concat());
+    assert!(code == 1 && stderr.contains("public key"), "{stderr}");
+
+    // The image is the same one; the signature shows, and does no harm.
+    let plain: Value = serde_json::from_str(&run(&["info", model, "--json"]).1).unwrap();
+    let signed: Value = serde_json::from_str(&run(&["info", "signed.lw", "--json"]).1).unwrap();
+    assert_eq!(signed["sha256"], plain["sha256"]);
+    assert_eq!(
+        (&signed["model_version"], &signed["model_floor"]),
+        (&4.into(), &2.into())
+    );
+    assert_eq!(signed["signed_with"].as_str().unwrap().len(), 16);
+    assert!(plain.get("signed_with").is_none());
+    let local = [
+        "classify",
+        "wafers.npz",
+        "--local",
+        "signed.lw",
+        "--limit",
+        "2",
+    ];
+    assert_eq!(run(&local).0, 0);
+
+    let mut damaged = fs::read(file("signed.lw")).unwrap();
+    let at = damaged.len() - 90;
+    damaged[at] ^= 1;
+    fs::write(file("damaged.lw"), damaged).unwrap();
+    for arguments in [
+        &["info", "damaged.lw"][..],
+        &["update", "damaged.lw", "--port", "none"],
+    ] {
+        let (code, _, stderr) = run(arguments);
+        assert!(
+            code == 1 && stderr.contains("signature block is damaged"),
+            "{stderr}"
+        );
+    }
+    let (code, _, stderr) = run(&["update", model, "--port", "none"]);
+    assert!(code == 1 && stderr.contains("not signed"), "{stderr}");
+}

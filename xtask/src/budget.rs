@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::firmware::Features;
 use crate::project::{self, Board};
 use crate::size::Linked;
 use crate::{firmware, lightwafer, process, setup};
@@ -112,15 +111,14 @@ fn measure() -> Result<Table> {
     for board in Board::ALL {
         with_logs.push(Linked::read(&board.elf())?);
     }
-    firmware::build(&Board::ALL, Features::Core)?;
-    let mut core = Vec::new();
+    firmware::build(&Board::ALL, firmware::Features::Core)?;
+    let mut cores = Vec::new();
     for board in Board::ALL {
-        core.push(Linked::read(&board.elf())?);
+        cores.push(Linked::read(&board.elf())?);
     }
-    firmware::build(&Board::ALL, Features::NoLogs)?;
+    firmware::build(&Board::ALL, firmware::Features::NoLogs)?;
     let mut boards = BTreeMap::new();
-    let both = with_logs.into_iter().zip(core);
-    for (board, (with_logs, core)) in Board::ALL.into_iter().zip(both) {
+    for (board, (with_logs, core)) in Board::ALL.into_iter().zip(with_logs.into_iter().zip(cores)) {
         let linked = Linked::read(&board.elf())?;
         let run = lightwafer::measure(board)?;
         let row = [
@@ -132,8 +130,8 @@ fn measure() -> Result<Table> {
             ("arena_reserved", linked.arena),
             ("stack", run.stack_max),
             ("instructions", run.instructions),
-            ("code_core", core.code),
-            ("static_ram_core", core.ram),
+            ("code_without_updates", core.code),
+            ("constants_without_updates", core.constants),
             ("code_with_logs", with_logs.code),
             ("constants_with_logs", with_logs.constants),
         ];
@@ -141,7 +139,7 @@ fn measure() -> Result<Table> {
         boards.insert(board.name().to_owned(), Row::from(row));
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::ALL, Features::All)?;
+    firmware::build(&Board::ALL, firmware::Features::All)?;
     Ok(Table {
         rustc: rustc.to_owned(),
         boards,

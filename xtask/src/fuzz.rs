@@ -14,7 +14,7 @@ use crate::process::{self, say};
 use crate::project;
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 5] = ["model", "execute", "frames", "station", "npz"];
+const TARGETS: [&str; 6] = ["model", "execute", "frames", "station", "npz", "store"];
 
 /// Those of cargo-fuzz 0.13.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::firmware;
-use crate::firmware::Features;
 use crate::process::{self, say};
 use crate::project::{self, Board};
 use crate::setup;
@@ -19,7 +18,7 @@ use crate::setup;
 pub fn prepare(boards: &[Board]) -> Result<()> {
     setup::arm::setup()?;
     setup::qemu::setup()?;
-    firmware::build(boards, Features::All)?;
+    firmware::build(boards, firmware::Features::All)?;
     say("lightwafer: building the command");
     process::run(process::cargo().arg("build").args(PACKAGE))
 }

@@ -13,7 +13,6 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use crate::firmware::Features;
 use crate::process::say;
 use crate::project::Board;
 use crate::{firmware, setup};
@@ -40,7 +39,7 @@ pub struct Args {}
 /// When there is one, by the functions that call it, or a step fails.
 pub fn run(_: &Args) -> Result<()> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, Features::NoLogs)?;
+    firmware::build(&Board::ALL, firmware::Features::NoLogs)?;
     let mut found = Vec::new();
     for board in Board::ALL {
         let traces = look(&board.elf())?;
@@ -50,7 +49,7 @@ pub fn run(_: &Args) -> Result<()> {
         }
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::ALL, Features::All)?;
+    firmware::build(&Board::ALL, firmware::Features::All)?;
     if !found.is_empty() {
         bail!("panics or allocations can be reached: {}", found.join("; "));
     }

@@ -8,7 +8,6 @@ use crate::budget;
 use crate::cross;
 use crate::deny;
 use crate::firmware;
-use crate::firmware::Features;
 use crate::fuzz;
 use crate::miri;
 use crate::nopanic;
@@ -56,7 +55,9 @@ pub fn run(args: &Args) -> Result<()> {
                 .current_dir(project::root().join("fuzz")),
         )
     });
-    steps.step("firmware", || firmware::build(&Board::ALL, Features::All));
+    steps.step("firmware", || {
+        firmware::build(&Board::ALL, firmware::Features::All)
+    });
     steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
     if !args.fast {
         steps.step("budget", budget::check);
@@ -104,6 +105,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
         if let Some(python) = setup::pytorch::python()? {
             cargo.env(setup::pytorch::PYTHON, python);
+        }
+        if !args.fast
+            && let Some(python) = setup::client::python()?
+        {
+            cargo.env(setup::client::PYTHON, python);
         }
         process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))
     });

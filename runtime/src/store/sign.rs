@@ -112,12 +112,10 @@ impl SecretKey {
     }
 
     /// As [`SecretKey::sign`], for any bytes whatever.
-    pub(crate) fn vouch(
-        &self,
-        image: &[u8],
-        version: u32,
-        floor: u32,
-    ) -> Result<Block, BlockError> {
+    ///
+    /// # Errors
+    /// `version` is 0, or `floor` above it.
+    pub fn vouch(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, BlockError> {
         let mut block = [0; BLOCK_LEN];
         block[field::MAGIC].copy_from_slice(&MAGIC);
         block[field::FORMAT] = BLOCK_VERSION;

@@ -6,6 +6,7 @@
 mod crash;
 mod line;
 mod parity;
+mod python;
 mod refusal;
 mod twins;
 mod update;

@@ -36,7 +36,7 @@ impl Drop for Scratch {
 
 /// The firmware with the test's key.
 fn keyed(test: &str) -> (EmulatorOptions, Scratch) {
-    let mut options = options(MACHINE, MACHINE);
+    let mut options = options(MACHINE);
     let mut firmware = fs::read(&options.firmware).unwrap();
     let at = firmware.windows(MARK.len()).position(|bytes| bytes == MARK);
     let at =
@@ -281,7 +281,7 @@ fn firmware_without_a_key_says_so() {
     if skipped() {
         return;
     }
-    let options = options(MACHINE, MACHINE);
+    let options = options(MACHINE);
     let (_emulator, mut board) = Emulator::boot(&options, BoardOptions::default()).unwrap();
     assert_eq!(board.health().unwrap().models.key, None);
     let error = board.update(&model(2), |_| ()).unwrap_err();

@@ -8,6 +8,7 @@ use clap::Args;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::exec::FixedEngine;
 use lightwafer_runtime::model::Model;
+use lightwafer_runtime::store::sign::SecretKey;
 use lightwafer_runtime::synth::synthesize;
 use lightwafer_runtime::wafer::{Class, IMAGE_SIZE, Mask};
 use tch::{Device, Tensor};
@@ -51,6 +52,20 @@ pub struct ExportArgs {
     /// The model image (.lw) or ONNX file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Sign the model image with a secret key of `lightwafer keygen`, so that boards take it over the line.
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "model_version",
+        conflicts_with = "onnx"
+    )]
+    sign: Option<PathBuf>,
+    /// With --sign: the model's version, higher than that of every model before.
+    #[arg(long, value_name = "N", requires = "sign", value_parser = clap::value_parser!(u32).range(1..))]
+    model_version: Option<u32>,
+    /// With --sign: once a board runs this model, it never goes back to one of a version below N.
+    #[arg(long, value_name = "N", requires = "sign")]
+    floor: Option<u32>,
     /// The model's name, as boards report it.
     #[arg(long, default_value = "lightwafer-light")]
     name: String,
@@ -74,6 +89,39 @@ pub const CALIBRATION: usize = 384;
 pub const COMPARE: usize = 128;
 
 pub fn run(args: ExportArgs) -> Result<()> {
+    let signing = match (&args.sign, args.model_version) {
+        (Some(key), Some(version)) => {
+            // Read first: a key that cannot be used is known before minutes of work.
+            let name = || key.display().to_string();
+            let text = std::fs::read_to_string(key).with_context(name)?;
+            let key = SecretKey::parse(&text).with_context(name)?;
+            Some((key, version, args.floor.unwrap_or(0)))
+        }
+        _ => None,
+    };
+    let output = args.output.clone();
+    export(args)?;
+    match signing {
+        Some((key, version, floor)) => sign(&output, &key, version, floor),
+        None => Ok(()),
+    }
+}
+
+/// Puts a signature block behind the image in a file.
+fn sign(path: &Path, key: &SecretKey, version: u32, floor: u32) -> Result<()> {
+    let name = || path.display().to_string();
+    let image = std::fs::read(path).with_context(name)?;
+    let block = key.sign(&image, version, floor).with_context(name)?;
+    write_atomically(path, &[&image[..], block.bytes()].concat())?;
+    eprintln!(
+        "{}: version {version}, signed with key {}",
+        name(),
+        block.key()
+    );
+    Ok(())
+}
+
+fn export(args: ExportArgs) -> Result<()> {
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads.max(1));
     }

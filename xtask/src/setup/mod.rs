@@ -3,6 +3,7 @@
 //! Every step can be repeated at no cost: what is present is only checked.
 
 pub mod arm;
+pub mod client;
 mod libtorch;
 pub mod pytorch;
 pub mod qemu;

@@ -44,7 +44,24 @@ fn every_message_fits_a_frame() {
     };
     let data = [255; MAX_CHUNK];
     let m = u32::MAX;
+    let health = Health {
+        starts: [m; ResetCause::COUNT],
+        models: Models {
+            version: m,
+            minimum: m,
+            floor: m,
+            limit: m,
+            key: Some([255; 8]),
+            transfer: Some(Transfer {
+                version: m,
+                received: m,
+                expected: m,
+            }),
+        },
+        sha256: [255; 32],
+    };
     let replies = [
+        (Reply::Health(health), 4 + 30 + 20 + 9 + 16 + 32),
         (
             Reply::Hello(hello),
             4 + 3 + 130 + 5 + 3 + 1 + 130 + 5 + 10 + 10 + 1 + 32,
