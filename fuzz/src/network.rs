@@ -285,6 +285,7 @@ impl Builder<'_, '_> {
             zero_point,
             relu,
             shift,
+            strips: 0,
             weights,
             bias,
             multipliers,

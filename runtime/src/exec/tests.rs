@@ -65,6 +65,7 @@ fn student(seed: u64) -> ModelSpec {
                 zero_point,
                 relu,
                 shift: if op == Op::ClassHead { 3 } else { 0 },
+                strips: 0,
                 weights: (0..weights)
                     .map(|_| (random.below(255) as i32 - 127) as i8)
                     .collect(),

@@ -13,8 +13,6 @@
 
 use core::arch::asm;
 
-use crate::wafer::MASK_ROW_BYTES;
-
 mod dense;
 mod depthwise;
 mod image;
@@ -63,12 +61,7 @@ fn odd(word: u32) -> u32 {
 
 /// Mask bits of pixels of eight channels, eight pixels a byte.
 #[inline(always)]
-pub fn mask_row(
-    pixels: &[[[i8; 8]; 8]],
-    weights: &[i8; 8],
-    bias: i32,
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
+pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     for (byte, pixels) in out.iter_mut().zip(pixels) {
         *byte = mask8(pixels, weights, bias);
     }
