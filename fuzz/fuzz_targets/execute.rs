@@ -12,9 +12,13 @@ use lightwafer_runtime::wafer::Mask;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let mut u = Unstructured::new(bytes);
-    let (Ok(spec), Ok(wafer)) = (network::arbitrary(&mut u), Wafer::arbitrary(&mut u)) else {
+    let (Ok(mut spec), Ok(wafer)) = (network::arbitrary(&mut u), Wafer::arbitrary(&mut u)) else {
         return Corpus::Reject;
     };
+    // Shorter inputs stay whole.
+    if !u.is_empty() && network::cut(&mut u, &mut spec).is_err() {
+        return Corpus::Reject;
+    }
     let Ok(image) = write(&spec, &wafer.map()) else {
         return Corpus::Reject;
     };

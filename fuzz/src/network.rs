@@ -4,6 +4,7 @@
 //! a generator seeded by them. Most are accepted by the writer; those that are not are no finding.
 
 use arbitrary::{Result, Unstructured};
+use lightwafer_runtime::exec::strips::most;
 use lightwafer_runtime::model::writer::{LayerSpec, ModelSpec};
 use lightwafer_runtime::model::{IMAGE, NONE, Op};
 use lightwafer_runtime::wafer::{CLASS_COUNT, IMAGE_SIZE};
@@ -93,6 +94,31 @@ pub fn arbitrary(u: &mut Unstructured<'_>) -> Result<ModelSpec> {
         parameters: 1,
         layers: b.layers,
     })
+}
+
+/// Cuts a network into stages and strips, wherever only the layer at the cut is read behind it.
+///
+/// # Errors
+/// When the bytes are used up.
+pub fn cut(u: &mut Unstructured<'_>, spec: &mut ModelSpec) -> Result<()> {
+    let layers = &mut spec.layers;
+    let mut first = 0;
+    for at in 0..layers.len() {
+        let last = at + 1 == layers.len();
+        let inside = |input: &u8| (first..at).contains(&usize::from(*input));
+        let crossed = |l: &LayerSpec| l.inputs.iter().any(inside);
+        let head = matches!(layers[at].op, Op::Depthwise3x3 | Op::ClassHead);
+        if !last && (head || layers[at + 1..].iter().any(crossed) || !u.ratio(1, 4)?) {
+            continue;
+        }
+        // What the class head reads is computed once.
+        let class = layers.iter().find(|l| l.op == Op::ClassHead);
+        let once = class.is_some_and(|l| (first..=at).contains(&usize::from(l.inputs[0])));
+        let most = if once { 1 } else { most(layers[at].width) };
+        layers[at].strips = u.int_in_range(1..=most as u8)?;
+        first = at + 1;
+    }
+    Ok(())
 }
 
 impl Builder<'_, '_> {
@@ -285,6 +311,7 @@ impl Builder<'_, '_> {
             zero_point,
             relu,
             shift,
+            strips: 0,
             weights,
             bias,
             multipliers,

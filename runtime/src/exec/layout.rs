@@ -1,8 +1,9 @@
 //! Where things lie in the arena, and in which form each layer's rows are kept.
 
+use super::strips::{AllColumns, Columns, Strip};
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, dense, image_conv};
-use crate::model::{Layer, MAX_LAYERS, Op, WORK_COUNT};
+use crate::model::{Layer, MAX_LAYERS, Op, WORK_COUNT, channels_in};
 
 /// Bytes of the arena.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,9 +92,9 @@ impl Form {
         form
     }
 
-    /// Bytes of one row.
-    pub const fn row_bytes(self, layer: &Layer) -> usize {
-        let (width, channels) = (layer.width as usize, layer.channels as usize);
+    /// Bytes of a row of `width` pixels.
+    pub const fn row_bytes(self, layer: &Layer, width: u16) -> usize {
+        let (width, channels) = (width as usize, layer.channels as usize);
         match self {
             Self::Plain => width * channels,
             Self::Bordered => (width + 2) * channels,
@@ -102,7 +103,7 @@ impl Form {
     }
 }
 
-/// A layer's last rows in the arena.
+/// A layer's last rows in the arena, as they are in one strip.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ring {
     /// Where they lie.
@@ -111,18 +112,31 @@ pub struct Ring {
     pub row_bytes: u32,
     /// How a row is arranged.
     pub form: Form,
+    /// The column that a row begins with.
+    pub first: u16,
+    /// The columns that the strip computes.
+    pub columns: Columns,
 }
 
 impl Ring {
     /// The ring of layer `at`, without bytes when it keeps no rows.
-    fn of(layers: &[Layer], at: usize) -> Self {
-        let form = Form::of(layers, at);
+    fn of(layers: &[Layer], at: usize, strip: Strip, columns: &AllColumns) -> Self {
+        let (Some(layer), Some(&columns)) = (layers.get(at), columns.get(at)) else {
+            return Self::default();
+        };
         let mut ring = Self {
-            form,
+            form: Form::of(layers, at),
+            columns,
             ..Self::default()
         };
-        if let Some(layer) = layers.get(at).filter(|layer| layer.has_ring()) {
-            ring.row_bytes = form.row_bytes(layer) as u32;
+        if layer.has_ring() {
+            let held = if strip.is_whole(at) {
+                Columns::all(layer)
+            } else {
+                columns
+            };
+            ring.first = held.left;
+            ring.row_bytes = ring.form.row_bytes(layer, held.count()) as u32;
             ring.region = Region {
                 start: layer.start,
                 // Checked layers have at most 224 × 224 × 64 bytes each.
@@ -143,15 +157,17 @@ impl Ring {
         bytes.get(self.slot(layer, row)).unwrap_or(&[])
     }
 
-    /// The row's pixels without a border; for rows of interleaved channels.
-    pub fn pixels<'r>(&self, bytes: &'r [i8], layer: &Layer, row: u16) -> &'r [i8] {
+    /// The row's pixels from column `column` on, without a border; for rows of interleaved channels.
+    pub fn pixels<'r>(&self, bytes: &'r [i8], layer: &Layer, row: u16, column: u16) -> &'r [i8] {
+        let channels = usize::from(layer.channels);
         let border = match self.form {
-            Form::Bordered => usize::from(layer.channels),
+            Form::Bordered => channels,
             _ => 0,
         };
         let bytes = self.row(bytes, layer, row);
         let end = bytes.len().saturating_sub(border);
-        bytes.get(border..end).unwrap_or(&[])
+        let start = border + usize::from(column.saturating_sub(self.first)) * channels;
+        bytes.get(start..end).unwrap_or(&[])
     }
 
     /// Copies the row before `row` to it.
@@ -173,73 +189,72 @@ impl Ring {
         }
     }
 
-    /// The row to write.
+    /// The row's columns to write.
     pub fn output<'r>(&self, bytes: &'r mut [i8], layer: &Layer, row: u16) -> Option<Output<'r>> {
         let bytes = bytes.get_mut(self.slot(layer, row))?;
         let channels = usize::from(layer.channels);
-        let pixels = usize::from(layer.width);
         let (start, pixel_step, channel_step) = match self.form {
             Form::Plain => (0, channels, 1),
             Form::Bordered => (channels, channels, 1),
-            Form::Planar => (PLANE_START, 1, plane_bytes(pixels)),
+            Form::Planar => (PLANE_START, 1, bytes.len() / channels.max(1)),
         };
+        let before = usize::from(self.columns.left.saturating_sub(self.first));
         Some(Output {
-            bytes: bytes.get_mut(start..)?,
-            pixels,
+            bytes: bytes.get_mut(start + before * pixel_step..)?,
+            pixels: usize::from(self.columns.count()),
             pixel_step,
             channel_step,
         })
     }
 }
 
-/// Where everything lies.
+/// Where everything lies in one strip.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// The work areas, as [`Part`] numbers them.
-    work: [Region; WORK_COUNT],
-    /// The layers' rings; without bytes for those that keep no rows.
-    pub rings: [Ring; MAX_LAYERS],
+    /// The layers' rings, without bytes for those that keep no rows, and the work areas, as [`Part`] numbers
+    /// them.
+    pub parts: [Ring; PART_COUNT],
 }
 
 impl Layout {
     /// That of no model.
-    pub const EMPTY: Self = {
-        const NOTHING: Region = Region { start: 0, len: 0 };
-        Self {
-            work: [NOTHING; WORK_COUNT],
-            rings: [Ring {
-                region: NOTHING,
-                row_bytes: 0,
-                form: Form::Plain,
-            }; MAX_LAYERS],
-        }
+    pub const EMPTY: Self = Self {
+        parts: [Ring {
+            region: Region { start: 0, len: 0 },
+            row_bytes: 0,
+            form: Form::Plain,
+            first: 0,
+            columns: Columns { left: 0, right: 0 },
+        }; PART_COUNT],
     };
 
-    /// Lays out the arena of a checked model.
-    pub fn lay_out(&mut self, layers: &[Layer], work: &[u32; WORK_COUNT]) {
-        for ((region, &start), len) in self.work.iter_mut().zip(work).zip(work_bytes(layers)) {
-            *region = Region { start, len };
-        }
-        for (at, ring) in self.rings.iter_mut().enumerate() {
-            *ring = Ring::of(layers, at);
-        }
+    /// Lays out the arena of a checked model for a strip, after those before it.
+    pub fn lay_out(&mut self, layers: &[Layer], work: &[u32; WORK_COUNT], strip: Strip) {
+        parts(layers, work, strip, &mut |at, part| {
+            if let Some(own) = self.parts.get_mut(at) {
+                *own = part;
+            }
+        });
     }
 
     /// Where a work area lies.
     pub fn work(&self, part: Part) -> Region {
-        self.work.get(part as usize).copied().unwrap_or_default()
+        let part = self.parts.get(part.index());
+        part.map_or(Region::default(), |part| part.region)
     }
 }
 
-/// All parts of the arena; without bytes where a model has none.
+/// All parts of the arena, each as long as in the strip where it is longest; without bytes where a model has
+/// none.
 pub fn regions(layers: &[Layer], work: &[u32; WORK_COUNT]) -> [Region; PART_COUNT] {
     let mut regions = [Region::default(); PART_COUNT];
-    let (rings, shared) = regions.split_at_mut(MAX_LAYERS);
-    for (at, region) in rings.iter_mut().enumerate() {
-        *region = Ring::of(layers, at).region;
-    }
-    for ((region, &start), len) in shared.iter_mut().zip(work).zip(work_bytes(layers)) {
-        *region = Region { start, len };
+    for strip in Strip::all(layers) {
+        parts(layers, work, strip, &mut |at, part| {
+            if let Some(region) = regions.get_mut(at) {
+                region.start = part.region.start;
+                region.len = region.len.max(part.region.len);
+            }
+        });
     }
     regions
 }
@@ -250,36 +265,48 @@ pub fn part_bytes(layers: &[Layer]) -> [u32; PART_COUNT] {
     regions(layers, &[0; WORK_COUNT]).map(|region| region.len)
 }
 
-/// Bytes of the work areas, as [`Part`] numbers them.
-fn work_bytes(layers: &[Layer]) -> [u32; WORK_COUNT] {
-    let channels = |input: u8| {
-        layers
-            .get(usize::from(input))
-            .map_or(0, |l| usize::from(l.channels))
-    };
+/// Calls `put` for every part that a strip's stage has, with its number.
+#[inline(never)]
+fn parts(
+    layers: &[Layer],
+    work: &[u32; WORK_COUNT],
+    strip: Strip,
+    put: &mut dyn FnMut(usize, Ring),
+) {
+    let columns = strip.columns(layers);
     let mut bytes = [0; WORK_COUNT];
     let mut grow = |part: Part, needed: usize| {
         if let Some(bytes) = bytes.get_mut(part as usize) {
             *bytes = needed.max(*bytes as usize) as u32;
         }
     };
-    for layer in layers {
-        let [first, second] = layer.inputs;
-        let input = channels(first) + channels(second);
+    for at in strip.layers() {
+        let Some(layer) = layers.get(at) else { return };
+        put(at, Ring::of(layers, at, strip, &columns));
         if layer.op == Op::ImageConv3x3 {
             let table = image_conv::table_bytes(usize::from(layer.channels));
             grow(Part::Table, table);
         }
         if let Some(scratch) = scratch_of(layer.op) {
             let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
-            grow(scratch, dense::scratch_bytes(taps * input));
+            grow(
+                scratch,
+                dense::scratch_bytes(taps * channels_in(layers, layer)),
+            );
         }
-        if layer.reads_padding(0)
-            && let Some(from) = layers.get(usize::from(first))
-        {
-            let form = Form::of(layers, usize::from(first));
-            grow(Part::Padding, form.row_bytes(from));
+        if layer.reads_padding(0) {
+            let from = Ring::of(layers, usize::from(layer.inputs[0]), strip, &columns);
+            grow(Part::Padding, from.row_bytes as usize);
         }
     }
-    bytes
+    for ((at, &start), len) in (MAX_LAYERS..).zip(work).zip(bytes) {
+        let region = Region { start, len };
+        put(
+            at,
+            Ring {
+                region,
+                ..Ring::default()
+            },
+        );
+    }
 }

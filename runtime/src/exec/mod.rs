@@ -10,6 +10,7 @@ pub mod plan;
 pub mod planner;
 mod row;
 pub mod sharing;
+pub mod strips;
 
 #[cfg(all(test, feature = "writer"))]
 mod tests;
@@ -21,9 +22,10 @@ use heapless::Vec;
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::kernels::image_conv::{CodeRow, fill_table};
 use crate::kernels::{Quantization, heads};
-use crate::model::{Layer, MAX_CHANNELS, Model, ModelError, ModelFacts, Op};
+use crate::model::{Layer, MAX_CHANNELS, Model, ModelError, ModelFacts, Op, channels_in};
 use crate::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use layout::{Form, Layout, Part};
+use strips::Strip;
 
 /// Why an engine cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +109,9 @@ struct Memory<'a> {
     /// `None` is all zeros: an idle engine in a `static` takes no flash.
     arena: Option<&'a mut [i8]>,
     layout: Layout,
-    /// Codes of the last three image rows, row y at y % 3, and which rows those are.
+    /// The strip that the layout is for.
+    strip: Option<Strip>,
+    /// Codes of the last three image rows, row y at y % 3, and which rows and columns those are.
     codes: [CodeRow; 3],
     code_rows: [usize; 3],
     /// Sums of the class head's input.
@@ -139,6 +143,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             memory: Memory {
                 arena: None,
                 layout: Layout::EMPTY,
+                strip: None,
                 codes: [const { CodeRow::EMPTY }; 3],
                 code_rows: [0; 3],
                 sums: [0; MAX_CHANNELS],
@@ -171,28 +176,11 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     #[inline(never)]
     fn prepare(&mut self) -> Result<(), EngineError> {
         let needed = self.model.header().arena_bytes as usize;
-        let arena = self.memory.arena.as_deref_mut().unwrap_or_default();
-        let given = arena.len();
+        let given = self.memory.arena.as_deref().map_or(0, <[i8]>::len);
         if given < needed {
             return Err(EngineError::Arena { needed, given });
         }
-        let layers = self.model.layers();
-        let layout = &mut self.memory.layout;
-        layout.lay_out(layers, &self.model.header().work);
-        for (layer, ring) in layers.iter().zip(&layout.rings) {
-            // Rows are written without their borders: those stay at the zero point from here on.
-            if ring.form != Form::Plain
-                && let Some(bytes) = arena.get_mut(ring.region.range())
-            {
-                bytes.fill(layer.zero_point);
-            }
-            if layer.op == Op::ImageConv3x3 {
-                let (weights, _) = self.model.parameters(layer);
-                if let Some(bytes) = arena.get_mut(layout.work(Part::Table).range()) {
-                    fill_table(weights, usize::from(layer.channels), bytes);
-                }
-            }
-        }
+        self.memory.strip = None;
         self.facts = Some(self.model.facts());
         Ok(())
     }
@@ -217,10 +205,10 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     ) -> Answer {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        plan::walk(model.layers(), |at, row, _| {
+        plan::walk(model.layers(), |step| {
             watch(RowEvent::Begins);
-            memory.produce(model, at, row, map, mask);
-            watch(RowEvent::Ends(at));
+            memory.take(model, step, map, mask);
+            watch(RowEvent::Ends(step.at));
         });
         self.answer()
     }
@@ -231,9 +219,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        plan::walk(model.layers(), |at, row, _| {
-            memory.produce(model, at, row, map, mask)
-        });
+        plan::walk(model.layers(), |step| memory.take(model, step, map, mask));
     }
 
     #[inline(never)]
@@ -287,19 +273,62 @@ impl Memory<'_> {
         self.embedding.clear();
     }
 
+    /// Takes one step of the walk.
+    fn take(
+        &mut self,
+        model: &Model<'_>,
+        step: &plan::Step<'_>,
+        map: &DieMap<'_>,
+        mask: &mut Mask,
+    ) {
+        if self.strip != Some(step.strip) {
+            self.begin(model, step.strip);
+        }
+        self.produce(model, step.at, step.row, map, mask);
+    }
+
+    /// Prepares the arena for a strip.
+    #[inline(never)]
+    fn begin(&mut self, model: &Model<'_>, strip: Strip) {
+        let layers = model.layers();
+        let layout = &mut self.layout;
+        layout.lay_out(layers, &model.header().work, strip);
+        let arena = self.arena.as_deref_mut().unwrap_or_default();
+        for at in strip.layers() {
+            let (Some(layer), Some(ring)) = (layers.get(at), layout.parts.get(at)) else {
+                continue;
+            };
+            // Rows are written without their borders: those stay at the zero point from here on.
+            let fresh = strip.is_first() || !strip.is_whole(at);
+            if fresh
+                && ring.form != Form::Plain
+                && let Some(bytes) = arena.get_mut(ring.region.range())
+            {
+                bytes.fill(layer.zero_point);
+            }
+            if layer.op == Op::ImageConv3x3 {
+                let (weights, _) = model.parameters(layer);
+                if let Some(bytes) = arena.get_mut(layout.work(Part::Table).range()) {
+                    fill_table(weights, usize::from(layer.channels), bytes);
+                }
+            }
+        }
+        self.strip = Some(strip);
+    }
+
     /// Takes the class head's input row into the sums; after the last, completes the logits.
     #[inline(never)]
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
         let (weights, records) = model.parameters(layer);
-        let channels = model.channels_in(layer);
+        let channels = channels_in(model.layers(), layer);
         let input = usize::from(layer.inputs[0]);
-        let (Some(from), Some(ring)) = (model.layers().get(input), self.layout.rings.get(input))
+        let (Some(from), Some(ring)) = (model.layers().get(input), self.layout.parts.get(input))
         else {
             return;
         };
         let arena = self.arena.as_deref().unwrap_or_default();
         let bytes = arena.get(ring.region.range()).unwrap_or_default();
-        heads::add_row(ring.pixels(bytes, from, row), channels, &mut self.sums);
+        heads::add_row(ring.pixels(bytes, from, row, 0), channels, &mut self.sums);
         if row + 1 == layer.height {
             let mut embedding = [0; MAX_CHANNELS];
             let used = embedding.get_mut(..channels).unwrap_or(&mut []);
@@ -315,16 +344,18 @@ impl Memory<'_> {
         }
     }
 
-    /// The codes of image row `y`, rendered once; a row of the same dies as the one before is its copy.
+    /// The codes of image row `y` from column `left` on, rendered once; a row of the same dies as the one
+    /// before is its copy.
     #[inline(never)]
-    fn render(&mut self, map: &DieMap<'_>, y: usize) {
+    fn render(&mut self, map: &DieMap<'_>, y: usize, left: u16) {
         let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);
+        let key = |y: usize| usize::from(left) << 8 | y;
         let at = y % 3;
-        if self.code_rows.get(at) == Some(&y) {
+        if self.code_rows.get(at) == Some(&key(y)) {
             return;
         }
         let same = y.checked_sub(1).filter(|&before| {
-            self.code_rows.get(before % 3) == Some(&before) && dies(before) == dies(y)
+            self.code_rows.get(before % 3) == Some(&key(before)) && dies(before) == dies(y)
         });
         let copy = same.map(|before| self.codes.get_disjoint_mut([before % 3, at]));
         if let Some(Ok([before, codes])) = copy {
@@ -332,10 +363,10 @@ impl Memory<'_> {
         } else if let Some(codes) = self.codes.get_mut(at) {
             let mut pixels = [0; IMAGE_SIZE];
             map.render_row(y, &mut pixels);
-            codes.set(&pixels);
+            codes.set(&pixels, usize::from(left));
         }
         if let Some(row) = self.code_rows.get_mut(at) {
-            *row = y;
+            *row = key(y);
         }
     }
 }

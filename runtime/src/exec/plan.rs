@@ -1,58 +1,82 @@
 //! The order in which rows are produced, and what it asks of memory.
 //!
 //! The mask head asks for its next row; a layer asked for a row first asks its inputs for the rows
-//! they still lack. The exporter replays this order to size the rings, the check at load replays it
+//! they still lack. Where a network is cut into stages and [`strips`](super::strips), each stage's target
+//! asks, strip after strip. The exporter replays this order to size the rings, the check at load replays it
 //! to prove them, and the executor follows it: one definition for all three.
 
+use super::strips::Strip;
 use crate::model::{Layer, MAX_LAYERS, ModelError, NONE, Op};
-use crate::wafer::IMAGE_SIZE;
 
-/// Rows produced so far, by layer.
+/// Rows produced so far in a strip and whole stages before, by layer.
 pub type Produced = [u16; MAX_LAYERS];
 
-/// Walks through one inference; `visit(layer, row, produced)` is called for every row of every layer,
-/// when all its inputs are there. The mask head's last row comes last.
+/// A row about to be produced.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'p> {
+    /// The strip it belongs to.
+    pub strip: Strip,
+    /// Its layer.
+    pub at: usize,
+    /// Which row it is.
+    pub row: u16,
+    /// The rows that are there.
+    pub produced: &'p Produced,
+}
+
+/// Walks through one inference; `visit` is called for every row of every layer in every strip, when all its
+/// inputs are there. The mask head's last row comes last.
 ///
 /// `layers` must read earlier layers only. A class head takes in each row as it is produced.
-pub fn walk(layers: &[Layer], mut visit: impl FnMut(usize, u16, &Produced)) {
+pub fn walk(layers: &[Layer], mut visit: impl FnMut(&Step<'_>)) {
     walk_with(layers, &mut visit);
 }
 
 /// [`walk`], once in the image however many walks there are.
-fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(usize, u16, &Produced)) {
+fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
     let mut produced: Produced = [0; MAX_LAYERS];
-    let Some(mask_head) = layers.iter().position(|l| l.op == Op::MaskHead) else {
-        return;
-    };
     let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
     // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
     // positions than their readers, so it cannot outgrow the number of layers.
     let mut waiting = [(0u8, 0u16); MAX_LAYERS];
-    for mask_row in 0..IMAGE_SIZE as u16 {
-        let mut depth = 1usize;
-        waiting[0] = (mask_head as u8, mask_row);
-        while let Some(&(at, until)) = depth.checked_sub(1).and_then(|top| waiting.get(top)) {
-            let at = usize::from(at);
-            let (Some(layer), Some(&row)) = (layers.get(at), produced.get(at)) else {
-                return;
-            };
-            if row > until {
-                depth -= 1;
-                continue;
-            }
-            if let Some(missing) = missing_input(layers, layer, row, &produced) {
-                let Some(slot) = waiting.get_mut(depth) else {
+    for strip in Strip::all(layers) {
+        let target = strip.target();
+        if let Some(rows) = produced.get_mut(strip.layers()) {
+            rows.fill(0);
+        }
+        for last in 0..layers.get(target).map_or(0, |layer| layer.height) {
+            let mut depth = 1usize;
+            waiting[0] = (target as u8, last);
+            while let Some(&(at, until)) = depth.checked_sub(1).and_then(|top| waiting.get(top)) {
+                let at = usize::from(at);
+                let (Some(layer), Some(&row)) = (layers.get(at), produced.get(at)) else {
                     return;
                 };
-                *slot = missing;
-                depth += 1;
-                continue;
-            }
-            visit(at, row, &produced);
-            count(&mut produced, at);
-            if let Some(head) = class_head.filter(|&head| reads(layers, head, at)) {
-                visit(head, row, &produced);
-                count(&mut produced, head);
+                if row > until {
+                    depth -= 1;
+                    continue;
+                }
+                if let Some(missing) = missing_input(layers, layer, row, &produced) {
+                    let Some(slot) = waiting.get_mut(depth) else {
+                        return;
+                    };
+                    *slot = missing;
+                    depth += 1;
+                    continue;
+                }
+                let mut produce = |at| {
+                    visit(&Step {
+                        strip,
+                        at,
+                        row,
+                        produced: &produced,
+                    });
+                    count(&mut produced, at);
+                };
+                produce(at);
+                if let Some(head) = class_head.filter(|&head| reads(layers, head, at)) {
+                    produce(head);
+                }
             }
         }
     }
@@ -100,10 +124,12 @@ fn missing_input(
 /// The fewest rows each layer must keep.
 pub fn minimum_rings(layers: &[Layer]) -> [u16; MAX_LAYERS] {
     let mut rings = [1; MAX_LAYERS];
-    walk(layers, |at, row, produced| {
-        let Some(layer) = layers.get(at) else { return };
-        for (input, first, _) in input_rows(layers, layer, row) {
-            if let (Some(ring), Some(&rows)) = (rings.get_mut(input), produced.get(input)) {
+    walk(layers, |step| {
+        let Some(layer) = layers.get(step.at) else {
+            return;
+        };
+        for (input, first, _) in input_rows(layers, layer, step.row) {
+            if let (Some(ring), Some(&rows)) = (rings.get_mut(input), step.produced.get(input)) {
                 *ring = (*ring).max(rows.saturating_sub(first));
             }
         }
@@ -111,8 +137,8 @@ pub fn minimum_rings(layers: &[Layer]) -> [u16; MAX_LAYERS] {
     rings
 }
 
-/// Proves that every ring holds the rows its readers need, and that the class head sees all of its
-/// input.
+/// Proves that every ring holds the rows its readers need, and that the class head sees all rows of its
+/// input, once: in more strips than one it would see them as often.
 pub fn check_rings(layers: &[Layer]) -> Result<(), ModelError> {
     let needed = minimum_rings(layers);
     for (at, (layer, needed)) in layers.iter().zip(needed).enumerate() {
@@ -122,7 +148,7 @@ pub fn check_rings(layers: &[Layer]) -> Result<(), ModelError> {
     }
     let is_class_head = |at: usize| layers.get(at).is_some_and(|l| l.op == Op::ClassHead);
     let (mut seen, mut height) = (0, 0);
-    walk(layers, |at, _, _| seen += u16::from(is_class_head(at)));
+    walk(layers, |step| seen += u16::from(is_class_head(step.at)));
     for layer in layers.iter().filter(|l| l.op == Op::ClassHead) {
         height = layer.height;
     }

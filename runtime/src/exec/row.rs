@@ -19,8 +19,8 @@ struct Input<'r> {
 }
 
 impl<'r> Input<'r> {
-    fn pixels(&self, row: u16) -> &'r [i8] {
-        self.ring.pixels(self.bytes, self.layer, row)
+    fn pixels(&self, row: u16, column: u16) -> &'r [i8] {
+        self.ring.pixels(self.bytes, self.layer, row, column)
     }
 
     /// The rows above, at and below `row`, `padding` where there is none.
@@ -36,11 +36,11 @@ impl<'r> Input<'r> {
         })
     }
 
-    /// The pixels of a row, each a run of bytes.
-    fn segment(&self, row: u16) -> Segment<'r> {
+    /// The pixels of a row from `column` on, each a run of bytes.
+    fn segment(&self, row: u16, column: u16) -> Segment<'r> {
         let step = usize::from(self.layer.channels);
         Segment {
-            row: self.pixels(row),
+            row: self.pixels(row, column),
             step,
             len: step,
         }
@@ -71,8 +71,9 @@ impl Memory<'_> {
             Op::ClassHead => return self.class_row(model, layer, row),
             Op::ImageConv3x3 => {
                 let y = usize::from(row);
+                let left = self.layout.parts.get(at).map_or(0, |own| own.columns.left);
                 for y in y.saturating_sub(1)..(y + 2).min(IMAGE_SIZE) {
-                    self.render(map, y);
+                    self.render(map, y, left);
                 }
             }
             _ => {}
@@ -83,10 +84,11 @@ impl Memory<'_> {
         let Some(arena) = self.arena.as_deref_mut() else {
             return;
         };
-        let ring = |input: u8| layout.rings.get(usize::from(input)).copied();
+        let ring = |input: u8| layout.parts.get(usize::from(input)).copied();
         let [first, second] = layer.inputs;
-        let own = layout.rings.get(at).copied().unwrap_or_default();
+        let own = layout.parts.get(at).copied().unwrap_or_default();
         let from = [first, second].map(|input| ring(input).unwrap_or_default());
+        let left = own.columns.left;
         let part = |used: bool, part| {
             if used {
                 layout.work(part)
@@ -132,7 +134,10 @@ impl Memory<'_> {
                 return;
             };
             let channels = usize::from(from.layer.channels);
-            return mask_row(from.pixels(row), channels, weights, records, out);
+            // A strip's columns are whole bytes.
+            let bytes = usize::from(left / 8)..usize::from(own.columns.right / 8);
+            let out = out.get_mut(bytes).unwrap_or_default();
+            return mask_row(from.pixels(row, left), channels, weights, records, out);
         }
         if layer.op == Op::ImageConv3x3 && repeats(map, row) {
             return own.repeat(bytes, layer, row);
@@ -153,8 +158,10 @@ impl Memory<'_> {
         match layer.op {
             Op::Conv3x3 => {
                 let step = usize::from(from.layer.channels);
+                // With its border a row begins one pixel further left.
+                let start = usize::from(left.saturating_sub(from.ring.first)) * step;
                 let segments = from.window(row, padding).map(|row| Segment {
-                    row,
+                    row: row.get(start..).unwrap_or_default(),
                     step,
                     len: 3 * step,
                 });
@@ -170,9 +177,9 @@ impl Memory<'_> {
                 );
             }
             Op::Pointwise => {
-                let a = from.segment(row);
+                let a = from.segment(row, left);
                 if let Some(from) = input(1) {
-                    let segments = [a, from.segment(row)];
+                    let segments = [a, from.segment(row, left)];
                     dense_row(&segments, weights, records, quantization, scratch, out);
                 } else {
                     dense_row(&[a], weights, records, quantization, scratch, out);
@@ -189,11 +196,11 @@ impl Memory<'_> {
                 // One input pixel makes two pixels side by side: one of twice the channels.
                 out.pixels /= 2;
                 out.pixel_step *= 2;
-                let segment = [from.segment(row / 2)];
+                let segment = [from.segment(row / 2, left / 2)];
                 dense_row(&segment, weights, records, quantization, scratch, out);
             }
             Op::MaxPool2 | Op::AvgPool2 => {
-                let rows = [2 * row, 2 * row + 1].map(|row| from.pixels(row));
+                let rows = [2 * row, 2 * row + 1].map(|row| from.pixels(row, 2 * left));
                 let channels = usize::from(layer.channels);
                 let end = (out.pixels * channels).min(out.bytes.len());
                 let out = out.bytes.get_mut(..end).unwrap_or(&mut []);

@@ -7,6 +7,7 @@
 
 use super::layout::{self, Form, PART_COUNT, Part, Region};
 use super::plan::{self, Produced};
+use super::strips::Strip;
 use crate::model::{Layer, MAX_LAYERS, ModelError, Op};
 
 /// A set of [`Part`]s, one bit each.
@@ -23,15 +24,21 @@ const fn only(part: usize) -> Parts {
 pub type Together = [Parts; PART_COUNT];
 
 /// Calls `visit` for every row of an inference, with the parts that its computation begins to use and all
-/// that are in use meanwhile (those included).
+/// that are in use meanwhile (those included); and for every strip with the parts kept in it.
 fn replay(layers: &[Layer], mut visit: impl FnMut(Parts, Parts)) {
-    let kept = kept(layers);
-    let mut used = kept;
-    plan::walk(layers, |at, row, before| {
+    let (mut strip, mut kept, mut used) = (None, 0, 0);
+    plan::walk(layers, |step| {
+        if strip != Some(step.strip) {
+            strip = Some(step.strip);
+            kept = kept_in(layers, step.strip);
+            used = kept;
+            visit(kept, kept);
+        }
+        let at = step.at;
         let Some(layer) = layers.get(at) else { return };
-        let begins = begins(at, layer, row);
+        let begins = begins(at, layer, step.row);
         visit(begins, used | begins);
-        let mut produced = *before;
+        let mut produced = *step.produced;
         if let Some(rows) = produced.get_mut(at) {
             *rows += 1;
         }
@@ -49,14 +56,27 @@ fn replay(layers: &[Layer], mut visit: impl FnMut(Parts, Parts)) {
     });
 }
 
-/// The parts whose bytes outlive their rows: the table, borders written once, and rows that may be copied
-/// to the next.
-fn kept(layers: &[Layer]) -> Parts {
-    let mut kept = only(Part::Table.index());
-    for (at, layer) in layers.iter().enumerate() {
-        if layer.has_ring() && (Form::of(layers, at) != Form::Plain || layer.op == Op::ImageConv3x3)
-        {
+/// The parts whose bytes outlive their rows while a strip is computed: the table, borders written once, rows
+/// that may be copied to the next, and tensors kept whole for later stages.
+fn kept_in(layers: &[Layer], strip: Strip) -> Parts {
+    let mut kept = 0;
+    for (at, layer) in layers.iter().enumerate().take(strip.target() + 1) {
+        let first = *strip.layers().start();
+        let read_later = || {
+            let mut later = layers.iter().skip(first);
+            later.any(|reader| reader.inputs.iter().any(|&input| usize::from(input) == at))
+        };
+        let image = layer.op == Op::ImageConv3x3;
+        let whole = strip.is_whole(at);
+        let outlives = match at < first {
+            true => read_later(),
+            false => whole || image || Form::of(layers, at) != Form::Plain,
+        };
+        if layer.has_ring() && outlives {
             kept |= only(at);
+        }
+        if image && at >= first {
+            kept |= only(Part::Table.index());
         }
     }
     kept
@@ -86,13 +106,7 @@ fn in_use(layers: &[Layer], at: usize, produced: &Produced) -> bool {
 /// Which parts are in use together.
 #[inline(never)]
 pub fn together(layers: &[Layer]) -> Together {
-    let kept = kept(layers);
     let mut together = [0; PART_COUNT];
-    for (part, with) in together.iter_mut().enumerate() {
-        if kept & only(part) != 0 {
-            *with = Parts::MAX;
-        }
-    }
     replay(layers, |begins, used| {
         for (part, with) in together.iter_mut().enumerate() {
             if begins & only(part) != 0 {

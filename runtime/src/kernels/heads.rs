@@ -1,17 +1,11 @@
 //! The two outputs: mask bits, and the embedding with its class logits.
 
 use super::{Quantization, arch, record, requantize};
-use crate::wafer::{CLASS_COUNT, MASK_ROW_BYTES};
+use crate::wafer::CLASS_COUNT;
 
 /// One mask row from an input row without borders: bit = accumulator + bias ≥ 0.
 #[inline]
-pub fn mask_row(
-    row: &[i8],
-    channels: usize,
-    weights: &[u8],
-    records: &[u8],
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
+pub fn mask_row(row: &[i8], channels: usize, weights: &[u8], records: &[u8], out: &mut [u8]) {
     let (bias, _) = record(records, 0);
     if let (8, Some(weights)) = (channels, weights.first_chunk::<8>()) {
         let weights = weights.map(|w| w as i8);

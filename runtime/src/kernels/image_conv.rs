@@ -25,10 +25,13 @@ impl CodeRow {
     /// Any row, to be set.
     pub const EMPTY: Self = Self([0; IMAGE_SIZE]);
 
-    /// Takes the states of an image row: 0, 1 or 2 each.
-    pub fn set(&mut self, states: &[u8; IMAGE_SIZE]) {
+    /// Takes the states of an image row, 0, 1 or 2 each; the codes are those from pixel `left` on.
+    pub fn set(&mut self, states: &[u8; IMAGE_SIZE], left: usize) {
+        let (before, states) = states.split_at_checked(left).unwrap_or_default();
+        let before = before.last().copied().unwrap_or(OUTSIDE);
+        let first = states.first().copied().unwrap_or(OUTSIDE);
         // As if before the first pixel: what a step then shifts down.
-        let mut code = OUTSIDE << 2 | (states[0] & 3) << 4;
+        let mut code = (before & 3) << 2 | (first & 3) << 4;
         let next = states.iter().skip(1).chain(&[OUTSIDE]);
         for (slot, &right) in self.0.iter_mut().zip(next) {
             code = code >> 2 | (right & 3) << 4;

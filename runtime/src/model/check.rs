@@ -1,36 +1,44 @@
-//! What a decoded model must fulfil before it may run: shapes, data, quantization, overflow, rings.
+//! What a decoded model must fulfil before it may run: shapes, strips, data, quantization, overflow, rings.
 
-use super::{IMAGE, Layer, MAX_CHANNELS, Model, ModelError, NONE, Op};
-use crate::exec::{layout, plan, sharing};
+use super::{IMAGE, Layer, MAX_CHANNELS, Model, ModelError, NONE, Op, channels_in};
+use crate::exec::{layout, plan, sharing, strips};
 use crate::kernels::record;
 use crate::wafer::{CLASS_COUNT, IMAGE_SIZE};
 
 /// Checks a whole model; see [`Model::new_checked`].
 pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
     let layers = model.layers();
-    let mut macs = 0u64;
+    // The first layer of a stage, and the class heads so far.
+    let (mut first, mut class_heads) = (0, 0);
     for (at, layer) in layers.iter().enumerate() {
-        inputs(layers, at, layer)?;
+        inputs(layers, first, at, layer)?;
         shape(layers, layer)
             .then_some(())
             .ok_or(ModelError::Shape(at))?;
         quantization(layers, layer)
             .then_some(())
             .ok_or(ModelError::Quantization(at))?;
-        let (weight_bytes, records, cost) = layer.costs(model.channels_in(layer));
+        if layer.strips > 0 {
+            let cut = u16::from(layer.strips) <= strips::most(layer.width);
+            let whole = !matches!(layer.op, Op::Depthwise3x3 | Op::ClassHead);
+            (cut && whole).then_some(()).ok_or(ModelError::Strips(at))?;
+            first = at + 1;
+        }
+        let (weight_bytes, records) = layer.parameters(channels_in(layers, layer));
         let (weights, params) = model.parameters(layer);
         if weights.len() != weight_bytes || params.len() != records * super::RECORD_BYTES {
             return Err(ModelError::Data(at));
         }
         overflow(model, layer, weights, params).ok_or(ModelError::Overflow(at))?;
-        macs = macs.saturating_add(cost);
-    }
-    for head in [Op::MaskHead, Op::ClassHead] {
-        if layers.iter().filter(|l| l.op == head).count() != 1 {
+        class_heads += usize::from(layer.op == Op::ClassHead);
+        if (layer.op == Op::MaskHead) != (at + 1 == layers.len()) {
             return Err(ModelError::Heads);
         }
     }
-    if macs != model.header().macs {
+    if class_heads != 1 {
+        return Err(ModelError::Heads);
+    }
+    if strips::macs(layers) != model.header().macs {
         return Err(ModelError::Macs);
     }
     plan::check_rings(layers)?;
@@ -48,9 +56,11 @@ fn input(layers: &[Layer], layer: &Layer, which: usize) -> Option<Layer> {
     layers.get(usize::from(*layer.inputs.get(which)?)).copied()
 }
 
-fn inputs(layers: &[Layer], at: usize, layer: &Layer) -> Result<(), ModelError> {
+fn inputs(layers: &[Layer], first: usize, at: usize, layer: &Layer) -> Result<(), ModelError> {
     let earlier = |input: u8| {
-        usize::from(input) < at && layers.get(usize::from(input)).is_some_and(Layer::has_ring)
+        let input = usize::from(input);
+        let kept = |from: &Layer| from.has_ring() && (input >= first || from.strips > 0);
+        input < at && layers.get(input).is_some_and(kept)
     };
     let [first, second] = layer.inputs;
     let good = match layer.op {
@@ -124,7 +134,7 @@ fn quantization(layers: &[Layer], layer: &Layer) -> bool {
 /// Proves for every output channel that (Σ|w|·128 + |bias|)·2^shift stays below 2^31.
 fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) -> Option<()> {
     let channels = usize::from(layer.channels);
-    let channels_in = model.channels_in(layer);
+    let channels_in = channels_in(model.layers(), layer);
     let magnitude = |w: u8| u64::from((w as i8).unsigned_abs());
     let fits = |sum, bias, multiplier| fits(layer.shift, sum, bias, multiplier);
     let slice_sum = |part: &[u8]| part.iter().map(|&w| magnitude(w)).sum::<u64>();

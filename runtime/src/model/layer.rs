@@ -68,6 +68,9 @@ pub struct Layer {
     pub shift: u8,
     /// Rows of output that are kept.
     pub ring_rows: u16,
+    /// If not 0, everything since the last such layer is computed for this one, in so many strips of its
+    /// columns, and its whole output is kept: see [`crate::exec::strips`].
+    pub strips: u8,
     /// Where they lie in the arena, in bytes, a multiple of 4.
     pub start: u32,
     /// Position of the weights in the data section.
@@ -98,27 +101,39 @@ impl Layer {
         }
     }
 
-    /// Weights, channel records and input channels of one output, for `channels_in` input channels:
-    /// (weight bytes, records, multiply-accumulates of an inference).
-    pub const fn costs(&self, channels_in: usize) -> (usize, usize, u64) {
+    /// For `channels_in` input channels, (weight bytes, records).
+    pub const fn parameters(&self, channels_in: usize) -> (usize, usize) {
         let out = self.channels as usize;
-        let pixels = self.height as u64 * self.width as u64;
         match self.op {
-            Op::ImageConv3x3 | Op::Conv3x3 => {
-                let weights = 9 * channels_in * out;
-                (weights, out, weights as u64 * pixels)
-            }
-            Op::Depthwise3x3 => (9 * out, out, 9 * out as u64 * pixels),
-            Op::Pointwise | Op::MaskHead => {
-                let weights = channels_in * out;
-                (weights, out, weights as u64 * pixels)
-            }
-            Op::TransposedConv2x2 => {
-                let weights = 4 * channels_in * out;
-                (weights, 4 * out, weights as u64 * pixels / 4)
-            }
-            Op::MaxPool2 | Op::AvgPool2 => (0, 0, 0),
-            Op::ClassHead => (channels_in * out, 1 + out, (channels_in * out) as u64),
+            Op::ImageConv3x3 | Op::Conv3x3 => (9 * channels_in * out, out),
+            Op::Depthwise3x3 => (9 * out, out),
+            Op::Pointwise | Op::MaskHead => (channels_in * out, out),
+            Op::TransposedConv2x2 => (4 * channels_in * out, 4 * out),
+            Op::MaxPool2 | Op::AvgPool2 => (0, 0),
+            Op::ClassHead => (channels_in * out, 1 + out),
         }
     }
+
+    /// Multiply-accumulates of `columns` whole columns of the output; of all of it for a class head's one.
+    pub const fn macs(&self, channels_in: usize, columns: u16) -> u64 {
+        let (weights, _) = self.parameters(channels_in);
+        let times = match self.op {
+            // Every weight meets every fourth output.
+            Op::TransposedConv2x2 => self.height as u64 * columns as u64 / 4,
+            Op::ClassHead => columns as u64,
+            _ => self.height as u64 * columns as u64,
+        };
+        weights as u64 * times
+    }
+}
+
+/// Channels that `layer` reads, of all its inputs together; 3 for the image.
+pub fn channels_in(layers: &[Layer], layer: &Layer) -> usize {
+    let channels = |input: u8| match input {
+        IMAGE => 3,
+        at => layers
+            .get(usize::from(at))
+            .map_or(0, |l| usize::from(l.channels)),
+    };
+    channels(layer.inputs[0]) + channels(layer.inputs[1])
 }

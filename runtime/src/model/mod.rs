@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | magic `LWMODEL\0` |
-//! | 2 | format version, 2 |
+//! | 2 | format version, 3 |
 //! | 2 | `h`: length of the header |
 //! | 4 | length of the whole image |
 //! | 4 | `d`: length of the data section |
@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use facts::{ModelFacts, Rounding};
+pub(crate) use layer::channels_in;
 pub use layer::{IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES, WORK_COUNT};
 
 use crate::crc32;
@@ -43,7 +44,7 @@ use crate::wafer::{CLASS_COUNT, DieMap};
 /// First bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
 /// Version of the format.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 
 /// Byte positions of the fixed part.
 mod field {
@@ -157,7 +158,8 @@ pub enum ModelError {
     /// No layers, or more than [`MAX_LAYERS`].
     LayerCount(usize),
     /// A layer's inputs are not earlier layers of the right kind; a depthwise convolution must read a
-    /// convolution that nothing else reads.
+    /// convolution that nothing else reads, and of what was computed in strips before only what is whole
+    /// can be read.
     Inputs(usize),
     /// A layer's shape does not follow from its inputs, or is not supported.
     Shape(usize),
@@ -167,9 +169,11 @@ pub enum ModelError {
     Quantization(usize),
     /// A layer's accumulator could overflow 32 bits.
     Overflow(usize),
-    /// There is not exactly one mask head and one class head, or the mask head does not need all that
-    /// the class head reads.
+    /// There is not exactly one mask head, the last layer, and one class head, or what the class head reads
+    /// is not computed once and whole for the mask head.
     Heads,
+    /// A layer cannot be computed in so many strips, or not be kept whole.
+    Strips(usize),
     /// A layer keeps fewer rows than its readers need.
     Ring(usize),
     /// A part of the arena (a layer's rows by its position, or a work area behind those) lies over another
@@ -213,8 +217,9 @@ impl fmt::Display for ModelError {
             Self::Overflow(l) => write!(f, "layer {l}: its accumulator could overflow 32 bits"),
             Self::Heads => write!(
                 f,
-                "the model needs one mask head and one class head on its way"
+                "the model needs one mask head, its last layer, and one class head on its way"
             ),
+            Self::Strips(l) => write!(f, "layer {l}: it cannot be computed in such strips"),
             Self::Ring(l) => write!(f, "layer {l}: it keeps fewer rows than its readers need"),
             Self::Memory(p) => match p.checked_sub(MAX_LAYERS) {
                 None => write!(
@@ -388,23 +393,10 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Channels that layer `at` reads, of all its inputs together; 3 for the image.
-    pub fn channels_in(&self, layer: &Layer) -> usize {
-        let channels = |input: u8| match input {
-            IMAGE => 3,
-            NONE => 0,
-            at => self
-                .layers
-                .get(usize::from(at))
-                .map_or(0, |l| usize::from(l.channels)),
-        };
-        channels(layer.inputs[0]) + channels(layer.inputs[1])
-    }
-
     /// The weights and channel records of a layer; empty when they lie outside the data section,
     /// which a checked model rules out.
     pub(crate) fn parameters(&self, layer: &Layer) -> (&'a [u8], &'a [u8]) {
-        let (weights, records, _) = layer.costs(self.channels_in(layer));
+        let (weights, records) = layer.parameters(channels_in(&self.layers, layer));
         let part = |at: u32, len: usize| {
             let at = at as usize;
             self.parts()

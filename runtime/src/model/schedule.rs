@@ -4,6 +4,10 @@
 //! A schedule computes the first levels a second time, just ahead of the decoder, instead of keeping them.
 //! That is a rewrite of the layers, which no executor needs to know about: the second computation is layers
 //! of its own that share weights with the first. Every schedule gives the same bits.
+//!
+//! In the smallest ones the decoder's end is computed in strips of columns ([`crate::exec::strips`]): the
+//! encoder's levels that will be computed twice make the tensor that the deeper ones begin with, those make
+//! what the decoder's end begins with, and only these two are ever whole.
 
 use std::vec;
 use std::vec::Vec;
@@ -16,6 +20,8 @@ use super::{NONE, Op};
 pub struct Schedule {
     /// Encoder levels that are computed twice, from the first on.
     pub recomputed: usize,
+    /// Strips of columns in which the second computation and what reads it are done; 1 where rows are whole.
+    pub strips: u8,
     /// The layers, as [`super::writer::write`] takes them.
     pub layers: Vec<LayerSpec>,
     /// Bytes of arena that an inference needs.
@@ -24,8 +30,11 @@ pub struct Schedule {
     pub macs: u64,
 }
 
-/// Every schedule of a network that the format has room for, the plain one first; `layers` may be of any of
-/// them.
+/// Most strips tried: beyond these arenas hardly shrink.
+const MOST_STRIPS: u8 = 8;
+
+/// The schedules of a network that the format has room for: those of whole rows, the plain one first, then
+/// in strips what needs less memory than any cheaper schedule. `layers` may be of any of them.
 ///
 /// # Errors
 /// Those of the writer, for layers that are none.
@@ -33,20 +42,79 @@ pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     let layers = plain(layers);
     let skips = skips(&layers);
     let mut all = Vec::new();
-    for recomputed in 0..=skips.len() {
-        let layers = recompute(&layers, skips.get(..recomputed).unwrap_or_default());
-        if layers.len() > super::MAX_LAYERS {
-            break;
-        }
+    let planned = |recomputed: usize, strips: u8, layers: Vec<LayerSpec>| {
         let plan = plan(&layers)?;
-        all.push(Schedule {
+        Ok(Schedule {
             recomputed,
+            strips,
             layers,
             arena_bytes: plan.arena_bytes,
             macs: plan.macs,
-        });
+        })
+    };
+    let rewritten = |recomputed| {
+        let skips: &[u8] = skips.get(..recomputed)?;
+        let layers = recompute(&layers, skips);
+        (layers.len() <= super::MAX_LAYERS).then_some(layers)
+    };
+    for (recomputed, layers) in (0..).map_while(|n| Some((n, rewritten(n)?))) {
+        all.push(planned(recomputed, 1, layers)?);
+    }
+    let mut cut_up = Vec::new();
+    for recomputed in 1..all.len() {
+        let skip = skips.get(recomputed - 1).copied().unwrap_or(NONE);
+        let mut least = usize::MAX;
+        for strips in 2..=MOST_STRIPS {
+            let Some(layers) = cut(&all[recomputed].layers, skip, strips) else {
+                break;
+            };
+            let schedule = planned(recomputed, strips, layers)?;
+            if schedule.arena_bytes >= least {
+                break;
+            }
+            least = schedule.arena_bytes;
+            cut_up.push(schedule);
+        }
+    }
+    cut_up.sort_by_key(|s| (s.macs, s.arena_bytes));
+    for schedule in cut_up {
+        let beaten = |other: &Schedule| {
+            other.macs <= schedule.macs && other.arena_bytes <= schedule.arena_bytes
+        };
+        if !all.iter().any(beaten) {
+            all.push(schedule);
+        }
     }
     Ok(all)
+}
+
+/// Layers that are computed twice up to `skip`, in three stages, the last of them in strips; `None` where
+/// the layers are no such network.
+fn cut(layers: &[LayerSpec], skip: u8, strips: u8) -> Option<Vec<LayerSpec>> {
+    let mut out = layers.to_vec();
+    let down = layers
+        .iter()
+        .position(|l| l.inputs[0] == skip && !concatenates(l))?;
+    let images = |l: &LayerSpec| l.op == Op::ImageConv3x3;
+    // Before the second computation lies the transposed convolution, and before that its input.
+    let up = layers.iter().rposition(images)?.checked_sub(2)?;
+    (down < up).then_some(())?;
+    out.get_mut(down)?.strips = 1;
+    out.get_mut(up)?.strips = 1;
+    out.last_mut()?.strips = strips;
+    // What a stage reads of earlier ones must be whole.
+    let mut first = 0;
+    for (at, layer) in out.iter().enumerate() {
+        for input in layer.inputs.map(usize::from) {
+            if input < first && out.get(input)?.strips == 0 {
+                return None;
+            }
+        }
+        if layer.strips > 0 {
+            first = at + 1;
+        }
+    }
+    Some(out)
 }
 
 /// Of the schedules that need at most `budget` bytes of arena the one with the fewest multiply-accumulates.
@@ -82,6 +150,7 @@ fn moved(layer: &LayerSpec, to: &[u8]) -> LayerSpec {
         inputs: layer
             .inputs
             .map(|input| to.get(usize::from(input)).copied().unwrap_or(input)),
+        strips: 0,
         ..layer.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::writer::{LayerSpec, reorder};
-use super::{Model, Op};
+use super::{Model, Op, channels_in};
 use crate::kernels::record;
 
 impl Model<'_> {
@@ -21,10 +21,13 @@ impl Model<'_> {
     fn layer_spec(&self, at: usize) -> Option<LayerSpec> {
         let layer = self.layers().get(at)?;
         let input = self.layers().get(usize::from(layer.inputs[0]));
-        let (cin, cout) = (self.channels_in(layer), usize::from(layer.channels));
+        let (cin, cout) = (
+            channels_in(self.layers(), layer),
+            usize::from(layer.channels),
+        );
         let (stored, records) = self.parameters(layer);
         let pool = matches!(layer.op, Op::MaxPool2 | Op::AvgPool2);
-        let mut weights = vec![0; layer.costs(cin).0];
+        let mut weights = vec![0; layer.parameters(cin).0];
         // Where each stored weight comes from.
         let order = reorder(layer.op, cin, cout, |from| from);
         for (from, weight) in order.into_iter().zip(stored) {
@@ -68,6 +71,7 @@ impl Model<'_> {
             zero_point: layer.zero_point,
             relu: layer.act_min == layer.zero_point,
             shift: layer.shift,
+            strips: layer.strips,
             weights,
             bias,
             multipliers,

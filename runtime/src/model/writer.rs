@@ -15,7 +15,7 @@ use super::{
     WORK_COUNT,
 };
 use super::{Rounding, field};
-use crate::exec::{EngineError, FixedEngine, plan, planner};
+use crate::exec::{EngineError, FixedEngine, plan, planner, strips};
 use crate::wafer::{DieMap, Mask};
 
 /// One layer as an exporter gives it.
@@ -44,6 +44,9 @@ pub struct LayerSpec {
     pub relu: bool,
     /// Left shift before the multiplication; 0 unless a multiplier would reach 2^31.
     pub shift: u8,
+    /// If not 0, everything since the last such layer is computed for this one, in so many strips: see
+    /// [`crate::exec::strips`]. An exporter leaves that to [`super::schedule`].
+    pub strips: u8,
     /// Weights in PyTorch's order.
     pub weights: Vec<i8>,
     /// One bias an output channel.
@@ -172,11 +175,9 @@ pub(super) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
     }
     let mut layers: Vec<Layer> = Vec::new();
     let mut data = Vec::new();
-    let mut macs = 0;
     for (at, from) in specs.iter().enumerate() {
         let end = data.len();
         let mut layer = layer(specs, at, from, &mut data)?;
-        macs += layer.costs(channels_in(specs, from)).2;
         let (before, own) = data.split_at(end);
         let start = |layer: &Layer| layer.weights as usize;
         let twin = layers.iter().find(|twin| {
@@ -202,9 +203,9 @@ pub(super) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
     }
     let (work, arena_bytes) = planner::place(&mut layers);
     Ok(Plan {
+        macs: strips::macs(&layers),
         layers,
         data,
-        macs,
         arena_bytes: arena_bytes as usize,
         work,
     })
@@ -240,11 +241,12 @@ fn layer(
         act_min: if from.relu { from.zero_point } else { -128 },
         shift: from.shift,
         ring_rows: 0,
+        strips: from.strips,
         start: 0,
         weights: 0,
         records: 0,
     };
-    let (weight_count, _, _) = layer.costs(cin);
+    let (weight_count, _) = layer.parameters(cin);
     let pool = matches!(from.op, Op::MaxPool2 | Op::AvgPool2);
     let channels = if pool { 0 } else { cout };
     let multipliers = if from.op == Op::MaskHead { 0 } else { channels };

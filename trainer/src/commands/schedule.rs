@@ -76,11 +76,11 @@ pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<Vec<u8>> {
 fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
     let plain = all.first().map_or(1, |schedule| schedule.macs).max(1);
     println!(
-        "  {:<28}{:>12}{:>14}{:>8}",
-        "schedule", "arena bytes", "MACs", "ratio"
+        "  {:<28}{:>8}{:>12}{:>14}{:>8}",
+        "schedule", "strips", "arena bytes", "MACs", "ratio"
     );
     for schedule in all {
-        let mark = if chosen.is_some_and(|c| c.recomputed == schedule.recomputed) {
+        let mark = if chosen.is_some_and(|c| std::ptr::eq(c, schedule)) {
             '>'
         } else {
             ' '
@@ -91,7 +91,8 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
             levels => format!("levels 0 to {} computed twice", levels - 1),
         };
         println!(
-            "{mark} {name:<28}{:>12}{:>14}{:>8.2}",
+            "{mark} {name:<28}{:>8}{:>12}{:>14}{:>8.2}",
+            schedule.strips,
             schedule.arena_bytes,
             schedule.macs,
             schedule.macs as f64 / plain as f64

@@ -13,8 +13,6 @@
 
 use core::arch::asm;
 
-use crate::wafer::MASK_ROW_BYTES;
-
 /// What assembly outside of functions starts with: there LLVM knows the target but not `target-cpu`, and the
 /// DSP extension is an option of Armv8-M. LLVM has no directive for the extension, so this names the smallest
 /// processor that has it. It holds for what follows too, which is meant for the same processor.
@@ -82,12 +80,7 @@ fn odd(word: u32) -> u32 {
 
 /// Mask bits of pixels of eight channels, eight pixels a byte.
 #[inline(always)]
-pub fn mask_row(
-    pixels: &[[[i8; 8]; 8]],
-    weights: &[i8; 8],
-    bias: i32,
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
+pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     for (byte, pixels) in out.iter_mut().zip(pixels) {
         *byte = mask8(pixels, weights, bias);
     }

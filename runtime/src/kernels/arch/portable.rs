@@ -5,7 +5,6 @@ use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::image_conv::{CodeRow, Table};
 use crate::kernels::{Output, Quantization, record, record4};
 use crate::model::RECORD_BYTES;
-use crate::wafer::MASK_ROW_BYTES;
 
 /// See [`crate::kernels::dense::dense_row`].
 #[inline(never)]
@@ -122,12 +121,7 @@ pub fn image4(
 /// Mask bits of pixels of eight channels, eight pixels a byte: bit x is set when pixel x's accumulator is
 /// not negative.
 #[inline]
-pub fn mask_row(
-    pixels: &[[[i8; 8]; 8]],
-    weights: &[i8; 8],
-    bias: i32,
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
+pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     for (byte, pixels) in out.iter_mut().zip(pixels) {
         *byte = 0;
         for (x, pixel) in pixels.iter().enumerate() {

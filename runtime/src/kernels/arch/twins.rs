@@ -21,7 +21,7 @@ pub struct Set {
     /// See [`portable::image4`].
     pub image4: fn([&CodeRow; 3], &Table, [i32; 4], [i32; 4], Quantization, &mut Output<'_>),
     /// See [`portable::mask_row`].
-    pub mask_row: fn(&[[[i8; 8]; 8]], &[i8; 8], i32, &mut [u8; MASK_ROW_BYTES]),
+    pub mask_row: fn(&[[[i8; 8]; 8]], &[i8; 8], i32, &mut [u8]),
     /// See [`portable::max4`].
     pub max4: fn([i8; 4], [i8; 4]) -> [i8; 4],
 }
@@ -281,7 +281,7 @@ impl Twins {
             states.fill_with(|| random.below(3) as u8);
             let mut codes = CodeRow::OUTSIDE;
             if !random.one_in(8) {
-                codes.set(&states);
+                codes.set(&states, random.below(IMAGE_SIZE as u32));
             }
             codes
         });

@@ -8,7 +8,6 @@ use super::{checked, portable};
 use crate::kernels::dense::Segment;
 use crate::kernels::image_conv::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
-use crate::wafer::MASK_ROW_BYTES;
 
 pub mod avx2;
 pub mod avx512;
@@ -95,12 +94,7 @@ pub fn image4(
 }
 
 /// Mask bits of pixels of eight channels, eight pixels a byte.
-pub fn mask_row(
-    pixels: &[[[i8; 8]; 8]],
-    weights: &[i8; 8],
-    bias: i32,
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
+pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     if has_avx2() {
         // SAFETY: the processor was asked.
         unsafe { avx2::mask_row(pixels, weights, bias, out) }

@@ -1,7 +1,6 @@
 //! Pools and the mask head: sixteen values, or pixels, a turn.
 
 use crate::kernels::arch::dsp;
-use crate::wafer::MASK_ROW_BYTES;
 
 /// 2×2 maxima of pixels of eight channels: VLD4 takes the words of two pixels apart.
 // SAFETY (of a call): 64 bytes a turn can be read of both rows, which are word-aligned, and 32 written.
@@ -153,17 +152,12 @@ unsafe extern "C" fn mask_16(
 }
 
 /// See [`crate::kernels::arch::portable::mask_row`].
-pub fn mask_row(
-    pixels: &[[[i8; 8]; 8]],
-    weights: &[i8; 8],
-    bias: i32,
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
-    const { assert!(MASK_ROW_BYTES.is_multiple_of(2)) };
-    if pixels.len() < MASK_ROW_BYTES {
+pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
+    let bytes = pixels.len().min(out.len());
+    if bytes < 2 || bytes % 2 != 0 {
         return dsp::mask_row(pixels, weights, bias, out);
     }
-    let turns = MASK_ROW_BYTES / 2;
+    let turns = bytes / 2;
     // SAFETY: each output byte has its eight pixels.
     unsafe {
         mask_16(

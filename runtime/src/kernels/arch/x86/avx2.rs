@@ -8,7 +8,6 @@ use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::image_conv::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
-use crate::wafer::MASK_ROW_BYTES;
 
 /// Pixels whose sums are kept in registers at a time, for two groups of channels.
 const PIXELS: usize = 4;
@@ -364,12 +363,7 @@ pub unsafe fn image4(
 /// # Safety
 /// The processor has AVX2.
 #[target_feature(enable = "avx2")]
-pub fn mask_row(
-    pixels: &[[[i8; 8]; 8]],
-    weights: &[i8; 8],
-    bias: i32,
-    out: &mut [u8; MASK_ROW_BYTES],
-) {
+pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     // SAFETY: eight bytes.
     let weights = unsafe { _mm_loadl_epi64(weights.as_ptr().cast()) };
     let weights = _mm256_cvtepi8_epi16(_mm_unpacklo_epi64(weights, weights));
