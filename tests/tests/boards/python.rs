@@ -38,7 +38,7 @@ fn the_python_client_answers_as_the_host_does() {
     let input = std::env::temp_dir().join(format!("lightwafer-{}.csv", std::process::id()));
     fs::write(&input, text).unwrap();
     let machine = "mps2-an500";
-    let mut emulator = Emulator::start(&options(machine, machine)).unwrap();
+    let mut emulator = Emulator::start(&options(machine)).unwrap();
     emulator.resume().unwrap();
     let output = Command::new(python)
         .arg(root().join("equipment/python/lightwafer.py"))
