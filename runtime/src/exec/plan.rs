@@ -7,6 +7,7 @@
 
 use super::strips::Strip;
 use crate::model::{Layer, MAX_LAYERS, ModelError, NONE, Op};
+use crate::wafer::IMAGE_SIZE;
 
 /// Rows produced so far in a strip and whole stages before, by layer.
 pub type Produced = [u16; MAX_LAYERS];
@@ -37,8 +38,9 @@ fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
     let mut produced: Produced = [0; MAX_LAYERS];
     let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
     // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
-    // positions than their readers, so it cannot outgrow the number of layers.
-    let mut waiting = [(0u8, 0u16); MAX_LAYERS];
+    // positions than their readers, so it cannot outgrow the number of layers. A row fits a byte.
+    const { assert!(IMAGE_SIZE <= 256) };
+    let mut waiting = [(0u8, 0u8); MAX_LAYERS];
     for strip in Strip::all(layers) {
         let target = strip.target();
         if let Some(rows) = produced.get_mut(strip.layers()) {
@@ -46,13 +48,13 @@ fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
         }
         for last in 0..layers.get(target).map_or(0, |layer| layer.height) {
             let mut depth = 1usize;
-            waiting[0] = (target as u8, last);
+            waiting[0] = (target as u8, last as u8);
             while let Some(&(at, until)) = depth.checked_sub(1).and_then(|top| waiting.get(top)) {
                 let at = usize::from(at);
                 let (Some(layer), Some(&row)) = (layers.get(at), produced.get(at)) else {
                     return;
                 };
-                if row > until {
+                if row > u16::from(until) {
                     depth -= 1;
                     continue;
                 }
@@ -115,10 +117,10 @@ fn missing_input(
     layer: &Layer,
     row: u16,
     produced: &Produced,
-) -> Option<(u8, u16)> {
+) -> Option<(u8, u8)> {
     input_rows(layers, layer, row)
         .find(|&(input, _, last)| produced.get(input).is_some_and(|&rows| rows <= last))
-        .map(|(input, _, last)| (input as u8, last))
+        .map(|(input, _, last)| (input as u8, last as u8))
 }
 
 /// The fewest rows each layer must keep.
