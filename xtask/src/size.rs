@@ -18,7 +18,7 @@ const IMAGE_BUDGET: u64 = 192 * 1024;
 /// The same without logs.
 const BARE_BUDGET: u64 = 132 * 1024;
 /// Most bytes of code without logs and model updates.
-const CORE_CODE_BUDGET: u64 = 48 * 1024;
+const CORE_CODE_BUDGET: u64 = 50 * 1024;
 /// Most bytes the executor's arena may take.
 const ARENA_BUDGET: u64 = 400_000;
 
@@ -174,7 +174,7 @@ fn table(rows: &[Row]) {
             row.without_updates.flash_code
         );
     }
-    println!("bare: without logs, of 135168 bytes; core: without model updates too, of 49152");
+    println!("bare: without logs, of 135168 bytes; core: without model updates too, of 51200");
 }
 
 /// What the linker laid out, in bytes.

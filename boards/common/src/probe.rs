@@ -18,7 +18,7 @@ use embedded_io::{Read, Write};
 use heapless::String;
 use lightwafer_runtime::exec::{FixedEngine, RowEvent};
 use lightwafer_runtime::kernels::arch::twins::{self, Twins};
-use lightwafer_runtime::model::MAX_LAYERS;
+use lightwafer_runtime::model::{MAX_LAYERS, Op, channels_in};
 use lightwafer_runtime::wafer::Mask;
 
 use crate::clock::Clock;
@@ -137,8 +137,14 @@ fn layers(
         let count = |list: &[u64]| list.get(at).copied().unwrap_or(0);
         rest = rest.saturating_sub(count(&spent));
         let instructions = count(&spent).saturating_sub(count(&looks) * look / 10);
-        let inputs = engine.model().channels_in(layer);
-        let (_, _, macs) = layer.costs(inputs);
+        let inputs = channels_in(engine.model().layers(), layer);
+        // Of an image that is not cut into strips.
+        let columns = if layer.op == Op::ClassHead {
+            1
+        } else {
+            layer.width
+        };
+        let macs = layer.macs(inputs, columns);
         let mut text = String::<TEXT>::new();
         let _ = writeln!(
             text,

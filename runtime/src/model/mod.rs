@@ -35,8 +35,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use facts::{ModelFacts, Rounding};
-pub(crate) use layer::channels_in;
-pub use layer::{IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES, WORK_COUNT};
+pub use layer::{
+    IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES, WORK_COUNT, channels_in,
+};
 
 use crate::crc32;
 use crate::wafer::{CLASS_COUNT, DieMap};
