@@ -40,6 +40,18 @@ fn an_image_is_written_by_the_cheapest_schedule_that_fits() {
 }
 
 #[test]
+fn strips_fit_64_kib_with_the_same_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let strips = folder.path().join("strips.lw");
+    assert!(export(Path::new(IMAGE), "64K", &strips).status.success());
+    let [published, image] = [Path::new(IMAGE), strips.as_path()].map(|path| std::fs::read(path).unwrap());
+    let model = Model::new_checked(&image).unwrap();
+    assert!(model.header().arena_bytes <= 65_536);
+    let published = Model::new_checked(&published).unwrap();
+    assert_eq!(model.golden(), published.golden());
+}
+
+#[test]
 fn a_budget_that_nothing_fits_is_refused_with_the_smallest() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("none.lw");

@@ -119,6 +119,15 @@ pub struct Ring {
 }
 
 impl Ring {
+    /// That of no layer.
+    pub const NONE: Self = Self {
+        region: Region { start: 0, len: 0 },
+        row_bytes: 0,
+        form: Form::Plain,
+        first: 0,
+        columns: Columns { left: 0, right: 0 },
+    };
+
     /// The ring of layer `at`, without bytes when it keeps no rows.
     fn of(layers: &[Layer], at: usize, strip: Strip, columns: &AllColumns) -> Self {
         let (Some(layer), Some(&columns)) = (layers.get(at), columns.get(at)) else {
@@ -219,13 +228,7 @@ pub struct Layout {
 impl Layout {
     /// That of no model.
     pub const EMPTY: Self = Self {
-        parts: [Ring {
-            region: Region { start: 0, len: 0 },
-            row_bytes: 0,
-            form: Form::Plain,
-            first: 0,
-            columns: Columns { left: 0, right: 0 },
-        }; PART_COUNT],
+        parts: [Ring::NONE; PART_COUNT],
     };
 
     /// Lays out the arena of a checked model for a strip, after those before it.

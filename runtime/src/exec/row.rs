@@ -84,37 +84,35 @@ impl Memory<'_> {
         let Some(arena) = self.arena.as_deref_mut() else {
             return;
         };
-        let ring = |input: u8| layout.parts.get(usize::from(input)).copied();
+        let ring = |at: usize| layout.parts.get(at).unwrap_or(&Ring::NONE);
         let [first, second] = layer.inputs;
-        let own = layout.parts.get(at).copied().unwrap_or_default();
-        let from = [first, second].map(|input| ring(input).unwrap_or_default());
+        let own = ring(at);
+        let from = [ring(usize::from(first)), ring(usize::from(second))];
         let left = own.columns.left;
-        let part = |used: bool, part| {
-            if used {
-                layout.work(part)
-            } else {
-                Region::default()
-            }
-        };
         let edge = layer.reads_padding(row);
-        // The check at load proved that what a row needs lies apart; a tensor may be read as both inputs.
-        let regions = [
-            own.region,
-            scratch_of(layer.op).map_or(Region::default(), |part| layout.work(part)),
-            part(edge, Part::Padding),
-            part(layer.op == Op::ImageConv3x3, Part::Table),
-            from[0].region,
-            if second == first {
-                Region::default()
-            } else {
-                from[1].region
-            },
-        ];
-        let Ok([bytes, scratch, padding, table, one, other]) =
-            arena.get_disjoint_mut(regions.map(Region::range))
+        let work = match layer.op {
+            Op::ImageConv3x3 => Some(Part::Table),
+            op => scratch_of(op),
+        };
+        // No operator has both a row of padding and a second input; a tensor may be read as both inputs.
+        let third = if edge {
+            layout.work(Part::Padding)
+        } else if second == first {
+            Region::default()
+        } else {
+            from[1].region
+        };
+        // The check at load proved that what a row needs lies apart.
+        let work = work.map_or(Region::default(), |part| layout.work(part));
+        let regions = [own.region, work, third, from[0].region];
+        let Ok([bytes, scratch, third, one]) = arena.get_disjoint_mut(regions.map(Region::range))
         else {
             return;
         };
+        if edge && let Some(from) = layers.get(usize::from(first)) {
+            third.fill(from.zero_point);
+        }
+        let (table, padding, other) = (&*scratch, &*third, &*third);
         let input = |which: usize| {
             let bytes: &[i8] = if which == 0 || second == first {
                 one
@@ -122,12 +120,9 @@ impl Memory<'_> {
                 other
             };
             let layer = layers.get(usize::from(*layer.inputs.get(which)?))?;
-            let ring = from.get(which)?;
+            let ring = *from.get(which)?;
             Some(Input { layer, ring, bytes })
         };
-        if edge && let Some(from) = layers.get(usize::from(first)) {
-            padding.fill(from.zero_point);
-        }
         if layer.op == Op::MaskHead {
             let Some(from) = input(0) else { return };
             let Some(out) = mask.row_mut(usize::from(row)) else {

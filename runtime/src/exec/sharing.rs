@@ -5,7 +5,7 @@
 //! row. Parts that are never in use together may share bytes. The exporter decides where each part lies;
 //! the check at load replays the walk and proves that no sharing can be noticed.
 
-use super::layout::{self, Form, PART_COUNT, Part, Region};
+use super::layout::{self, PART_COUNT, Part, Region};
 use super::plan::{self, Produced};
 use super::strips::Strip;
 use crate::model::{Layer, MAX_LAYERS, ModelError, Op};
@@ -15,6 +15,7 @@ type Parts = u64;
 
 const _: () = assert!(PART_COUNT <= Parts::BITS as usize);
 
+#[inline(never)]
 const fn only(part: usize) -> Parts {
     1 << part
 }
@@ -58,25 +59,22 @@ fn replay(layers: &[Layer], mut visit: impl FnMut(Parts, Parts)) {
 
 /// The parts whose bytes outlive their rows while a strip is computed: the table, borders written once, rows
 /// that may be copied to the next, and tensors kept whole for later stages.
+#[inline(never)]
 fn kept_in(layers: &[Layer], strip: Strip) -> Parts {
-    let mut kept = 0;
-    for (at, layer) in layers.iter().enumerate().take(strip.target() + 1) {
-        let first = *strip.layers().start();
-        let read_later = || {
-            let mut later = layers.iter().skip(first);
-            later.any(|reader| reader.inputs.iter().any(|&input| usize::from(input) == at))
-        };
-        let image = layer.op == Op::ImageConv3x3;
-        let whole = strip.is_whole(at);
-        let outlives = match at < first {
-            true => read_later(),
-            false => whole || image || Form::of(layers, at) != Form::Plain,
-        };
-        if layer.has_ring() && outlives {
-            kept |= only(at);
+    let (first, target) = strip.layers().into_inner();
+    let mut kept = match layers.get(target) {
+        Some(layer) if layer.has_ring() => only(target),
+        _ => 0,
+    };
+    for (at, layer) in layers.iter().enumerate().skip(first) {
+        for input in layer.inputs.map(usize::from) {
+            // Whole tensors of earlier stages, and rows with borders.
+            if input <= target && (input < first || layer.reads_padding(0)) {
+                kept |= only(input);
+            }
         }
-        if image && at >= first {
-            kept |= only(Part::Table.index());
+        if layer.op == Op::ImageConv3x3 && at <= target {
+            kept |= only(at) | only(Part::Table.index());
         }
     }
     kept

@@ -457,6 +457,34 @@ fn an_engine_refuses_wafers_until_it_is_started() {
 }
 
 #[test]
+fn strips_that_cannot_be_are_refused_by_name() {
+    let map = DieMap::new_checked(1, 1, &[2]).unwrap();
+    let refuse = |strips: &[(usize, u8)]| {
+        let mut spec = student(4);
+        for &(at, strips) in strips {
+            spec.layers[at].strips = strips;
+        }
+        write(&spec, &map).map(|_| ())
+    };
+    let model = |error| Err(WriteError::Model(error));
+    let mask_head = student(4).layers.len() - 1;
+    // The class head would see its input several times.
+    assert_eq!(refuse(&[(mask_head, 2)]), model(ModelError::Heads));
+    assert_eq!(
+        refuse(&[(mask_head, 29)]),
+        model(ModelError::Strips(mask_head))
+    );
+    // A depthwise convolution is never a target, nor is a class head.
+    assert_eq!(refuse(&[(17, 1)]), model(ModelError::Strips(17)));
+    assert_eq!(refuse(&[(19, 1)]), model(ModelError::Strips(19)));
+    // Level 0's skip is read by the decoder, so that it cannot end within the first stage.
+    assert!(matches!(
+        refuse(&[(3, 1)]),
+        Err(WriteError::Model(ModelError::Inputs(_)))
+    ));
+}
+
+#[test]
 fn every_schedule_gives_the_same_bits() {
     let mut random = Random(11);
     let spec = student(3);

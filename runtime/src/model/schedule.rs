@@ -61,11 +61,11 @@ pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
         all.push(planned(recomputed, 1, layers)?);
     }
     let mut cut_up = Vec::new();
-    for recomputed in 1..all.len() {
+    for (recomputed, whole) in all.iter().enumerate().skip(1) {
         let skip = skips.get(recomputed - 1).copied().unwrap_or(NONE);
         let mut least = usize::MAX;
         for strips in 2..=MOST_STRIPS {
-            let Some(layers) = cut(&all[recomputed].layers, skip, strips) else {
+            let Some(layers) = cut(&whole.layers, skip, strips) else {
                 break;
             };
             let schedule = planned(recomputed, strips, layers)?;
