@@ -44,7 +44,8 @@ fn strips_fit_64_kib_with_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();
     let strips = folder.path().join("strips.lw");
     assert!(export(Path::new(IMAGE), "64K", &strips).status.success());
-    let [published, image] = [Path::new(IMAGE), strips.as_path()].map(|path| std::fs::read(path).unwrap());
+    let [published, image] =
+        [Path::new(IMAGE), strips.as_path()].map(|path| std::fs::read(path).unwrap());
     let model = Model::new_checked(&image).unwrap();
     assert!(model.header().arena_bytes <= 65_536);
     let published = Model::new_checked(&published).unwrap();
