@@ -547,3 +547,19 @@ fn every_schedule_gives_the_same_bits() {
     // In strips 64 KiB are enough.
     assert!(cheapest(&plain, 64 << 10).unwrap().strips > 1);
 }
+
+#[test]
+fn first_convolutions_of_different_weights_are_refused() {
+    let map = DieMap::new_checked(1, 1, &[2]).unwrap();
+    let mut spec = student(5);
+    let twice = schedules(&spec.layers).unwrap();
+    spec.layers = twice[1].layers.clone();
+    assert!(write(&spec, &map).is_ok());
+    let is_first = |layer: &LayerSpec| layer.op == Op::ImageConv3x3;
+    let second = spec.layers.iter().rposition(is_first).unwrap();
+    spec.layers[second].weights[0] ^= 1;
+    assert_eq!(
+        write(&spec, &map).map(|_| ()),
+        Err(WriteError::Model(ModelError::Table(second)))
+    );
+}

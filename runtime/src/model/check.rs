@@ -10,6 +10,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
     let layers = model.layers();
     // The first layer of a stage, and the class heads so far.
     let (mut first, mut class_heads) = (0, 0);
+    let mut table = None;
     for (at, layer) in layers.iter().enumerate() {
         inputs(layers, first, at, layer)?;
         shape(layers, layer)
@@ -28,6 +29,9 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         let (weights, params) = model.parameters(layer);
         if weights.len() != weight_bytes || params.len() != records * super::RECORD_BYTES {
             return Err(ModelError::Data(at));
+        }
+        if layer.op == Op::ImageConv3x3 && *table.get_or_insert(weights) != weights {
+            return Err(ModelError::Table(at));
         }
         overflow(model, layer, weights, params).ok_or(ModelError::Overflow(at))?;
         class_heads += usize::from(layer.op == Op::ClassHead);

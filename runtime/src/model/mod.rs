@@ -166,6 +166,8 @@ pub enum ModelError {
     Shape(usize),
     /// A layer's weights or records lie outside the data section.
     Data(usize),
+    /// A first convolution has other weights than the one before: they share one table.
+    Table(usize),
     /// A layer's quantization is contradictory (zero points, multipliers, shift).
     Quantization(usize),
     /// A layer's accumulator could overflow 32 bits.
@@ -214,6 +216,7 @@ impl fmt::Display for ModelError {
             Self::Inputs(l) => write!(f, "layer {l}: its inputs are not earlier layers"),
             Self::Shape(l) => write!(f, "layer {l}: its shape does not follow from its inputs"),
             Self::Data(l) => write!(f, "layer {l}: its weights lie outside the image"),
+            Self::Table(l) => write!(f, "layer {l}: another first convolution's weights differ"),
             Self::Quantization(l) => write!(f, "layer {l}: its quantization is contradictory"),
             Self::Overflow(l) => write!(f, "layer {l}: its accumulator could overflow 32 bits"),
             Self::Heads => write!(
