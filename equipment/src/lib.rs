@@ -25,6 +25,7 @@ mod board;
 pub mod emulator;
 mod error;
 mod facts;
+pub mod file;
 pub mod input;
 mod link;
 mod local;

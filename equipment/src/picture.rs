@@ -8,6 +8,7 @@ use embedded_graphics::pixelcolor::RgbColor;
 use lightwafer_runtime::canvas::{Alignment, Canvas, DIE_COLOURS as DIES, Rgb888};
 use lightwafer_runtime::wafer::{Class, DieMap, IMAGE_SIZE, Mask, source_index};
 
+use crate::file;
 use crate::report::Report;
 
 const PAPER: Rgb888 = Rgb888::new(255, 255, 255);
@@ -69,9 +70,7 @@ pub fn write(
     report: &Report,
     truth: Option<Class>,
 ) -> io::Result<()> {
-    let partial = path.with_extension("png.partial");
-    std::fs::write(&partial, draw(name, map, report, truth)?)?;
-    std::fs::rename(&partial, path)
+    file::write(path, &draw(name, map, report, truth)?)
 }
 
 fn title(canvas: &mut Canvas, name: &str, map: &DieMap<'_>, report: &Report, truth: Option<Class>) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use lightwafer_equipment::sign::SecretKey;
-use lightwafer_equipment::{KeyId, Local, SignedModel, Step};
+use lightwafer_equipment::{KeyId, Local, SignedModel, Step, file};
 
 use crate::args::{Keygen, Rollback, Sign, Update};
 use crate::output::grouped;
@@ -67,7 +67,7 @@ pub fn sign(args: &Sign) -> Result<bool> {
     }
     let block = key.sign(local.image(), args.model_version, args.floor)?;
     let signed = [local.image(), block.bytes()].concat();
-    fs::write(&args.output, signed)
+    file::write(&args.output, &signed)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
     println!(
         "{}: {} version {}, signed with key {}",
