@@ -382,6 +382,20 @@ macro_rules! resident {
     };
 }
 
+/// How such kernels end a turn that writes words: q7 and q5 as four pixels of four channels.
+macro_rules! put_resident {
+    () => {
+        concat!(
+            narrow!("r12"),
+            least!(),
+            "vldrb.u8 q4, [r7, #96]\n\
+             vstrb.8 q7, [r3, q4]\n\
+             add r3, r3, r5\n\
+             le lr, 2b\n"
+        )
+    };
+}
+
 kernel!(
     /// One segment of 16, which is all of a pixel.
     words_16,
@@ -396,12 +410,7 @@ kernel!(
     one_pixel!("vldrb.u8 q4, [r1, #16]", "vmladav.s8", "q5"),
     one_pixel!("vldrb.u8 q4, [r1, #48]!", "vmladav.s8", "q6"),
     requantize!("q5"),
-    narrow!("r12"),
-    least!(),
-    "vldrb.u8 q4, [r7, #96]",
-    "vstrb.8 q7, [r3, q4]",
-    "add r3, r3, r5",
-    "le lr, 2b",
+    put_resident!(),
 );
 kernel!(
     /// One segment of 8, which is all of a pixel; the weights are sixteen bits each.
@@ -420,12 +429,7 @@ kernel!(
     one_pixel!("vldrb.s16 q4, [r1, #8]", "vmladav.s16", "q5"),
     one_pixel!("vldrb.s16 q4, [r1, #24]!", "vmladav.s16", "q6"),
     requantize!("q5"),
-    narrow!("r12"),
-    least!(),
-    "vldrb.u8 q4, [r7, #96]",
-    "vstrb.8 q7, [r3, q4]",
-    "add r3, r3, r5",
-    "le lr, 2b",
+    put_resident!(),
 );
 kernel!(
     /// Two segments of 8, which are all of a pixel, put together; to planes. The words' places are addresses,
