@@ -177,8 +177,11 @@ impl Run {
                 let tensor = saved.tensor(&format!("optimizer.{i}.{name}"))?;
                 ensure!(
                     tensor.size() == moment.size(),
-                    "{}: optimizer.{i}.{name}",
-                    path.display()
+                    "{}: optimizer.{i}.{name} has {} values, {} are needed: the run was begun by a version \
+                     that this one cannot go on from; start anew with --init",
+                    path.display(),
+                    tensor.numel(),
+                    moment.numel()
                 );
                 moment.copy_(&tensor);
             }
