@@ -7,6 +7,7 @@
 //! * [`stack`]: how deep the stack went.
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
 //! * [`models`]: a flash for models that come over the line.
+//! * [`watchdog`]: what resets a board that hangs.
 //! * [`signals`]: READY and BUSY lines, as `embedded-hal` pins.
 //! * [`mps2`]: the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]
@@ -24,6 +25,7 @@ pub mod reset;
 mod service;
 pub mod signals;
 pub mod stack;
+pub mod watchdog;
 
 #[cfg(feature = "update")]
 pub use lightwafer_runtime::store::Updater;

@@ -221,7 +221,7 @@ impl WriteReady for Line {
 }
 
 /// Sleeps, woken by each interrupt, until something is so.
-fn sleep_until(mut is_so: impl FnMut() -> bool) {
+pub(crate) fn sleep_until(mut is_so: impl FnMut() -> bool) {
     // With interrupts held back, none can come between the question and the sleep; one that pends
     // ends the sleep all the same and is served right after.
     while !interrupt::free(|_| {

@@ -36,7 +36,7 @@ pub fn run<L: Read + Write>(
     image: &'static [u8],
     arena: &'static mut [i8],
 ) -> ! {
-    let note = reset::Note::take();
+    let note = reset::Note::take(None);
     let mut text = String::<TEXT>::new();
     let (cause, file) = (note.cause, note.file());
     let _ = writeln!(

@@ -5,6 +5,7 @@
 mod map;
 
 use cortex_m_rt::entry;
+use lightwafer_board::watchdog::NoWatchdog;
 use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
@@ -26,6 +27,8 @@ fn main() -> ! {
         ready: peripherals.led0,
         busy: peripherals.led1,
         models: model_flash(),
+        watchdog: NoWatchdog,
+        cause: None,
     };
     serve(board, &MODEL.0, arena, MEMORY)
 }

@@ -54,6 +54,10 @@ pub trait Platform {
         starts
     }
 
+    /// Holds off a watchdog that would reset the board: called before and after each inference and each change of
+    /// the models. Who waits for bytes calls it while waiting.
+    fn feed_watchdog(&mut self) {}
+
     /// Times the driver lost bytes since this was last asked; for drivers whose reads don't fail then.
     fn take_overruns(&mut self) -> u32 {
         0
@@ -302,7 +306,8 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
         }
         let received = |version, bytes| Done::Received { version, bytes };
         let runs = |version| Done::Runs { version };
-        Some(match request.command {
+        self.platform.feed_watchdog();
+        let done = match request.command {
             Command::Run { wafer } => self.run(wafer, packed, mask),
             Command::ModelBegin { signature } => self
                 .updates
@@ -328,7 +333,9 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
                 self.updates.roll_back(from, engine, mask).map(runs)
             }
             _ => return None,
-        })
+        };
+        self.platform.feed_watchdog();
+        Some(done)
     }
 
     /// Encodes the answer to a frame; `work` is what [`Desk::work`] made of it.
