@@ -5,7 +5,6 @@
 mod map;
 
 use cortex_m_rt::entry;
-use lightwafer_board::watchdog::NoWatchdog;
 use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
@@ -27,7 +26,7 @@ fn main() -> ! {
         ready: peripherals.led0,
         busy: peripherals.led1,
         models: model_flash(),
-        watchdog: NoWatchdog,
+        watchdog: mps2::Watchdog::<Fpga>::start(),
         cause: None,
     };
     serve(board, &MODEL.0, arena, MEMORY)
