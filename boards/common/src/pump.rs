@@ -1,16 +1,19 @@
-//! Between a [`Line`](crate::line::Line) and an asynchronous driver, such as those of embassy's HALs.
+//! Between a [`Line`](crate::line::Line) and an asynchronous driver, such as those of embassy's HALs; and between TRIGGER
+//! and a pin of theirs.
 //!
-//! [`run`] belongs into a task of an executor that an interrupt polls: bytes then come and go while the
-//! program computes. [`wake`] is the line's `pump`.
+//! [`run`] and [`watch`] belong into tasks of an executor that an interrupt polls: bytes then come and go while the program
+//! computes. [`wake`] is the line's `pump`.
 
 use core::convert::Infallible;
 
 use embassy_futures::join::join;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
+use embedded_hal_async::digital::Wait;
 use embedded_io_async::{Error, ErrorKind, Read, Write};
 
 use crate::line::InterruptSide;
+use crate::signals::Edge;
 
 /// Bytes that a driver is given, or asked for, at once: a packet of full-speed USB.
 const BYTES: usize = 64;
@@ -71,4 +74,11 @@ async fn write<W: Write>(to: &mut W, mut bytes: &[u8]) -> Result<(), W::Error> {
         bytes = bytes.get(count..).unwrap_or(&[]);
     }
     to.flush().await
+}
+
+/// Keeps the rising edges of a pin, until the pin fails.
+pub async fn watch<P: Wait>(mut pin: P, edge: &Edge) {
+    while pin.wait_for_rising_edge().await.is_ok() {
+        edge.rose();
+    }
 }

@@ -27,22 +27,22 @@ use crate::log::Shown;
 use crate::models::update_key;
 use crate::models::{Flash, ModelFlash};
 use crate::reset::{self, Note};
-use crate::signals::Signalled;
+use crate::signals::{Lines, Signalled, Trigger};
 use crate::stack;
 use crate::watchdog::Watchdog;
 
 /// What [`serve`] needs to know of a board.
-pub struct Board<L, R, B, F: 'static, W> {
+pub struct Board<L, R, B, J, T, F: 'static, W> {
     /// Its name, such as `mps2-an500`.
     pub name: &'static str,
     /// The serial line to the host.
     pub line: L,
     /// Its clock.
     pub clock: Clock,
-    /// High while the board takes wafers.
-    pub ready: R,
-    /// High while it classifies one.
-    pub busy: B,
+    /// Its output lines.
+    pub lines: Lines<R, B, J>,
+    /// Its input line TRIGGER.
+    pub trigger: T,
     /// Where it keeps models that come over the line; `None` where it takes none.
     pub models: Option<ModelFlash<F>>,
     /// Its watchdog, running; [`NoWatchdog`](crate::watchdog::NoWatchdog) where it has none.
@@ -56,8 +56,8 @@ pub struct Board<L, R, B, F: 'static, W> {
 ///
 /// A model image that is damaged or needs more than `arena` is logged; the station then still says
 /// hello, with the reason in the place of the model's name, and refuses to classify.
-pub fn serve<L, R, B, F, W>(
-    board: Board<L, R, B, F, W>,
+pub fn serve<L, R, B, J, T, F, W>(
+    board: Board<L, R, B, J, T, F, W>,
     model: &'static [u8],
     arena: &'static mut [i8],
     memory: &'static mut StationMemory,
@@ -66,6 +66,8 @@ where
     L: Read + ReadReady + Write,
     R: OutputPin,
     B: OutputPin,
+    J: OutputPin,
+    T: Trigger,
     F: Flash,
     W: Watchdog,
 {
@@ -73,8 +75,8 @@ where
         name,
         line,
         clock,
-        ready,
-        busy,
+        lines,
+        trigger,
         models,
         mut watchdog,
         cause,
@@ -88,7 +90,7 @@ where
     let updates = open(models, &mut engine, model);
     engine.describe();
     let refuses = engine.refuses();
-    let engine = Signalled::new(engine, ready, busy, refuses);
+    let engine = Signalled::new(engine, lines, refuses);
     let platform = BoardPlatform {
         name,
         clock,
@@ -97,6 +99,7 @@ where
     };
     answer(
         line,
+        trigger,
         Station::with_updates(memory, engine, platform, updates),
     )
 }
@@ -192,20 +195,29 @@ fn started(name: &str, clock: &Clock, hardware: Option<ResetCause>) -> ResetCaus
 
 /// By itself, so that what it takes of the stack does not lie below the check of the model.
 #[inline(never)]
-fn answer<L, E, U, W>(mut line: L, mut station: Station<'static, E, BoardPlatform<W>, U>) -> !
+fn answer<L, T, E, U, W>(
+    mut line: L,
+    mut trigger: T,
+    mut station: Station<'static, E, BoardPlatform<W>, U>,
+) -> !
 where
     L: Read + ReadReady + Write,
+    T: Trigger,
     E: Engine,
     U: Updates<E>,
     W: Watchdog,
 {
     loop {
+        let mut triggered = false;
         sleep_until(|| {
             station.platform().feed_watchdog();
+            triggered |= trigger.take();
             // A line that fails says so when it is read.
-            line.read_ready().unwrap_or(true)
+            triggered || line.read_ready().unwrap_or(true)
         });
-        if station.poll(&mut line).is_err() {
+        if triggered {
+            station.trigger();
+        } else if station.poll(&mut line).is_err() {
             break;
         }
     }

@@ -6,14 +6,15 @@ use cortex_m::singleton;
 use embassy_executor::InterruptExecutor;
 use embassy_nrf::buffered_uarte::{self, BufferedUarte};
 use embassy_nrf::config::{Config, LfclkSource};
-use embassy_nrf::gpio::{Level, Output, OutputDrive};
+use embassy_nrf::gpio::{Input, Level, Output, OutputDrive, Pin, Pull};
 use embassy_nrf::interrupt::{InterruptExt, Priority};
 use embassy_nrf::nvmc::Nvmc;
 use embassy_nrf::wdt::{self, HaltConfig, WatchdogHandle};
-use embassy_nrf::{bind_interrupts, interrupt, pac, peripherals, uarte};
+use embassy_nrf::{Peri, bind_interrupts, interrupt, pac, peripherals, uarte};
 use embassy_time::{Instant, Timer};
 use lightwafer_board::clock::Clock;
 use lightwafer_board::line::{Buffers, InterruptSide, Line};
+use lightwafer_board::signals::{Edge, Lines};
 use lightwafer_board::watchdog::Watchdog;
 use lightwafer_board::{pump, stack};
 use lightwafer_runtime::serial::message::ResetCause;
@@ -24,6 +25,8 @@ const WATCHDOG_TICKS: u32 = 16 * 32_768;
 bind_interrupts!(struct Interrupts {
     UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
 });
+
+static TRIGGER: Edge = Edge::new();
 
 /// Runs the tasks below whenever there is something to do, also while the program computes.
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
@@ -41,10 +44,10 @@ pub struct Hardware {
     pub line: Line,
     /// RTC 1: SysTick stands still while the core sleeps.
     pub clock: Clock,
-    /// P1.01.
-    pub ready: Output<'static>,
-    /// P1.02.
-    pub busy: Output<'static>,
+    /// READY, BUSY, REJECT: P1.01, P1.02, P1.03.
+    pub lines: Lines<Output<'static>, Output<'static>, Output<'static>>,
+    /// P1.04, held low where nothing drives it.
+    pub trigger: &'static Edge,
     /// The flash that the firmware lies in too.
     pub flash: Nvmc<'static>,
     /// The watchdog, running.
@@ -100,12 +103,17 @@ impl Hardware {
         let tasks = EXECUTOR.start(interrupt::EGU1_SWI1);
         tasks.spawn(carry(uart, side).ok()?);
         tasks.spawn(tick().ok()?);
+        tasks.spawn(trigger(Input::new(p.P1_04, Pull::Down)).ok()?);
 
         Some(Self {
             line,
             clock: Clock::of(|| Instant::now().as_micros()),
-            ready: output(p.P1_01),
-            busy: output(p.P1_02),
+            lines: Lines {
+                ready: output(p.P1_01),
+                busy: output(p.P1_02),
+                reject: output(p.P1_03),
+            },
+            trigger: &TRIGGER,
             flash: Nvmc::new(p.NVMC),
             watchdog: Dog(watchdog),
             cause,
@@ -113,7 +121,7 @@ impl Hardware {
     }
 }
 
-fn output(pin: embassy_nrf::Peri<'static, impl embassy_nrf::gpio::Pin>) -> Output<'static> {
+fn output(pin: Peri<'static, impl Pin>) -> Output<'static> {
     Output::new(pin, Level::Low, OutputDrive::Standard)
 }
 
@@ -130,6 +138,12 @@ async fn tick() {
     loop {
         Timer::after_secs(1).await;
     }
+}
+
+/// Keeps TRIGGER's edges.
+#[embassy_executor::task]
+async fn trigger(pin: Input<'static>) {
+    pump::watch(pin, &TRIGGER).await;
 }
 
 /// The watchdog.

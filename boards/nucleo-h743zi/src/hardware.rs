@@ -5,13 +5,16 @@ use core::sync::atomic::AtomicBool;
 use cortex_m::singleton;
 use embassy_executor::InterruptExecutor;
 use embassy_stm32::flash::Flash;
-use embassy_stm32::gpio::{Level, Output, Pin, Speed};
+use embassy_stm32::exti::{self, ExtiInput};
+use embassy_stm32::gpio::{Level, Output, Pin, Pull, Speed};
+use embassy_stm32::mode::Async;
 use embassy_stm32::interrupt::{InterruptExt, Priority};
 use embassy_stm32::usart::{self, BufferedInterruptHandler, BufferedUart};
 use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::{Config, Peri, bind_interrupts, interrupt, pac, peripherals, rcc};
 use lightwafer_board::clock::Clock;
 use lightwafer_board::line::{Buffers, InterruptSide, Line};
+use lightwafer_board::signals::{Edge, Lines};
 use lightwafer_board::watchdog::Watchdog;
 use lightwafer_board::{pump, stack};
 use lightwafer_runtime::serial::message::ResetCause;
@@ -25,9 +28,12 @@ const PERIOD_US: u32 = 16_000_000;
 
 bind_interrupts!(struct Interrupts {
     USART3 => BufferedInterruptHandler<peripherals::USART3>;
+    EXTI15_10 => exti::InterruptHandler<interrupt::typelevel::EXTI15_10>;
 });
 
-/// Runs the task below whenever there is something to do, also while the program computes.
+static TRIGGER: Edge = Edge::new();
+
+/// Runs the tasks below whenever there is something to do, also while the program computes.
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 /// The interrupt of a peripheral that nobody uses.
@@ -44,10 +50,10 @@ pub struct Hardware {
     pub line: Line,
     /// SysTick.
     pub clock: Clock,
-    /// PG9.
-    pub ready: Output<'static>,
-    /// PG14.
-    pub busy: Output<'static>,
+    /// READY, BUSY, REJECT: PF15, PE13, PF14.
+    pub lines: Lines<Output<'static>, Output<'static>, Output<'static>>,
+    /// PE11, held low where nothing drives it.
+    pub trigger: &'static Edge,
     /// Both banks.
     pub flash: EccFlash,
     /// The watchdog, running.
@@ -89,12 +95,18 @@ impl Hardware {
         interrupt::CEC.set_priority(Priority::P6);
         let tasks = EXECUTOR.start(interrupt::CEC);
         tasks.spawn(carry(uart, side).ok()?);
+        let pin = ExtiInput::new(p.PE11, p.EXTI11, Pull::Down, Interrupts);
+        tasks.spawn(trigger(pin).ok()?);
 
         Some(Self {
             line,
             clock: Clock::start(core.SYST, CORE_HZ, None),
-            ready: output(p.PG9),
-            busy: output(p.PG14),
+            lines: Lines {
+                ready: output(p.PF15),
+                busy: output(p.PE13),
+                reject: output(p.PF14),
+            },
+            trigger: &TRIGGER,
             flash: EccFlash::new(Flash::new_blocking(p.FLASH), core.SCB),
             watchdog: Dog(watchdog),
             cause,
@@ -135,6 +147,12 @@ fn output(pin: Peri<'static, impl Pin>) -> Output<'static> {
 async fn carry(uart: BufferedUart<'static>, side: InterruptSide) {
     let (to, from) = uart.split();
     pump::run(from, to, &side).await;
+}
+
+/// Keeps TRIGGER's edges.
+#[embassy_executor::task]
+async fn trigger(pin: ExtiInput<'static, Async>) {
+    pump::watch(pin, &TRIGGER).await;
 }
 
 /// The watchdog.

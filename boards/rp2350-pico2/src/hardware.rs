@@ -7,13 +7,14 @@ use embassy_executor::InterruptExecutor;
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_rp::config::Config;
 use embassy_rp::flash::Blocking;
-use embassy_rp::gpio::{Level, Output, Pin};
+use embassy_rp::gpio::{Input, Level, Output, Pin, Pull};
 use embassy_rp::interrupt::{InterruptExt, Priority};
 use embassy_rp::watchdog::{ResetReason, Watchdog};
 use embassy_rp::{Peri, interrupt, peripherals};
 use embassy_time::Duration;
 use lightwafer_board::clock::Clock;
 use lightwafer_board::line::{Buffers, Line};
+use lightwafer_board::signals::{Edge, Lines};
 use lightwafer_board::{pump, stack, watchdog};
 use lightwafer_runtime::serial::message::ResetCause;
 
@@ -28,7 +29,9 @@ pub type Flash = embassy_rp::flash::Flash<'static, peripherals::FLASH, Blocking,
 /// The longest there is, 16.7 s, less a little. An inference takes about one, erasing a slot two.
 const PERIOD: Duration = Duration::from_secs(16);
 
-/// Runs the USB device whenever there is something to do, also while the program computes.
+static TRIGGER: Edge = Edge::new();
+
+/// Runs the USB device and [`trigger`] whenever there is something to do, also while the program computes.
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 #[interrupt]
@@ -44,10 +47,10 @@ pub struct Hardware {
     pub line: Line,
     /// SysTick.
     pub clock: Clock,
-    /// GP2.
-    pub ready: Output<'static>,
-    /// GP3.
-    pub busy: Output<'static>,
+    /// READY, BUSY, REJECT: GP2, GP3, GP4.
+    pub lines: Lines<Output<'static>, Output<'static>, Output<'static>>,
+    /// GP5, held low where nothing drives it.
+    pub trigger: &'static Edge,
     /// The flash that the firmware lies in too.
     pub flash: Flash,
     /// The watchdog, running.
@@ -78,12 +81,17 @@ impl Hardware {
         interrupt::SWI_IRQ_0.set_priority(Priority::P3);
         let tasks = EXECUTOR.start(interrupt::SWI_IRQ_0);
         tasks.spawn(usb::carry(p.USB, side).ok()?);
+        tasks.spawn(trigger(Input::new(p.PIN_5, Pull::Down)).ok()?);
 
         Some(Self {
             line,
             clock: Clock::start(core.SYST, clk_sys_freq(), None),
-            ready: output(p.PIN_2),
-            busy: output(p.PIN_3),
+            lines: Lines {
+                ready: output(p.PIN_2),
+                busy: output(p.PIN_3),
+                reject: output(p.PIN_4),
+            },
+            trigger: &TRIGGER,
             flash: Flash::new_blocking(p.FLASH),
             watchdog: Dog(watchdog),
             cause: timed_out.then_some(ResetCause::Watchdog),
@@ -93,6 +101,12 @@ impl Hardware {
 
 fn output(pin: Peri<'static, impl Pin>) -> Output<'static> {
     Output::new(pin, Level::Low)
+}
+
+/// Keeps TRIGGER's edges.
+#[embassy_executor::task]
+async fn trigger(pin: Input<'static>) {
+    pump::watch(pin, &TRIGGER).await;
 }
 
 /// The watchdog.

@@ -216,6 +216,13 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
         self.desk.respond(payload, buffers, work, reply)
     }
 
+    /// Runs the wafer at hand, as [`Command::Run`] would: for a line beside the serial one that says when. Tells
+    /// whether it ran; without a wafer, or with one that has its report already or cannot have one, nothing happens.
+    pub fn trigger(&mut self) -> bool {
+        let StationMemory { packed, mask, .. } = &mut *self.memory;
+        self.desk.trigger(packed, mask)
+    }
+
     /// To be told by drivers that lost bytes: drops the frame they belonged to, and gives the answer.
     pub fn overrun(&mut self) -> Option<&[u8]> {
         self.memory.decoder.discard();
@@ -484,6 +491,19 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             increment(&mut self.statistics.wafers);
         }
         Ok(Done::Ran)
+    }
+
+    /// Runs the wafer at hand, unless it has a report.
+    #[inline(never)]
+    fn trigger(&mut self, packed: &[u8], mask: &mut Mask) -> bool {
+        let waiting = self.current.as_ref().filter(|c| c.report().is_none());
+        let Some(wafer) = waiting.map(Current::wafer) else {
+            return false;
+        };
+        self.platform.feed_watchdog();
+        let ran = self.run(wafer, packed, mask).is_ok();
+        self.platform.feed_watchdog();
+        ran
     }
 
     /// The report of the wafer that has run.
