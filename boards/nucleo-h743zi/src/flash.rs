@@ -57,7 +57,10 @@ impl EccFlash {
             }
         });
         let bank = bank(at);
-        let (failed, place) = (bank.sr().read().dbeccerr(), bank.far().read().fail_ecc_addr());
+        let (failed, place) = (
+            bank.sr().read().dbeccerr(),
+            bank.far().read().fail_ecc_addr(),
+        );
         // The cache reads ahead: an error may be another word's.
         let mine = u32::from(place) == at % BANK_2 / WORD as u32;
         forget_errors();
@@ -87,13 +90,16 @@ impl EccFlash {
 }
 
 fn bank(at: u32) -> pac::flash::Bank {
-    pac::FLASH.bank(usize::from(at >= BANK_2))
+    match at {
+        ..BANK_2 => pac::FLASH.bank(0),
+        _ => pac::FLASH.bank(1),
+    }
 }
 
 /// Clears the flags of code errors in either bank: the driver's own attempt does not (they are cleared in CCR, not SR).
 fn forget_errors() {
-    for bank in [0, 1] {
-        pac::FLASH.bank(bank).ccr().write(|w| {
+    for bank in [bank(0), bank(BANK_2)] {
+        bank.ccr().write(|w| {
             w.set_clr_sneccerr(true);
             w.set_clr_dbeccerr(true);
         });
