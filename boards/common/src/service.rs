@@ -379,8 +379,20 @@ impl BoardEngine {
         log!(error, "no engine: {}", Shown(reason));
         let mut text = String::new();
         // What does not fit is cut; the log has it all.
-        let _ = write!(text, "none: {reason}");
+        let _ = write!(Cut(&mut text), "none: {reason}");
         self.refusal = Some(text);
+    }
+}
+
+/// Text that takes what fits.
+struct Cut<'t>(&'t mut String<MAX_TEXT>);
+
+impl fmt::Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            self.0.push(letter).map_err(|_| fmt::Error)?;
+        }
+        Ok(())
     }
 }
 
