@@ -21,9 +21,7 @@ const BYTES: usize = 12 * 1024;
 pub fn takes(segments: &[Segment<'_>], quantization: Quantization, out: &Output<'_>) -> bool {
     // Runs are part of a pixel, or whole pixels.
     let pixels = |s: &Segment<'_>| {
-        s.step >= 4
-            && s.step.is_multiple_of(4)
-            && (s.len <= s.step || s.len.is_multiple_of(s.step))
+        s.step >= 4 && s.step.is_multiple_of(4) && (s.len <= s.step || s.len.is_multiple_of(s.step))
     };
     let bytes = |s: &Segment<'_>| Shape::of(s, out.pixels).bytes();
     segments.len() <= 3
@@ -70,19 +68,10 @@ pub unsafe fn dense(
             *four = Four::new(block, job.length, records, channel);
         }
         let fours = fours.get(..batch.count / 4).unwrap_or_default();
+        let mut blocks = [_mm512_setzero_si512(); 16];
         for x in (0..pixels).step_by(BLOCK) {
-            let mut blocks = [_mm512_setzero_si512(); 16];
-            for (four, blocks) in fours.iter().zip(blocks.as_chunks_mut::<4>().0) {
-                // SAFETY: planes hold whole vectors up to the last pixel's.
-                unsafe {
-                    match (pixels - x).div_ceil(16) {
-                        1 => four.sums::<1>(planes, x, &finish, blocks),
-                        2 => four.sums::<2>(planes, x, &finish, blocks),
-                        3 => four.sums::<3>(planes, x, &finish, blocks),
-                        _ => four.sums::<4>(planes, x, &finish, blocks),
-                    }
-                }
-            }
+            // SAFETY: planes hold whole vectors up to the last pixel's.
+            unsafe { sums_of(fours, planes, x, pixels - x, &finish, &mut blocks) };
             // SAFETY: `checked::dense` found room for these channels.
             unsafe { row.put(batch, x, &blocks) };
         }
@@ -98,7 +87,9 @@ struct Memory {
 /// How a segment's row is taken apart.
 #[derive(Clone, Copy)]
 struct Shape {
-    /// Words of a pixel that are kept, a plane each.
+    /// Bytes of a pixel, a plane for each four.
+    step: usize,
+    /// Words of a pixel that are read.
     words: usize,
     /// Pixels of a run.
     taps: usize,
@@ -108,16 +99,38 @@ struct Shape {
 
 impl Shape {
     fn of(segment: &Segment<'_>, pixels: usize) -> Self {
-        let taps = if segment.len > segment.step { segment.len / segment.step } else { 1 };
+        let taps = if segment.len > segment.step {
+            segment.len / segment.step
+        } else {
+            1
+        };
         Self {
+            step: segment.step,
             words: segment.len.min(segment.step) / 4,
             taps,
             columns: (pixels.next_multiple_of(16) + taps - 1).next_multiple_of(16),
         }
     }
 
+    /// Bytes of the planes of all words, kept or not.
     fn bytes(&self) -> usize {
-        4 * self.words * self.columns
+        self.step * self.columns
+    }
+
+    /// Writes sixteen pixels from `x` on of planes that begin at `to`, plus 128.
+    ///
+    /// # Safety
+    /// The planes are there.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn put<const N: usize>(&self, to: *mut u8, x: usize, words: [__m512i; N]) {
+        let mut to = to.wrapping_add(4 * x);
+        for word in words {
+            let flipped = _mm512_xor_si512(word, _mm512_set1_epi32(FLIP));
+            // SAFETY: as promised to us.
+            unsafe { _mm512_storeu_si512(to.cast(), flipped) };
+            to = to.wrapping_add(4 * self.columns);
+        }
     }
 }
 
@@ -132,6 +145,7 @@ impl Planes {
     const NONE: Self = Self {
         start: core::ptr::null(),
         shape: Shape {
+            step: 0,
             words: 0,
             taps: 0,
             columns: 0,
@@ -147,38 +161,66 @@ impl Planes {
     unsafe fn fill(segment: &Segment<'_>, pixels: usize, to: *mut u8) -> Self {
         let shape = Shape::of(segment, pixels);
         let (row, step) = (segment.row, segment.step);
-        let plane = 4 * shape.columns;
-        let flip = _mm512_set1_epi32(FLIP);
-        for x in (0..shape.columns).step_by(16) {
-            let to = to.wrapping_add(4 * x);
-            // SAFETY: each plane has these sixteen columns; loads leave out what is behind the row.
-            unsafe {
-                match step {
-                    8 => {
-                        let low = load(row, x * 8);
-                        let high = load(row, x * 8 + 64);
-                        for (word, vector) in parted(low, high).into_iter().enumerate() {
-                            if word < shape.words {
-                                let to = to.wrapping_add(word * plane);
-                                _mm512_storeu_si512(to.cast(), _mm512_xor_si512(vector, flip));
-                            }
+        // Sixteen pixels at a time.
+        let columns = (0..shape.columns).step_by(16);
+        // SAFETY: each plane has these sixteen columns.
+        unsafe {
+            match step {
+                8 => {
+                    for x in columns {
+                        let parted = if row.len() >= 8 * x + 128 {
+                            let from = row.as_ptr().wrapping_add(8 * x);
+                            let low = _mm512_loadu_si512(from.cast());
+                            parted(low, _mm512_loadu_si512(from.wrapping_add(64).cast()))
+                        } else {
+                            parted(load(row, 8 * x), load(row, 8 * x + 64))
+                        };
+                        shape.put(to, x, parted);
+                    }
+                }
+                16 => {
+                    for x in columns {
+                        let fours = if row.len() >= 16 * x + 256 {
+                            let from = row.as_ptr().wrapping_add(16 * x);
+                            [
+                                _mm512_loadu_si512(from.cast()),
+                                _mm512_loadu_si512(from.wrapping_add(64).cast()),
+                                _mm512_loadu_si512(from.wrapping_add(128).cast()),
+                                _mm512_loadu_si512(from.wrapping_add(192).cast()),
+                            ]
+                        } else {
+                            let at = 16 * x;
+                            [
+                                load(row, at),
+                                load(row, at + 64),
+                                load(row, at + 128),
+                                load(row, at + 192),
+                            ]
+                        };
+                        shape.put(to, x, quartered(fours));
+                    }
+                }
+                _ if step.is_multiple_of(16) => {
+                    for x in columns {
+                        for first in (0..shape.words).step_by(4) {
+                            let at = x * step + 4 * first;
+                            let quartered = quartered([
+                                pixels4(row, at, step),
+                                pixels4(row, at + 4 * step, step),
+                                pixels4(row, at + 8 * step, step),
+                                pixels4(row, at + 12 * step, step),
+                            ]);
+                            let to = to.wrapping_add(4 * first * shape.columns);
+                            shape.put(to, x, quartered);
                         }
                     }
-                    _ if step.is_multiple_of(16) => {
-                        for quarter in (0..shape.words).step_by(4) {
-                            let at = x * step + 4 * quarter;
-                            let vectors = quartered(row, at, step);
-                            for (word, vector) in (quarter..shape.words).zip(vectors) {
-                                let to = to.wrapping_add(word * plane);
-                                _mm512_storeu_si512(to.cast(), _mm512_xor_si512(vector, flip));
-                            }
-                        }
-                    }
-                    _ => {
+                }
+                _ => {
+                    for x in columns {
                         for word in 0..shape.words {
-                            let vector = gathered(row, x * step + 4 * word, step);
-                            let to = to.wrapping_add(word * plane);
-                            _mm512_storeu_si512(to.cast(), _mm512_xor_si512(vector, flip));
+                            let gathered = gathered(row, x * step + 4 * word, step);
+                            let to = to.wrapping_add(4 * word * shape.columns);
+                            shape.put(to, x, [gathered]);
                         }
                     }
                 }
@@ -200,41 +242,38 @@ fn parted(low: __m512i, high: __m512i) -> [__m512i; 2] {
     ]
 }
 
-/// Four words from `at` on of each of sixteen pixels `step` bytes apart, a vector a word; zeros behind the row.
+/// Sixteen bytes from `at` on of each of four pixels `step` bytes apart; zeros behind the row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn quartered(row: &[i8], at: usize, step: usize) -> [__m512i; 4] {
-    let mut fours = [_mm512_setzero_si512(); 4];
-    for (i, four) in fours.iter_mut().enumerate() {
-        let at = at + 4 * i * step;
-        if step == 16 {
-            *four = load(row, at);
-        } else if row.len() >= at + 3 * step + 16 {
-            // SAFETY: the row has sixteen bytes of each of these pixels.
-            unsafe {
-                let from = row.as_ptr().wrapping_add(at);
-                let pixel = from.cast::<__m128i>();
-                let a = _mm512_castsi128_si512(_mm_loadu_si128(pixel));
-                let pixel = from.wrapping_add(step).cast();
-                let a = _mm512_inserti32x4::<1>(a, _mm_loadu_si128(pixel));
-                let pixel = from.wrapping_add(2 * step).cast();
-                let a = _mm512_inserti32x4::<2>(a, _mm_loadu_si128(pixel));
-                let pixel = from.wrapping_add(3 * step).cast();
-                *four = _mm512_inserti32x4::<3>(a, _mm_loadu_si128(pixel));
-            }
-        } else {
-            let mut bytes = [0; 64];
-            for (i, pixel) in bytes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                let at = at + i * step;
-                let there = row.get(at.min(row.len())..).unwrap_or_default();
-                for (byte, &from) in pixel.iter_mut().zip(there) {
-                    *byte = from;
-                }
-            }
-            *four = load(&bytes, 0);
+fn pixels4(row: &[i8], at: usize, step: usize) -> __m512i {
+    if row.len() >= at + 3 * step + 16 {
+        // SAFETY: the row has sixteen bytes of each of these pixels.
+        unsafe {
+            let from = row.as_ptr().wrapping_add(at);
+            let pixel = from.cast::<__m128i>();
+            let a = _mm512_castsi128_si512(_mm_loadu_si128(pixel));
+            let pixel = from.wrapping_add(step).cast();
+            let a = _mm512_inserti32x4::<1>(a, _mm_loadu_si128(pixel));
+            let pixel = from.wrapping_add(2 * step).cast();
+            let a = _mm512_inserti32x4::<2>(a, _mm_loadu_si128(pixel));
+            let pixel = from.wrapping_add(3 * step).cast();
+            return _mm512_inserti32x4::<3>(a, _mm_loadu_si128(pixel));
         }
     }
-    let [a, b, c, d] = fours;
+    let mut bytes = [0; 64];
+    for (i, pixel) in bytes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let there = row.get(at + i * step..).unwrap_or_default();
+        for (byte, &from) in pixel.iter_mut().zip(there) {
+            *byte = from;
+        }
+    }
+    load(&bytes, 0)
+}
+
+/// Sixteen pixels of four words, four pixels a vector: a vector a word.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quartered([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
     // Words 0 and 2 of eight pixels, then 1 and 3.
     let even = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 2, 6, 10, 14, 18, 22, 26, 30);
     let odd = _mm512_setr_epi32(1, 5, 9, 13, 17, 21, 25, 29, 3, 7, 11, 15, 19, 23, 27, 31);
@@ -313,35 +352,100 @@ impl Four {
         }
     }
 
-    /// The activations of `16 · V` pixels from `x` on, a block a channel.
-    ///
-    /// # Safety
-    /// The planes have these pixels.
-    #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn sums<const V: usize>(
-        &self,
-        planes: &[Planes],
-        x: usize,
-        finish: &Finish,
-        blocks: &mut [__m512i; 4],
-    ) {
-        let mut acc = [[_mm512_setzero_si512(); V]; 4];
-        for (acc, &bias) in acc.iter_mut().zip(&self.bias) {
+    /// The activations of these sums.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn finished<const V: usize>(&self, acc: &[[__m512i; V]; 4], finish: &Finish) -> [__m512i; 4] {
+        let [a, b, c, d] = acc;
+        let [e, f, g, h] = self.multipliers;
+        [
+            finish.block(a, _mm512_set1_epi32(e)),
+            finish.block(b, _mm512_set1_epi32(f)),
+            finish.block(c, _mm512_set1_epi32(g)),
+            finish.block(d, _mm512_set1_epi32(h)),
+        ]
+    }
+}
+
+/// The activations of up to 64 pixels from `x` on, a block a channel. In short rows several fours go together, so
+/// that no sum has to wait for itself.
+///
+/// # Safety
+/// The planes have these pixels.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+unsafe fn sums_of(
+    fours: &[Four],
+    planes: &[Planes],
+    x: usize,
+    left: usize,
+    finish: &Finish,
+    blocks: &mut [__m512i; 16],
+) {
+    let vectors = left.div_ceil(16);
+    let mut blocks = blocks.as_chunks_mut::<4>().0;
+    let mut fours = fours;
+    while !fours.is_empty() {
+        let taken = match (vectors, fours.len()) {
+            (1, 4..) => 4,
+            (1 | 2, 2..) => 2,
+            _ => 1,
+        };
+        let (now, later) = fours.split_at_checked(taken).unwrap_or_default();
+        let (to, rest) = blocks.split_at_mut_checked(taken).unwrap_or_default();
+        // SAFETY: as promised to us.
+        unsafe {
+            match (vectors, taken) {
+                (1, 4) => sums::<1, 4>(now, planes, x, finish, to),
+                (1, 2) => sums::<1, 2>(now, planes, x, finish, to),
+                (1, _) => sums::<1, 1>(now, planes, x, finish, to),
+                (2, 2) => sums::<2, 2>(now, planes, x, finish, to),
+                (2, _) => sums::<2, 1>(now, planes, x, finish, to),
+                (3, _) => sums::<3, 1>(now, planes, x, finish, to),
+                _ => sums::<4, 1>(now, planes, x, finish, to),
+            }
+        }
+        (fours, blocks) = (later, rest);
+    }
+}
+
+/// The activations of `16 · V` pixels from `x` on of `G` fours.
+///
+/// # Safety
+/// The planes have these pixels.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+unsafe fn sums<const V: usize, const G: usize>(
+    fours: &[Four],
+    planes: &[Planes],
+    x: usize,
+    finish: &Finish,
+    blocks: &mut [[__m512i; 4]],
+) {
+    let (Some(fours), Some(blocks)) = (fours.first_chunk::<G>(), blocks.first_chunk_mut::<G>())
+    else {
+        return;
+    };
+    let mut acc = [[[_mm512_setzero_si512(); V]; 4]; G];
+    let mut weights = [core::ptr::null::<__m128i>(); G];
+    for ((acc, weights), four) in acc.iter_mut().zip(&mut weights).zip(fours) {
+        *weights = four.weights.cast();
+        for (acc, &bias) in acc.iter_mut().zip(&four.bias) {
             *acc = [_mm512_set1_epi32(bias); V];
         }
-        let mut weights = self.weights.cast::<__m128i>();
-        for Planes { start, shape } in planes {
-            for tap in 0..shape.taps {
-                let mut from = start.wrapping_add(4 * (x + tap));
-                for _ in 0..shape.words {
-                    // SAFETY: as promised to us; sixteen bytes of weights for each word of a run.
-                    unsafe {
-                        let mut lanes = [_mm512_setzero_si512(); V];
-                        for (i, lanes) in lanes.iter_mut().enumerate() {
-                            *lanes = _mm512_loadu_si512(from.wrapping_add(64 * i).cast());
-                        }
-                        let four = _mm512_broadcast_i32x4(_mm_loadu_si128(weights));
+    }
+    for Planes { start, shape } in planes {
+        for tap in 0..shape.taps {
+            let mut from = start.wrapping_add(4 * (x + tap));
+            for _ in 0..shape.words {
+                // SAFETY: as promised to us; sixteen bytes of weights for each word of a run.
+                unsafe {
+                    let mut lanes = [_mm512_setzero_si512(); V];
+                    for (i, lanes) in lanes.iter_mut().enumerate() {
+                        *lanes = _mm512_loadu_si512(from.wrapping_add(64 * i).cast());
+                    }
+                    for (acc, weights) in acc.iter_mut().zip(&mut weights) {
+                        let four = _mm512_broadcast_i32x4(_mm_loadu_si128(*weights));
                         let four = [
                             _mm512_shuffle_epi32::<0x00>(four),
                             _mm512_shuffle_epi32::<0x55>(four),
@@ -353,20 +457,22 @@ impl Four {
                                 *acc = _mm512_dpbusd_epi32(*acc, *lanes, weight);
                             }
                         }
+                        *weights = weights.wrapping_add(1);
                     }
-                    weights = weights.wrapping_add(1);
-                    from = from.wrapping_add(4 * shape.columns);
                 }
+                from = from.wrapping_add(4 * shape.columns);
             }
         }
-        // By hand: in a loop the sums would go through memory, in every turn of the one above too.
-        let [a, b, c, d] = acc;
-        let [e, f, g, h] = self.multipliers;
-        *blocks = [
-            finish.block(&a, _mm512_set1_epi32(e)),
-            finish.block(&b, _mm512_set1_epi32(f)),
-            finish.block(&c, _mm512_set1_epi32(g)),
-            finish.block(&d, _mm512_set1_epi32(h)),
-        ];
+    }
+    // By hand: in a loop the sums would go through memory, in every turn of the one above too.
+    blocks[0] = fours[0].finished(&acc[0], finish);
+    if let (Some(to), Some(four), Some(acc)) = (blocks.get_mut(1), fours.get(1), acc.get(1)) {
+        *to = four.finished(acc, finish);
+    }
+    if let (Some(to), Some(four), Some(acc)) = (blocks.get_mut(2), fours.get(2), acc.get(2)) {
+        *to = four.finished(acc, finish);
+    }
+    if let (Some(to), Some(four), Some(acc)) = (blocks.get_mut(3), fours.get(3), acc.get(3)) {
+        *to = four.finished(acc, finish);
     }
 }

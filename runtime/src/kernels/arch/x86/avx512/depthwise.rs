@@ -34,14 +34,26 @@ pub unsafe fn depthwise(
             }
         }
         let all = all.get(..batch.count).unwrap_or_default();
+        let last = all.last().map_or(0, |last| last.start);
+        let bytes = rows.iter().map(|row| row.len()).min().unwrap_or_default();
+        let mut blocks = [_mm512_setzero_si512(); 16];
         for x in (0..pixels).step_by(BLOCK) {
-            let mut blocks = [_mm512_setzero_si512(); 16];
+            let vectors = (pixels - x).div_ceil(16);
+            // Two vectors of sums need 34 columns, of which 64 are loaded.
+            let end = last + x + 32 * (vectors.min(4) - 1) / 2 + 64;
             for (block, one) in blocks.iter_mut().zip(all) {
-                *block = match (pixels - x).div_ceil(16) {
-                    1 => one.sums::<1>(rows, x, &finish),
-                    2 => one.sums::<2>(rows, x, &finish),
-                    3 => one.sums::<3>(rows, x, &finish),
-                    _ => one.sums::<4>(rows, x, &finish),
+                // SAFETY: the rows reach to `end`.
+                *block = unsafe {
+                    match (vectors, end <= bytes) {
+                        (1, true) => one.sums::<1, true>(rows, x, &finish),
+                        (2, true) => one.sums::<2, true>(rows, x, &finish),
+                        (3, true) => one.sums::<3, true>(rows, x, &finish),
+                        (_, true) => one.sums::<4, true>(rows, x, &finish),
+                        (1, _) => one.sums::<1, false>(rows, x, &finish),
+                        (2, _) => one.sums::<2, false>(rows, x, &finish),
+                        (3, _) => one.sums::<3, false>(rows, x, &finish),
+                        _ => one.sums::<4, false>(rows, x, &finish),
+                    }
                 };
             }
             // SAFETY: `checked::depthwise` found room for these channels.
@@ -121,16 +133,29 @@ impl Channel {
     }
 
     /// The activations of `16 · V` pixels from `x` on; of those behind the row, anything.
+    ///
+    /// # Safety
+    /// If `WHOLE`, the rows reach to the end of all loads.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-    fn sums<const V: usize>(&self, rows: [&[i8]; 3], x: usize, finish: &Finish) -> __m512i {
+    unsafe fn sums<const V: usize, const WHOLE: bool>(
+        &self,
+        rows: [&[i8]; 3],
+        x: usize,
+        finish: &Finish,
+    ) -> __m512i {
         let flip = _mm512_set1_epi32(FLIP);
         let mut acc = [_mm512_set1_epi32(self.bias); V];
         for (row, taps) in rows.into_iter().zip(self.taps) {
             let taps = _mm512_set1_epi32(taps);
-            // Two vectors of sums need 34 columns.
             for (pair, acc) in acc.chunks_mut(2).enumerate() {
-                let bytes = load(row, self.start + x + 32 * pair);
+                let at = self.start + x + 32 * pair;
+                let bytes = if WHOLE {
+                    // SAFETY: as promised to us.
+                    unsafe { _mm512_loadu_si512(row.as_ptr().wrapping_add(at).cast()) }
+                } else {
+                    load(row, at)
+                };
                 let bytes = _mm512_xor_si512(bytes, flip);
                 for (acc, columns) in acc.iter_mut().zip([columns(0), columns(16)]) {
                     let words = _mm512_permutexvar_epi8(columns, bytes);

@@ -123,7 +123,10 @@ impl Finish {
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
 pub fn records4(records: &[u8], channel: usize) -> (__m128i, __m128i) {
-    let Some(four) = records.get(channel * RECORD_BYTES..).and_then(|four| four.first_chunk()) else {
+    let Some(four) = records
+        .get(channel * RECORD_BYTES..)
+        .and_then(|four| four.first_chunk())
+    else {
         return (_mm_setzero_si128(), _mm_setzero_si128());
     };
     let four: &[u8; 4 * RECORD_BYTES] = four;

@@ -62,7 +62,10 @@ pub unsafe fn image4(
             let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
             let block = finish.clamped(halves[0], halves[1]);
             let block = _mm512_permutexvar_epi64(order, block);
-            let to = out.bytes.as_mut_ptr().wrapping_add(j * out.channel_step + x);
+            let to = out
+                .bytes
+                .as_mut_ptr()
+                .wrapping_add(j * out.channel_step + x);
             // SAFETY: the plane has these pixels.
             unsafe { _mm512_mask_storeu_epi8(to, first(left), block) };
         }

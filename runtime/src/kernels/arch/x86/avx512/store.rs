@@ -113,7 +113,9 @@ unsafe fn write<const N: usize>(rows: [__m512i; N], to: *mut i8, step: usize, co
         }
         for pixel in 0..count {
             let from = bytes.wrapping_add(N * pixel).cast::<[i8; N]>();
-            to.wrapping_add(step * pixel).cast::<[i8; N]>().write(from.read());
+            to.wrapping_add(step * pixel)
+                .cast::<[i8; N]>()
+                .write(from.read());
         }
     }
 }
