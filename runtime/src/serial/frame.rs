@@ -9,6 +9,7 @@ use core::fmt;
 use cobs::{DecodeResult, DecoderState, max_encoding_length};
 use serde::{Deserialize, Serialize};
 
+use super::encode;
 use super::message::{MAX_CHUNK, MAX_EMBEDDING, ResetCause};
 use crate::crc32;
 use crate::wafer::CLASS_COUNT;
@@ -135,9 +136,7 @@ pub fn encode_payload<'a>(payload: &[u8], out: &'a mut [u8]) -> Result<&'a [u8],
 pub fn encode<'a, T: Serialize>(message: &T, out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
     let mut body = [0; MAX_PAYLOAD + CRC_LEN];
     let payload = body.get_mut(..MAX_PAYLOAD).ok_or(FrameTooLong)?;
-    let len = postcard::to_slice(message, payload)
-        .map_err(|_| FrameTooLong)?
-        .len();
+    let len = encode::to_slice(message, payload).map_err(|_| FrameTooLong)?;
     seal(&mut body, len, out)
 }
 
