@@ -35,6 +35,7 @@ extern crate std;
 mod answer;
 #[cfg(feature = "canvas")]
 pub mod canvas;
+mod divide;
 pub mod exec;
 pub mod kernels;
 pub mod model;
@@ -57,3 +58,4 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 }
 
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
+pub use divide::divide;

@@ -7,6 +7,7 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
@@ -19,7 +20,11 @@ use super::message::{
 };
 use super::update::{NoUpdates, Updates};
 use crate::answer::Engine;
+use crate::divide;
 use crate::wafer::{MAX_PACKED_LEN, Mask};
+
+/// Microseconds a millisecond.
+const US_PER_MS: NonZeroU64 = NonZeroU64::new(1000).unwrap();
 
 /// What a station asks of the board it runs on.
 pub trait Platform {
@@ -269,7 +274,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
     fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
-        self.statistics.uptime_ms = self.platform.uptime_us() / 1000;
+        self.statistics.uptime_ms = divide(self.platform.uptime_us(), US_PER_MS);
         self.statistics.stack_max = self.platform.stack_max();
         self.statistics
     }
