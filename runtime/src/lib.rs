@@ -35,6 +35,7 @@ extern crate std;
 mod answer;
 #[cfg(feature = "canvas")]
 pub mod canvas;
+mod codec;
 mod divide;
 pub mod exec;
 pub mod kernels;

@@ -39,8 +39,8 @@ pub use layer::{
     IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES, WORK_COUNT, channels_in,
 };
 
-use crate::crc32;
 use crate::wafer::{CLASS_COUNT, DieMap};
+use crate::{codec, crc32};
 
 /// First bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
@@ -326,23 +326,19 @@ impl<'a> Model<'a> {
         let (data, golden) = rest.split_at_checked(data_len).ok_or(short)?;
 
         let (header, mut records) =
-            postcard::take_from_bytes::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
+            codec::take::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
         let count = usize::from(header.layers);
         if count == 0 || count > MAX_LAYERS {
             return Err(ModelError::LayerCount(count));
         }
         for _ in 0..count {
-            let (layer, rest) =
-                postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
+            let (layer, rest) = codec::take::<Layer>(records).map_err(|_| ModelError::Header)?;
             self.layers
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount(count))?;
             records = rest;
         }
-        let golden: Golden<'a> = match postcard::take_from_bytes(golden) {
-            Ok((golden, [])) => golden,
-            _ => return Err(ModelError::Golden),
-        };
+        let golden: Golden<'a> = codec::whole(golden).map_err(|_| ModelError::Golden)?;
         self.parts = Some(Parts {
             image,
             header,

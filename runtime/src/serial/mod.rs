@@ -10,7 +10,6 @@
 //! * [`Station`]: the board's side as a state machine; [`Updates`]: what it asks for when a model comes.
 
 mod current;
-mod encode;
 pub mod frame;
 pub mod mask_code;
 pub mod message;

@@ -20,8 +20,8 @@ use super::message::{
 };
 use super::update::{NoUpdates, Updates};
 use crate::answer::Engine;
-use crate::divide;
 use crate::wafer::{MAX_PACKED_LEN, Mask};
+use crate::{codec, divide};
 
 /// Microseconds a millisecond.
 const US_PER_MS: NonZeroU64 = NonZeroU64::new(1000).unwrap();
@@ -366,7 +366,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             _ => {
                 increment(&mut self.statistics.malformed);
                 // The number can often be read where the command cannot: the host then knows which.
-                let seq = postcard::take_from_bytes(payload).map_or(0, |(seq, _)| seq);
+                let seq = codec::take(payload).map_or(0, |(seq, _)| seq);
                 return Response {
                     seq,
                     reply: Reply::Error(ErrorReply::Malformed),

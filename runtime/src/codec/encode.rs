@@ -1,18 +1,15 @@
-//! Messages as postcard bytes, in little code.
-//!
-//! Postcard's own serializer, with two differences that boards feel in flash. Numbers are written by functions
-//! of their own instead of inlined at each of some ninety fields; and a buffer that is full is told at the end
-//! instead of asked about behind every field. The bytes are postcard's: a number looks the same in every width.
+//! Writing: a serializer that says at the end whether all has fitted.
 
-use postcard::Error;
 use postcard::ser_flavors::{Flavor, Slice};
 use serde::{Serialize, Serializer, ser};
+
+use super::Failed;
 
 /// Writes `message` into `out`; gives the bytes used.
 ///
 /// # Errors
 /// When it does not fit, or is of a type that no message has.
-pub(super) fn to_slice<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, Error> {
+pub(crate) fn to_slice<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, Failed> {
     let mut encoder = Encoder {
         postcard: postcard::Serializer {
             output: Slice::new(out),
@@ -21,9 +18,10 @@ pub(super) fn to_slice<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usiz
     };
     message.serialize(&mut encoder)?;
     if encoder.full {
-        return Err(Error::SerializeBufferFull);
+        return Err(Failed);
     }
-    Ok(encoder.postcard.output.finalize()?.len())
+    let used = encoder.postcard.output.finalize();
+    used.map(|used| used.len()).map_err(|_| Failed)
 }
 
 struct Encoder<'b> {
@@ -55,16 +53,16 @@ impl Encoder<'_> {
     }
 }
 
-type Done = Result<(), Error>;
+type Done = Result<(), Failed>;
 
 impl Serializer for &mut Encoder<'_> {
     type Ok = ();
-    type Error = Error;
+    type Error = Failed;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
-    type SerializeMap = ser::Impossible<(), Error>;
+    type SerializeMap = ser::Impossible<(), Failed>;
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
@@ -113,15 +111,15 @@ impl Serializer for &mut Encoder<'_> {
     }
 
     fn serialize_f32(self, _: f32) -> Done {
-        Err(Error::WontImplement)
+        Err(Failed)
     }
 
     fn serialize_f64(self, _: f64) -> Done {
-        Err(Error::WontImplement)
+        Err(Failed)
     }
 
     fn serialize_char(self, _: char) -> Done {
-        Err(Error::WontImplement)
+        Err(Failed)
     }
 
     fn serialize_str(self, value: &str) -> Done {
@@ -175,17 +173,17 @@ impl Serializer for &mut Encoder<'_> {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, len: Option<usize>) -> Result<Self, Error> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<Self, Failed> {
         let len = len.and_then(|len| u32::try_from(len).ok());
-        self.number(len.ok_or(Error::SerializeSeqLengthUnknown)?);
+        self.number(len.ok_or(Failed)?);
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self, Error> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, Failed> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Error> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Failed> {
         Ok(self)
     }
 
@@ -195,16 +193,16 @@ impl Serializer for &mut Encoder<'_> {
         variant: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failed> {
         self.number(variant);
         Ok(self)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
-        Err(Error::WontImplement)
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Failed> {
+        Err(Failed)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Error> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Failed> {
         Ok(self)
     }
 
@@ -214,13 +212,13 @@ impl Serializer for &mut Encoder<'_> {
         variant: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failed> {
         self.number(variant);
         Ok(self)
     }
 
     fn collect_str<T: ?Sized + core::fmt::Display>(self, _: &T) -> Done {
-        Err(Error::WontImplement)
+        Err(Failed)
     }
 }
 
@@ -229,7 +227,7 @@ macro_rules! parts {
     ($($kind:ident: $part:ident($($name:ty)?),)*) => {
         $(impl ser::$kind for &mut Encoder<'_> {
             type Ok = ();
-            type Error = Error;
+            type Error = Failed;
 
             fn $part<T: ?Sized + Serialize>(&mut self, $(_: $name,)? value: &T) -> Done {
                 value.serialize(&mut **self)
