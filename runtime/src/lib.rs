@@ -42,6 +42,7 @@ pub mod kernels;
 pub mod model;
 #[cfg(feature = "npz")]
 pub mod npz;
+mod sentence;
 pub mod serial;
 #[cfg(feature = "store")]
 pub mod store;
@@ -60,3 +61,4 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
 pub use divide::divide;
+pub use sentence::Sentence;
