@@ -69,10 +69,10 @@ mod tests {
             assert_eq!(sentence.to_string(), whole);
             let mut text = String::<64>::new();
             sentence.append_to(&mut text);
-            assert_eq!(text, whole);
+            assert_eq!(text.as_str(), whole);
             let mut cut = String::<5>::new();
             sentence.append_to(&mut cut);
-            assert_eq!(cut, whole[..5]);
+            assert_eq!(cut.as_str(), &whole[..5]);
         }
     }
 }
