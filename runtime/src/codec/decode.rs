@@ -77,10 +77,11 @@ impl<'de> Decoder<'de> {
         self.next()
     }
 
-    /// The bytes of a text, and no others.
     #[inline(never)]
     fn text(&mut self) -> &'de str {
-        self.next()
+        let text = core::str::from_utf8(self.bytes());
+        self.failed |= text.is_err();
+        text.unwrap_or_default()
     }
 
     /// A byte that is 0 or 1.

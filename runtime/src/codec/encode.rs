@@ -38,7 +38,7 @@ impl Encoder<'_> {
 
     #[inline(never)]
     fn number(&mut self, value: u32) {
-        self.full |= self.postcard.serialize_u32(value).is_err();
+        self.long_number(value.into());
     }
 
     #[inline(never)]

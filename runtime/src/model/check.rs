@@ -142,7 +142,7 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
     // A class head's first record is its mean's: a sum of a whole tensor.
     let first = usize::from(layer.op == Op::ClassHead);
     if first > 0 {
-        let pixels = u64::from(layer.height) * u64::from(layer.width);
+        let pixels = u32::from(layer.height) * u32::from(layer.width);
         let (bias, multiplier) = record(records, 0);
         fits(0, pixels, bias, multiplier)?;
     }
@@ -166,7 +166,8 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
         let runs = own
             .chunks(step.max(1))
             .flat_map(|part| part.iter().take(run));
-        let sum: u64 = runs.map(|&w| u64::from((w as i8).unsigned_abs())).sum();
+        // Checked shapes have at most 9 · 128 of them.
+        let sum: u32 = runs.map(|&w| u32::from((w as i8).unsigned_abs())).sum();
         // A lit colour counts 255, so at most 2·128 times the sum.
         let times = if layer.op == Op::ImageConv3x3 { 2 } else { 1 };
         let (bias, multiplier) = record(records, first + channel);
@@ -177,10 +178,8 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
 
 /// Whether (sum·128 + |bias|)·2^shift stays below 2^31 and the multiplier is not negative.
 #[inline(never)]
-fn fits(shift: u8, sum: u64, bias: i32, multiplier: i32) -> Option<()> {
-    let bound = sum
-        .checked_mul(128)?
-        .checked_add(u64::from(bias.unsigned_abs()))?;
-    let shifted = bound.checked_mul(1u64.checked_shl(u32::from(shift))?)?;
-    (shift < 31 && shifted < 1 << 31 && multiplier >= 0).then_some(())
+fn fits(shift: u8, sum: u32, bias: i32, multiplier: i32) -> Option<()> {
+    let bound = sum.checked_mul(128)?.checked_add(bias.unsigned_abs())?;
+    let most = i32::MAX.unsigned_abs().checked_shr(shift.into())?;
+    (shift < 31 && bound <= most && multiplier >= 0).then_some(())
 }
