@@ -5,13 +5,14 @@
 //! Whether it does is measured at start, so that a board without such a clock says "not known".
 
 use core::arch::asm;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::interrupt;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
+use lightwafer_runtime::divide;
 
 /// Ticks after which SysTick starts again.
 const PERIOD: u32 = 1 << 24;
@@ -69,14 +70,15 @@ impl Clock {
 
     /// Microseconds since start.
     pub fn microseconds(&self) -> u64 {
-        ticks() / NonZeroU64::from(self.ticks_per_us)
+        divide(ticks(), self.ticks_per_us.into())
     }
 
     /// Instructions since start, sleeping counted as if it were work; `None` where ticks don't count
     /// instructions.
     pub fn instructions(&self) -> Option<u64> {
         let rate = self.rate?;
-        Some(ticks() * u64::from(rate.instructions.get()) / NonZeroU64::from(rate.ticks))
+        let scaled = ticks() * u64::from(rate.instructions.get());
+        Some(divide(scaled, rate.ticks.into()))
     }
 }
 
@@ -101,9 +103,9 @@ fn follows(rate: InstructionRate) -> bool {
     let before = ticks();
     spin(LOOPS);
     let spent = ticks() - before;
-    let expected =
-        u64::from(2 * LOOPS) * u64::from(rate.ticks.get()) / NonZeroU64::from(rate.instructions);
-    spent.abs_diff(expected) <= expected / 100
+    let scaled = u64::from(2 * LOOPS) * u64::from(rate.ticks.get());
+    let expected = divide(scaled, rate.instructions.into());
+    spent.abs_diff(expected) * 100 <= expected
 }
 
 /// Executes two instructions, `loops` times.

@@ -16,6 +16,7 @@ mod log;
 
 pub mod clock;
 pub mod line;
+mod memory;
 pub mod models;
 pub mod mps2;
 #[cfg(feature = "probe")]

@@ -1,7 +1,5 @@
 //! A board at work: the model is checked, then the station answers on the line for good.
 
-use core::fmt::Write as _;
-
 use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, Write};
@@ -286,7 +284,8 @@ impl BoardEngine {
             log!(error, "no engine: {}", Shown(&error));
             let mut text = String::new();
             // What does not fit is cut; the log has it all.
-            let _ = write!(text, "none: {error}");
+            let _ = text.push_str("none: ");
+            error.sentence().append_to(&mut text);
             text
         });
         loaded
