@@ -464,7 +464,9 @@ unsafe fn sums<const V: usize, const G: usize>(
             }
         }
     }
-    // By hand: in a loop the sums would go through memory, in every turn of the one above too.
+    // Copied, and by hand instead of in a loop: sums whose address is taken would be in memory, in every turn
+    // of the loop above too.
+    let acc = { acc };
     blocks[0] = fours[0].finished(&acc[0], finish);
     if let (Some(to), Some(four), Some(acc)) = (blocks.get_mut(1), fours.get(1), acc.get(1)) {
         *to = four.finished(acc, finish);
