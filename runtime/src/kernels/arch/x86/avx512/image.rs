@@ -92,10 +92,10 @@ fn parted(table: &[[i8; 8]; 64]) -> [[__m512i; 2]; 4] {
     for (pair, words) in WORDS.iter().enumerate() {
         // SAFETY: 64 bytes.
         let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-        for half in 0..2 {
+        for (half, bytes) in [bytes, bytes.wrapping_add(256)].into_iter().enumerate() {
             let mut sixteens = [_mm512_setzero_si512(); 2];
             for (i, sixteen) in sixteens.iter_mut().enumerate() {
-                let at = bytes.wrapping_add(256 * half + 128 * i);
+                let at = bytes.wrapping_add(128 * i);
                 // SAFETY: the table has 512 bytes.
                 let (low, high) = unsafe {
                     let low = _mm512_loadu_si512(at.cast());
