@@ -16,7 +16,7 @@ use lightwafer_runtime::serial::message::{
 use lightwafer_runtime::serial::{frame::MAX_FRAME, message};
 use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE, Mask};
 
-use crate::error::{BoardError, ClassifyError};
+use crate::error::{BoardError, ClassifyError, Loss};
 use crate::facts::BoardFacts;
 use crate::link::{LineStatistics, Link, LinkError, Patience};
 use crate::report::{BadReport, Checked, Report};
@@ -35,7 +35,11 @@ pub struct BoardOptions {
     pub run_timeout: Duration,
     /// Wait for an inference before asking again; a board repeats its answer without computing.
     pub run_repeat: Duration,
-    /// Times one wafer is sent anew after the board lost it or contradicted itself.
+    /// Times one wafer is sent anew after the board lost it: it was reset, fell silent, or knows nothing of the
+    /// wafer any more. One loss more is [`ClassifyError::Lost`].
+    pub resends: u32,
+    /// Times one wafer is sent anew because answers contradicted it or each other; times a lost line is opened again
+    /// within one wafer or question; tries of a model transfer without progress.
     pub restarts: u32,
     /// Wait for the first answer of a board, which may still be starting.
     pub connect_timeout: Duration,
@@ -51,6 +55,7 @@ impl Default for BoardOptions {
             retries: 8,
             run_timeout: Duration::from_secs(120),
             run_repeat: Duration::from_secs(5),
+            resends: 1,
             restarts: 4,
             connect_timeout: Duration::from_secs(15),
             reconnect_timeout: Duration::from_secs(10),
@@ -87,16 +92,20 @@ pub struct Board<T: Transport = SerialLine> {
     pub(crate) options: BoardOptions,
     pub(crate) facts: BoardFacts,
     wafer: u32,
+    /// Times the line may still be opened again for the wafer at hand.
+    reopenings: u32,
 }
 
 /// Why one attempt at a wafer ended.
 enum Setback {
-    /// The wafer is sent anew.
+    /// The answers make no sense: sent anew, a few times.
     Refused(&'static str, ErrorReply),
     Bad(BadReport),
-    /// First the board must answer again.
-    Silence(BoardError),
-    Lost(io::Error),
+    /// The board knows nothing of the wafer, or does not answer: sent anew, once by default.
+    Lost {
+        request: &'static str,
+        silent: bool,
+    },
     /// Nothing helps.
     Final(ClassifyError),
 }
@@ -150,6 +159,7 @@ impl<T: Transport> Board<T> {
             options,
             facts,
             wafer: random as u32,
+            reopenings: 0,
         })
     }
 
@@ -232,6 +242,10 @@ impl<T: Transport> Board<T> {
 
     /// Classifies one wafer.
     ///
+    /// Damaged and lost frames are repeated, and a lost line is opened again. A wafer that the board itself lost (it was
+    /// reset, fell silent, or knows nothing of it any more) is sent anew [`BoardOptions::resends`] times, so that a wafer
+    /// that makes the board hang cannot make it hang for good.
+    ///
     /// # Errors
     /// [`ClassifyError`]; the board can be asked again afterwards.
     pub fn classify(&mut self, map: &DieMap<'_>) -> Result<Report, ClassifyError> {
@@ -239,32 +253,47 @@ impl<T: Transport> Board<T> {
         if bytes > limit as usize {
             return Err(ClassifyError::TooLarge { bytes, limit });
         }
-        let (mut times, mut silences) = (0, 0);
+        self.reopenings = self.options.restarts;
+        let (mut times, mut losses) = (0, Vec::new());
         loop {
             // A new number for each attempt: an answer to an earlier one can never fit.
             self.wafer = self.wafer.wrapping_add(1);
-            times += 1;
-            let last = times > self.options.restarts;
-            match self.attempt(map) {
+            let failed = match self.attempt(map) {
                 Ok(report) => return Ok(report),
                 Err(Setback::Final(error)) => return Err(error),
-                Err(Setback::Refused(request, reply)) if last => {
-                    return Err(ClassifyError::Refused {
+                Err(Setback::Lost { request, silent }) => {
+                    self.link.statistics.losses += 1;
+                    let reset = self.hello()?.reset;
+                    losses.push(Loss {
                         request,
-                        reply,
-                        times,
+                        silent,
+                        reset,
+                    });
+                    if losses.len() > self.options.resends as usize {
+                        return Err(ClassifyError::Lost {
+                            rows: map.rows(),
+                            cols: map.cols(),
+                            map_crc: crc32(map.packed()),
+                            losses,
+                        });
+                    }
+                    None
+                }
+                Err(Setback::Refused(request, reply)) => Some(Err((request, reply))),
+                Err(Setback::Bad(reason)) => Some(Ok(reason)),
+            };
+            if let Some(failed) = failed {
+                times += 1;
+                if times > self.options.restarts {
+                    return Err(match failed {
+                        Ok(reason) => ClassifyError::BadReport { reason, times },
+                        Err((request, reply)) => ClassifyError::Refused {
+                            request,
+                            reply,
+                            times,
+                        },
                     });
                 }
-                Err(Setback::Bad(reason)) if last => {
-                    return Err(ClassifyError::BadReport { reason, times });
-                }
-                Err(Setback::Silence(error)) if last || silences > 0 => return Err(error.into()),
-                Err(Setback::Refused(..) | Setback::Bad(_)) => {}
-                Err(Setback::Silence(_)) => {
-                    silences += 1;
-                    self.hello()?;
-                }
-                Err(Setback::Lost(error)) => self.reconnect(error)?,
             }
             self.link.statistics.restarts += 1;
         }
@@ -386,33 +415,48 @@ impl<T: Transport> Board<T> {
         Ok(mask)
     }
 
-    /// A request of an attempt, its failures sorted by what follows from them.
+    /// A request of an attempt, its failures sorted by what follows from them. Where the line is lost meanwhile, it is
+    /// opened again and the request repeated: a board that was not reset goes on.
     fn ask<R>(
         &mut self,
-        name: &'static str,
+        request: &'static str,
         command: &Command<'_>,
         patience: Patience,
-        accept: impl FnMut(&Reply<'_>) -> Option<R>,
+        mut accept: impl FnMut(&Reply<'_>) -> Option<R>,
     ) -> Result<R, Setback> {
-        self.link
-            .request(command, patience, accept)
-            .map_err(|error| match error {
-                LinkError::Io(error) => Setback::Lost(error),
+        loop {
+            let error = match self.link.request(command, patience, &mut accept) {
+                Ok(result) => return Ok(result),
+                Err(error) => error,
+            };
+            return Err(match error {
+                LinkError::Io(error) if self.reopenings > 0 => {
+                    self.reopenings -= 1;
+                    match self.reconnect(error) {
+                        Ok(()) => continue,
+                        Err(error) => Setback::Final(error.into()),
+                    }
+                }
+                LinkError::Io(_) => {
+                    Setback::Final(named(error, request, &self.link.transport).into())
+                }
+                LinkError::Refused(ErrorReply::UnknownWafer | ErrorReply::NotRun) => {
+                    Setback::Lost {
+                        request,
+                        silent: false,
+                    }
+                }
+                LinkError::Silence { .. } => Setback::Lost {
+                    request,
+                    silent: true,
+                },
                 LinkError::Refused(ErrorReply::Engine) => Setback::Final(ClassifyError::Engine),
                 LinkError::Refused(reply @ (ErrorReply::Protocol { .. } | ErrorReply::Grid)) => {
-                    Setback::Final(
-                        BoardError::Refused {
-                            request: name,
-                            reply,
-                        }
-                        .into(),
-                    )
+                    Setback::Final(BoardError::Refused { request, reply }.into())
                 }
-                LinkError::Refused(reply) => Setback::Refused(name, reply),
-                LinkError::Silence { .. } => {
-                    Setback::Silence(named(error, name, &self.link.transport))
-                }
-            })
+                LinkError::Refused(reply) => Setback::Refused(request, reply),
+            });
+        }
     }
 
     /// Opens the lost line again and says hello to the same board with the same model.

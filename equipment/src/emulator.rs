@@ -37,8 +37,11 @@ pub struct EmulatorOptions {
     pub qemu: OsString,
     /// Where what the firmware logs over semihosting goes; dropped when `None`.
     pub log: Option<PathBuf>,
-    /// QEMU's `-icount shift=`: 2^shift ns of the board's time an instruction.
-    pub icount_shift: u8,
+    /// QEMU's `-icount shift=`: 2^shift ns of the board's time an instruction. `None`: the board's time is this
+    /// machine's, and it counts no instructions.
+    pub icount_shift: Option<u8>,
+    /// A socket where QEMU waits for a debugger.
+    pub debugger: Option<PathBuf>,
 }
 
 impl EmulatorOptions {
@@ -49,7 +52,8 @@ impl EmulatorOptions {
             firmware: firmware.into(),
             qemu: std::env::var_os("LIGHTWAFER_QEMU").unwrap_or_else(|| "qemu-system-arm".into()),
             log: None,
-            icount_shift: 6,
+            icount_shift: Some(6),
+            debugger: None,
         }
     }
 }
@@ -148,8 +152,6 @@ impl Emulator {
                 "none",
             ])
             .args(["-serial", "pty", "-S", "-qmp", "stdio"])
-            .arg("-icount")
-            .arg(format!("shift={}", options.icount_shift))
             // QMP has stdout, so what the firmware logs must go elsewhere.
             .args(["-chardev", &chardev(options.log.as_deref())])
             .args(["-semihosting-config", "enable=on,target=native,chardev=log"])
@@ -158,6 +160,15 @@ impl Emulator {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(shift) = options.icount_shift {
+            command.arg("-icount").arg(format!("shift={shift}"));
+        }
+        if let Some(socket) = &options.debugger {
+            let path = escaped(socket);
+            command
+                .arg("-gdb")
+                .arg(format!("unix:path={path},server=on,wait=off"));
+        }
         let mut child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 EmulatorError::NoQemu(options.qemu.to_string_lossy().into_owned())
@@ -315,12 +326,13 @@ fn keep(lines: &Mutex<VecDeque<String>>, line: String) {
 fn chardev(log: Option<&Path>) -> String {
     match log {
         None => "null,id=log".into(),
-        // A comma in an option's value is written twice.
-        Some(path) => format!(
-            "file,id=log,path={}",
-            path.display().to_string().replace(',', ",,")
-        ),
+        Some(path) => format!("file,id=log,path={}", escaped(path)),
     }
+}
+
+/// A path as an option's value: a comma in it is written twice.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What can go wrong with a board, and what to do about it.
 
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
-use lightwafer_runtime::serial::message::ErrorReply;
+use lightwafer_runtime::serial::message::{ErrorReply, ResetCause};
 use thiserror::Error;
 
 use crate::report::BadReport;
@@ -73,6 +73,37 @@ pub enum BoardError {
     },
 }
 
+/// How a board lost a wafer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// What it was asked.
+    pub request: &'static str,
+    /// Whether it did not answer at all; otherwise it knew nothing of the wafer.
+    pub silent: bool,
+    /// Why it last started, as it said afterwards.
+    pub reset: ResetCause,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.silent {
+            "no answer to"
+        } else {
+            "forgotten at"
+        };
+        write!(
+            f,
+            "{how} `{}` (its last start: {:?})",
+            self.request, self.reset
+        )
+    }
+}
+
+fn listed(losses: &[Loss]) -> String {
+    let losses: Vec<String> = losses.iter().map(Loss::to_string).collect();
+    losses.join(", ")
+}
+
 /// A wafer could not be classified. No partial or doubtful answer comes with it.
 #[derive(Debug, Error)]
 pub enum ClassifyError {
@@ -104,6 +135,21 @@ pub enum ClassifyError {
         reason: BadReport,
         /// How often the wafer was sent anew.
         times: u32,
+    },
+    /// The board lost the wafer once more after it was sent anew.
+    #[error(
+        "the board lost the wafer of {rows}×{cols} dies (CRC-32 {map_crc:08x}) {} times: {}; if it was reset each \
+         time, keep the wafer and report it", .losses.len(), listed(.losses)
+    )]
+    Lost {
+        /// Rows of the wafer's grid.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+        /// CRC-32 of its packed map.
+        map_crc: u32,
+        /// What happened each time.
+        losses: Vec<Loss>,
     },
     /// The engine failed on this map.
     #[error("the board's inference engine failed on this map")]

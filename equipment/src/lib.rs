@@ -35,7 +35,7 @@ mod transport;
 mod update;
 
 pub use board::{Board, BoardOptions};
-pub use error::{BoardError, ClassifyError};
+pub use error::{BoardError, ClassifyError, Loss};
 pub use facts::{BoardFacts, ModelFacts};
 pub use lightwafer_runtime::serial::message::{Health, ResetCause, Statistics};
 pub use lightwafer_runtime::store::{Block, KeyId, sign};

@@ -22,6 +22,8 @@ pub struct LineStatistics {
     pub stale: u64,
     /// Wafers that were sent anew from the start.
     pub restarts: u64,
+    /// Times the board had lost a wafer: it was reset, fell silent, or knew nothing of it any more.
+    pub losses: u64,
     /// Times the line was opened again.
     pub reconnects: u64,
 }

@@ -1,17 +1,118 @@
-//! Anything a host or a line may send to a board's station: it answers with whole frames that decode, says
-//! nothing wrong, and answers the next good request.
+//! Anything a host or a line may send to a board's station, models included: it answers with whole frames that
+//! decode, says nothing wrong, runs no model but a signed one that started and passed its test, and answers the next
+//! good request.
 #![no_main]
 
+use core::ops::Range;
+use std::sync::LazyLock;
+
 use arbitrary::Unstructured;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use libfuzzer_sys::fuzz_target;
+use lightwafer_runtime::exec::{EngineError, SelfTestFailed, StartError};
 use lightwafer_runtime::model::{ModelFacts, Rounding};
 use lightwafer_runtime::serial::frame::{FrameDecoder, MAX_FRAME, decode, encode, encode_payload};
 use lightwafer_runtime::serial::message::{Command, Reply, Request, ResetCause, Response};
 use lightwafer_runtime::serial::{Platform, Station, StationMemory};
+use lightwafer_runtime::store::sign::SecretKey;
+use lightwafer_runtime::store::sim::{SimError, SimFlash};
+use lightwafer_runtime::store::{Block, Mapped, Reload, Store, Updater};
 use lightwafer_runtime::wafer::{DieMap, MAX_PACKED_LEN, Mask};
 use lightwafer_runtime::{Answer, Engine, EngineFailure, crc32};
 
-struct Quick;
+/// Models of a few versions, signed once. The first byte says what becomes of them, see [`Quick::load`].
+struct Models {
+    key: [u8; 32],
+    signed: Vec<(Vec<u8>, Block)>,
+}
+
+/// The firmware's own.
+static FACTORY: [u8; 1] = [STARTS];
+
+const STARTS: u8 = 0;
+const FAILS_ITS_TEST: u8 = 1;
+const TOO_LARGE: u8 = 2;
+
+static MODELS: LazyLock<Models> = LazyLock::new(|| {
+    let key = SecretKey::new(&[3; 32]);
+    let signed = (1..7u32).map(|version| {
+        let length = 40 + 250 * version;
+        let mut image: Vec<u8> = (0..length).map(|at| (at * version / 5) as u8).collect();
+        image[0] =
+            [STARTS, STARTS, FAILS_ITS_TEST, STARTS, TOO_LARGE, STARTS][version as usize - 1];
+        let block = key.vouch(&image, version, version / 4).expect("a block");
+        (image, block)
+    });
+    Models {
+        key: key.public(),
+        signed: signed.collect(),
+    }
+});
+
+/// A simulated flash. What is read in place must stay for good: it is the signed model of the same bytes.
+struct Flash(SimFlash<4, 256>);
+
+impl ErrorType for Flash {
+    type Error = SimError;
+}
+
+impl ReadNorFlash for Flash {
+    const READ_SIZE: usize = 1;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), SimError> {
+        self.0.read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
+impl NorFlash for Flash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 256;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), SimError> {
+        self.0.erase(from, to)
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SimError> {
+        self.0.write(offset, bytes)
+    }
+}
+
+impl Mapped<'static> for Flash {
+    fn mapped(&self, range: Range<u32>) -> Option<&'static [u8]> {
+        let mut flash = self.0.clone();
+        let there = flash
+            .bytes_mut()
+            .get(range.start as usize..range.end as usize)?;
+        let images = MODELS.signed.iter().map(|(image, _)| &image[..]);
+        let signed = images.into_iter().find(|image| image == &there);
+        Some(signed.expect("nothing is started but what was signed"))
+    }
+}
+
+/// The image it runs; none where it refuses.
+struct Quick(Option<&'static [u8]>);
+
+impl Reload<'static> for Quick {
+    fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
+        self.0 = (image[0] != TOO_LARGE).then_some(image);
+        self.0
+            .map(drop)
+            .ok_or(StartError::Engine(EngineError::Arena {
+                needed: 2,
+                given: 1,
+            }))
+    }
+
+    fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
+        mask.0.fill(0xa5);
+        match self.0 {
+            Some(image) if image[0] != FAILS_ITS_TEST => Ok(()),
+            _ => Err(SelfTestFailed),
+        }
+    }
+}
+
+type Served<'m> = Station<'m, Quick, Desk, Updater<'static, Flash>>;
 
 impl Engine for Quick {
     fn facts(&self) -> ModelFacts<'_> {
@@ -65,7 +166,10 @@ impl Platform for Desk {
 
 fuzz_target!(|bytes: &[u8]| {
     let mut memory = StationMemory::new();
-    let mut station = Station::new(&mut memory, Quick, Desk);
+    let store = Store::open(Flash(SimFlash::new(4096)), Some(MODELS.key)).expect("its sizes suit");
+    let mut updater = Updater::new(store, &FACTORY);
+    updater.boot(|_| true);
+    let mut station = Station::with_updates(&mut memory, Quick(Some(&FACTORY)), Desk, updater);
     let mut u = Unstructured::new(bytes);
     let mut packed = vec![0; MAX_PACKED_LEN];
     let (mut rows, mut cols) = (1, 1);
@@ -78,6 +182,11 @@ fuzz_target!(|bytes: &[u8]| {
             panic!("an overrun is not answered");
         }
         feed(&mut station, sent);
+        let runs = station
+            .engine()
+            .0
+            .expect("what does not start is gone back from");
+        assert_eq!(runs[0], STARTS);
     }
     // Whatever came before: a zero ends it, and the station answers.
     let hello = Request {
@@ -90,6 +199,8 @@ fuzz_target!(|bytes: &[u8]| {
     let last = answers.last().expect("an answer");
     let last = decode::<Response<'_>>(last).expect("a message");
     assert!(last.seq == 7 && matches!(last.reply, Reply::Statistics(_)));
+    let (_, _, _, updater) = station.into_parts();
+    assert!(updater.into_store().flash().0.misused().is_none());
 });
 
 /// The next bytes for the line: raw ones, a payload, or a request; none is an overrun.
@@ -102,7 +213,7 @@ fn next<'f>(
     let seq = u.int_in_range(0..=3)?;
     let wafer = u.int_in_range(0..=1)?;
     let expected = DieMap::packed_len(*grid.0, *grid.1).unwrap_or(1);
-    let command = match u.int_in_range(0..=9u8)? {
+    let command = match u.int_in_range(0..=16u8)? {
         0 => {
             let raw = u.arbitrary_len::<u8>()?.min(64);
             let raw = u.bytes(raw)?;
@@ -159,13 +270,53 @@ fn next<'f>(
             wafer,
             row: u.int_in_range(0..=230)?,
         },
+        9 => Command::Health,
+        10 | 11 => {
+            let (_, block) = &MODELS.signed[u.int_in_range(0..=5)?];
+            let mut block = *block.bytes();
+            if u.ratio(1, 8)? {
+                block[usize::from(u.int_in_range(0..=127u8)?)] ^= 1 << u.int_in_range(0..=7)?;
+                let crc = crc32(&block[..124]);
+                block[124..].copy_from_slice(&crc.to_le_bytes());
+            }
+            let command = Command::ModelBegin { signature: &block };
+            return Ok(encode(&Request { seq, command }, frame).expect("a small message"));
+        }
+        12 | 13 => {
+            let (image, block) = &MODELS.signed[u.int_in_range(0..=5)?];
+            // Most pieces are those that a host sends.
+            let offset = match u.ratio(7, 8)? {
+                true => u.int_in_range(0..=3usize)? * 512,
+                false => u.int_in_range(0..=image.len() + 3)?,
+            };
+            let from = offset.min(image.len());
+            let most = image.len() - from;
+            let len = match u.ratio(7, 8)? {
+                true => most.min(512),
+                false => u.int_in_range(0..=most.min(520))?,
+            };
+            let command = Command::ModelChunk {
+                version: block.version(),
+                offset: offset as u32,
+                data: &image[from..from + len],
+            };
+            return encode(&Request { seq, command }, frame)
+                .map(|frame| &*frame)
+                .map_err(|_| arbitrary::Error::IncorrectFormat);
+        }
+        14 => Command::ModelCommit {
+            version: u.int_in_range(0..=7)?,
+        },
+        15 => Command::ModelRollback {
+            from: u.int_in_range(0..=7)?,
+        },
         _ => Command::Statistics,
     };
     encode(&Request { seq, command }, frame).map_err(|_| arbitrary::Error::IncorrectFormat)
 }
 
 /// Feeds bytes and gives the payloads of the answers, each of which must be one whole frame that decodes.
-fn feed(station: &mut Station<'_, Quick, Desk>, bytes: &[u8]) -> Vec<Vec<u8>> {
+fn feed(station: &mut Served<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
     for &byte in bytes {
         let Some(answer) = station.feed(byte) else {

@@ -8,6 +8,7 @@
 //! | `p` | panics |
 //! | `f` | faults |
 //! | `s` | runs the stack over |
+//! | `h` | starts the watchdog and hangs |
 //! | `r` | restarts |
 
 use core::fmt::Write as _;
@@ -23,20 +24,22 @@ use lightwafer_runtime::wafer::Mask;
 
 use crate::clock::Clock;
 use crate::reset;
+use crate::watchdog::Watchdog;
 
 /// Cases of each kernel.
 const CASES: u32 = 3000;
 /// Bytes of a line of text.
 const TEXT: usize = 200;
 
-/// Does what letters on `line` ask for, for good.
-pub fn run<L: Read + Write>(
+/// Does what letters on `line` ask for, for good. `watchdog` starts the board's.
+pub fn run<L: Read + Write, W: Watchdog>(
     mut line: L,
     clock: &Clock,
     image: &'static [u8],
     arena: &'static mut [i8],
+    watchdog: fn() -> W,
 ) -> ! {
-    let note = reset::Note::take();
+    let note = reset::Note::take(None);
     let mut text = String::<TEXT>::new();
     let (cause, file) = (note.cause, note.file());
     let _ = writeln!(
@@ -60,6 +63,7 @@ pub fn run<L: Read + Write>(
             }
             [b'f'] => fault(),
             [b's'] => _ = deeper(1),
+            [b'h'] => hang(watchdog()),
             [b'r'] => reset::restart(),
             _ => {}
         }
@@ -166,6 +170,12 @@ fn fault() {
     #[allow(unsafe_code)]
     let word = unsafe { core::ptr::read_volatile(0xf000_0000 as *const u32) };
     black_box(word);
+}
+
+/// Feeds the watchdog for the last time.
+fn hang(mut watchdog: impl Watchdog) {
+    watchdog.feed();
+    while black_box(true) {}
 }
 
 /// Takes stack until there is none.

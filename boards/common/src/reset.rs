@@ -2,6 +2,9 @@
 //!
 //! The note lies in RAM that start-up does not clear, under a CRC-32, so that the next start can say
 //! what ended the one before. After power-on the RAM holds anything and no note is found.
+//!
+//! A processor's own register of reset causes is asked too, where a board has one ([`Note::take`]): it knows
+//! resets that left no note, and a loss of power too short for the RAM to forget.
 
 use core::arch::naked_asm;
 use core::panic::PanicInfo;
@@ -27,7 +30,8 @@ type Words = [u32; (BODY + 4) / 4];
 pub struct Note {
     /// What ended the start before.
     pub cause: ResetCause,
-    /// The line of a panic, or the program counter of a fault (0 when the stack ran over).
+    /// The line of a panic, or the program counter of a fault (0 when the stack ran over) or of a hang (0 where the
+    /// watchdog reset without a word before).
     pub at: u32,
     /// A fault's status register (CFSR).
     pub status: u32,
@@ -72,8 +76,17 @@ impl Note {
     }
 
     /// What ended the start before; from here on an unexplained end counts as External.
-    pub fn take() -> Self {
+    ///
+    /// `hardware` is what the processor's register says. A note of a panic, a fault, a restart or the watchdog
+    /// says more than that; but no note outlives a loss of power.
+    pub fn take(hardware: Option<ResetCause>) -> Self {
         let note = Self::load().unwrap_or(Self::new(ResetCause::PowerOn));
+        let note = match (hardware, note.cause) {
+            (None, _) => note,
+            (Some(ResetCause::PowerOn), _) => Self::new(ResetCause::PowerOn),
+            (Some(hardware), ResetCause::PowerOn | ResetCause::External) => Self::new(hardware),
+            (Some(_), _) => note,
+        };
         Self::new(ResetCause::External).store();
         count(note.cause);
         note
@@ -102,6 +115,7 @@ impl Note {
             2 => ResetCause::Software,
             3 => ResetCause::Panic,
             4 => ResetCause::Fault,
+            5 => ResetCause::Watchdog,
             _ => return None,
         };
         Some(Self {
@@ -119,7 +133,8 @@ impl Note {
             ResetCause::Software => 2,
             ResetCause::Panic => 3,
             ResetCause::Fault => 4,
-            ResetCause::PowerOn | ResetCause::Watchdog => 0,
+            ResetCause::Watchdog => 5,
+            ResetCause::PowerOn => 0,
         };
         let mut bytes = [0; BODY + 4];
         let (body, crc) = bytes.split_at_mut(BODY);
@@ -133,7 +148,7 @@ impl Note {
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u32::from_le_bytes(*bytes);
         }
-        // SAFETY: no reference to NOTE exists anywhere, and interrupts never touch it.
+        // SAFETY: no reference to NOTE exists anywhere, and what interrupts this and writes it never returns.
         unsafe { ptr::write_volatile(&raw mut NOTE, words) }
     }
 }
@@ -190,6 +205,17 @@ fn count(cause: ResetCause) {
 /// Resets the board; the next start says `Software`.
 pub fn restart() -> ! {
     Note::new(ResetCause::Software).store();
+    SCB::sys_reset()
+}
+
+/// For a watchdog's last warning: resets the board, and the next start says `Watchdog`. `at` is the program counter
+/// that hung, 0 where not known. A panic or fault that is being reported is what the next start says instead.
+pub fn hung(at: u32) -> ! {
+    if !REPORTING.swap(true, Ordering::Relaxed) {
+        let mut note = Note::new(ResetCause::Watchdog);
+        note.at = at;
+        note.store();
+    }
     SCB::sys_reset()
 }
 

@@ -2,7 +2,7 @@
 
 use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
-use embedded_io::{Read, Write};
+use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
 #[cfg(feature = "update")]
 use lightwafer_runtime::exec::SelfTestFailed;
@@ -19,55 +19,68 @@ use lightwafer_runtime::wafer::{DieMap, Mask};
 use lightwafer_runtime::{Answer, Engine, EngineFailure};
 
 use crate::clock::Clock;
+use crate::line::sleep_until;
 use crate::log::Shown;
 #[cfg(feature = "update")]
 use crate::models::update_key;
 use crate::models::{Flash, ModelFlash};
 use crate::reset::{self, Note};
-use crate::signals::Signalled;
+use crate::signals::{Lines, Signalled, Trigger};
 use crate::stack;
+use crate::watchdog::Watchdog;
 
 /// What [`serve`] needs to know of a board.
-pub struct Board<L, R, B, F: 'static> {
+pub struct Board<L, R, B, J, T, F: 'static, W> {
     /// Its name, such as `mps2-an500`.
     pub name: &'static str,
     /// The serial line to the host.
     pub line: L,
     /// Its clock.
     pub clock: Clock,
-    /// High while the board takes wafers.
-    pub ready: R,
-    /// High while it classifies one.
-    pub busy: B,
+    /// Its output lines.
+    pub lines: Lines<R, B, J>,
+    /// Its input line TRIGGER.
+    pub trigger: T,
     /// Where it keeps models that come over the line; `None` where it takes none.
     pub models: Option<ModelFlash<F>>,
+    /// Its watchdog, running; [`NoWatchdog`](crate::watchdog::NoWatchdog) where it has none.
+    pub watchdog: W,
+    /// Why it started, as the hardware's own register says; `None` where it has none. A note that the firmware
+    /// left in RAM says more and is believed where the two agree (see [`reset`]).
+    pub cause: Option<ResetCause>,
 }
 
 /// Classifies wafers that come over the line, for good.
 ///
 /// A model image that is damaged or needs more than `arena` is logged; the station then still says
 /// hello, with the reason in the place of the model's name, and refuses to classify.
-pub fn serve<L, R, B, F>(
-    board: Board<L, R, B, F>,
+pub fn serve<L, R, B, J, T, F, W>(
+    board: Board<L, R, B, J, T, F, W>,
     model: &'static [u8],
     arena: &'static mut [i8],
     memory: &'static mut StationMemory,
 ) -> !
 where
-    L: Read + Write,
+    L: Read + ReadReady + Write,
     R: OutputPin,
     B: OutputPin,
+    J: OutputPin,
+    T: Trigger,
     F: Flash,
+    W: Watchdog,
 {
     let Board {
         name,
         line,
         clock,
-        ready,
-        busy,
+        lines,
+        trigger,
         models,
+        mut watchdog,
+        cause,
     } = board;
-    let cause = started(name, &clock);
+    watchdog.feed();
+    let cause = started(name, &clock, cause);
     let Some(engine) = idle() else {
         reset::restart()
     };
@@ -75,10 +88,16 @@ where
     let updates = open(models, &mut engine, model);
     engine.describe();
     let refuses = engine.refuses();
-    let engine = Signalled::new(engine, ready, busy, refuses);
-    let platform = BoardPlatform { name, clock, cause };
+    let engine = Signalled::new(engine, lines, refuses);
+    let platform = BoardPlatform {
+        name,
+        clock,
+        cause,
+        watchdog,
+    };
     answer(
         line,
+        trigger,
         Station::with_updates(memory, engine, platform, updates),
     )
 }
@@ -141,8 +160,8 @@ fn open<F: Flash>(
 
 /// Logs that the board has started and why, and gives the reason.
 #[inline(never)]
-fn started(name: &str, clock: &Clock) -> ResetCause {
-    let note = Note::take();
+fn started(name: &str, clock: &Clock, hardware: Option<ResetCause>) -> ResetCause {
+    let note = Note::take(hardware);
     log!(
         info,
         "{=str} firmware {=str}, started: {=str}, instruction counter: {=bool}",
@@ -166,6 +185,7 @@ fn started(name: &str, clock: &Clock) -> ResetCause {
             note.at,
             note.status
         ),
+        ResetCause::Watchdog => log!(warn, "before: it hung at {=u32:#010x}", note.at),
         _ => {}
     }
     note.cause
@@ -173,13 +193,32 @@ fn started(name: &str, clock: &Clock) -> ResetCause {
 
 /// By itself, so that what it takes of the stack does not lie below the check of the model.
 #[inline(never)]
-fn answer<L, E, U>(mut line: L, mut station: Station<'static, E, BoardPlatform, U>) -> !
+fn answer<L, T, E, U, W>(
+    mut line: L,
+    mut trigger: T,
+    mut station: Station<'static, E, BoardPlatform<W>, U>,
+) -> !
 where
-    L: Read + Write,
+    L: Read + ReadReady + Write,
+    T: Trigger,
     E: Engine,
     U: Updates<E>,
+    W: Watchdog,
 {
-    let Err(_) = station.serve(&mut line);
+    loop {
+        let mut triggered = false;
+        sleep_until(|| {
+            station.platform().feed_watchdog();
+            triggered |= trigger.take();
+            // A line that fails says so when it is read.
+            triggered || line.read_ready().unwrap_or(true)
+        });
+        if triggered {
+            station.trigger();
+        } else if station.poll(&mut line).is_err() {
+            break;
+        }
+    }
     // No line of ours ends; if one does, starting over is the only way to be heard again.
     log!(error, "the serial line failed");
     reset::restart()
@@ -199,13 +238,14 @@ fn name_of(cause: ResetCause) -> &'static str {
 }
 
 /// The board as the station sees it.
-struct BoardPlatform {
+struct BoardPlatform<W> {
     name: &'static str,
     clock: Clock,
     cause: ResetCause,
+    watchdog: W,
 }
 
-impl Platform for BoardPlatform {
+impl<W: Watchdog> Platform for BoardPlatform<W> {
     fn board(&self) -> &str {
         self.name
     }
@@ -232,6 +272,10 @@ impl Platform for BoardPlatform {
 
     fn starts(&mut self) -> [u32; ResetCause::COUNT] {
         reset::starts()
+    }
+
+    fn feed_watchdog(&mut self) {
+        self.watchdog.feed();
     }
 }
 

@@ -17,5 +17,11 @@ fn main() -> ! {
     let (Some(peripherals), Some(arena)) = (mps2::Peripherals::take::<Fpga>(), arena()) else {
         reset::restart()
     };
-    probe::run(peripherals.line, &peripherals.clock, &MODEL.0, arena)
+    probe::run(
+        peripherals.line,
+        &peripherals.clock,
+        &MODEL.0,
+        arena,
+        mps2::Watchdog::<Fpga>::start,
+    )
 }

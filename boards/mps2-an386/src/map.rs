@@ -12,6 +12,8 @@ impl Map for Fpga {
     const UART: usize = 0x4000_4000;
     const UART_INTERRUPTS: [u16; 3] = [0, 1, 12];
     const LEDS: usize = 0x4002_8000;
+    const WATCHDOG: usize = 0x4000_8000;
+    const WATCHDOG_HZ: u32 = Self::CORE_HZ;
 }
 
 lightwafer_board::mps2_interrupts!(Fpga);

@@ -12,6 +12,8 @@ impl Map for Fpga {
     const UART: usize = 0x5020_0000;
     const UART_INTERRUPTS: [u16; 3] = [32, 33, 47];
     const LEDS: usize = 0x5030_2000;
+    const WATCHDOG: usize = 0x5008_1000;
+    const WATCHDOG_HZ: u32 = Self::CORE_HZ;
 }
 
 lightwafer_board::mps2_interrupts!(Fpga);

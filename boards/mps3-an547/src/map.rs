@@ -12,6 +12,8 @@ impl Map for Fpga {
     const UART: usize = 0x5930_3000;
     const UART_INTERRUPTS: [u16; 3] = [33, 34, 48];
     const LEDS: usize = 0x5930_2000;
+    const WATCHDOG: usize = 0x5802_e000;
+    const WATCHDOG_HZ: u32 = 32_000;
 }
 
 lightwafer_board::mps2_interrupts!(Fpga);

@@ -59,6 +59,10 @@ pub trait Platform {
         starts
     }
 
+    /// Holds off a watchdog that would reset the board: called before and after each inference and each change of
+    /// the models. Who waits for bytes calls it while waiting.
+    fn feed_watchdog(&mut self) {}
+
     /// Times the driver lost bytes since this was last asked; for drivers whose reads don't fail then.
     fn take_overruns(&mut self) -> u32 {
         0
@@ -217,6 +221,13 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
         self.desk.respond(payload, buffers, work, reply)
     }
 
+    /// Runs the wafer at hand, as [`Command::Run`] would: for a line beside the serial one that says when. Tells
+    /// whether it ran; without a wafer, or with one that has its report already or cannot have one, nothing happens.
+    pub fn trigger(&mut self) -> bool {
+        let StationMemory { packed, mask, .. } = &mut *self.memory;
+        self.desk.trigger(packed, mask)
+    }
+
     /// To be told by drivers that lost bytes: drops the frame they belonged to, and gives the answer.
     pub fn overrun(&mut self) -> Option<&[u8]> {
         self.memory.decoder.discard();
@@ -307,7 +318,8 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
         }
         let received = |version, bytes| Done::Received { version, bytes };
         let runs = |version| Done::Runs { version };
-        Some(match request.command {
+        self.platform.feed_watchdog();
+        let done = match request.command {
             Command::Run { wafer } => self.run(wafer, packed, mask),
             Command::ModelBegin { signature } => self
                 .updates
@@ -333,7 +345,9 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
                 self.updates.roll_back(from, engine, mask).map(runs)
             }
             _ => return None,
-        })
+        };
+        self.platform.feed_watchdog();
+        Some(done)
     }
 
     /// Encodes the answer to a frame; `work` is what [`Desk::work`] made of it.
@@ -482,6 +496,19 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             increment(&mut self.statistics.wafers);
         }
         Ok(Done::Ran)
+    }
+
+    /// Runs the wafer at hand, unless it has a report.
+    #[inline(never)]
+    fn trigger(&mut self, packed: &[u8], mask: &mut Mask) -> bool {
+        let waiting = self.current.as_ref().filter(|c| c.report().is_none());
+        let Some(wafer) = waiting.map(Current::wafer) else {
+            return false;
+        };
+        self.platform.feed_watchdog();
+        let ran = self.run(wafer, packed, mask).is_ok();
+        self.platform.feed_watchdog();
+        ran
     }
 
     /// The report of the wafer that has run.

@@ -1,4 +1,4 @@
-//! What a panic, a fault and a stack that runs over leave behind: a reset, and the reason.
+//! What a panic, a fault, a hang and a stack that runs over leave behind: a reset, and the reason.
 
 use std::time::Duration;
 
@@ -44,6 +44,9 @@ fn the_next_start_knows_what_ended_the_one_before() {
             let seen = status(&overflow);
             let known = seen & GUARD == GUARD || seen & STACK_LIMIT != 0;
             assert!(known, "{machine}: {overflow}");
+            let hang = after(b'h');
+            assert!(hang.starts_with("Watchdog at "), "{machine}: {hang}");
+            assert!(!hang.contains(" at 0 "), "{machine}: {hang}");
         }
         assert_eq!(after(b'r').trim(), "Software at 0 status 0x0", "{machine}");
     }

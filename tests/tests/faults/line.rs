@@ -13,69 +13,11 @@ use lightwafer_equipment::Transport;
 use lightwafer_runtime::Engine;
 use lightwafer_runtime::serial::message::{ResetCause, Statistics};
 use lightwafer_runtime::serial::{Platform, Station, StationMemory};
-
-/// What can happen to a frame (or, last three, to the line and the board).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// One bit is flipped.
-    FlippedBit,
-    /// Up to sixteen bits anywhere are flipped.
-    FlippedBits,
-    /// One byte is lost.
-    LostByte,
-    /// The whole frame is lost.
-    LostFrame,
-    /// The frame comes twice.
-    Repeated,
-    /// A frame from before comes once more, ahead of this one.
-    Replayed,
-    /// The frame ends early.
-    Cut,
-    /// A random byte gets in.
-    InsertedByte,
-    /// Noise in place of a part of the frame, up to 1,500 bytes.
-    Burst,
-    /// The frame comes late, after the host has given up waiting for it.
-    Stalled,
-    /// The board restarts and knows nothing any more.
-    BoardReset,
-    /// The board's driver loses bytes and says so.
-    Overrun,
-    /// The cable is pulled and plugged in again.
-    Unplugged,
-}
-
-use Fault::*;
-
-impl Fault {
-    /// All kinds.
-    pub const ALL: [Self; 13] = [
-        FlippedBit,
-        FlippedBits,
-        LostByte,
-        LostFrame,
-        Repeated,
-        Replayed,
-        Cut,
-        InsertedByte,
-        Burst,
-        Stalled,
-        BoardReset,
-        Overrun,
-        Unplugged,
-    ];
-}
-
-/// A direction of the line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    /// Requests.
-    ToBoard = 0,
-    /// Answers.
-    ToHost = 1,
-}
+use lightwafer_tests::fault::{Direction, Fault, Way};
+use lightwafer_tests::soak::sum as add;
 
 use Direction::*;
+use Fault::{BoardReset, FlippedBit, Overrun, Unplugged};
 
 /// The board around the station: this machine's clock.
 #[derive(Debug)]
@@ -96,15 +38,6 @@ impl Platform for Bench {
     fn uptime_us(&mut self) -> u64 {
         self.start.elapsed().as_micros() as u64
     }
-}
-
-/// One direction's bytes on their way.
-#[derive(Debug, Default)]
-struct Way {
-    /// Frames of before, to replay.
-    history: VecDeque<Vec<u8>>,
-    /// Bytes that come late.
-    held: Vec<u8>,
 }
 
 /// The line and the board at its end.
@@ -158,11 +91,8 @@ impl<'m, E: Engine> FaultyLine<'m, E> {
     /// The frame as it arrives: nothing, itself, or something else.
     fn disturb(&mut self, direction: Direction, frame: &[u8]) -> Vec<u8> {
         let way = &mut self.ways[direction as usize];
-        way.history.push_back(frame.to_vec());
-        if way.history.len() > 24 {
-            way.history.pop_front();
-        }
-        let mut out = std::mem::take(&mut way.held);
+        way.remember(frame);
+        let mut out = way.late();
         let mut frame = frame.to_vec();
         if self.rng.f64() < self.rate.get() {
             let mut fault = Fault::ALL[self.rng.usize(..Fault::ALL.len())];
@@ -178,45 +108,17 @@ impl<'m, E: Engine> FaultyLine<'m, E> {
     }
 
     fn inflict(&mut self, fault: Fault, direction: Direction, frame: &mut Vec<u8>) {
-        let rng = &mut self.rng;
         let way = &mut self.ways[direction as usize];
-        let at = rng.usize(..frame.len());
+        if way.inflict(fault, frame, &mut self.rng) {
+            return;
+        }
         match fault {
-            FlippedBit => frame[at] ^= 1 << rng.u8(..8),
-            FlippedBits => {
-                for _ in 0..rng.u8(2..=16) {
-                    let at = rng.usize(..frame.len());
-                    frame[at] ^= 1 << rng.u8(..8);
-                }
-            }
-            LostByte => drop(frame.remove(at)),
-            LostFrame => frame.clear(),
-            Repeated => frame.extend_from_within(..),
-            Replayed => {
-                let old = way.history[rng.usize(..way.history.len())].clone();
-                frame.splice(..0, old);
-            }
-            Cut => frame.truncate(at),
-            InsertedByte => frame.insert(at, rng.u8(..)),
-            Burst => {
-                let end = rng.usize(at..=frame.len());
-                let len = if rng.bool() {
-                    rng.usize(1..40)
-                } else {
-                    rng.usize(1..1500)
-                };
-                // Half of the bursts have no zeros: they grow into oversized frames.
-                let least = rng.u8(..2);
-                let noise: Vec<u8> = (0..len).map(|_| rng.u8(least..)).collect();
-                frame.splice(at..end, noise);
-            }
-            Stalled => way.held = std::mem::take(frame),
             BoardReset => self.restart_board(),
             Overrun => {
                 let answer = self.station.as_mut().unwrap().overrun().map(<[u8]>::to_vec);
                 self.to_host.extend(answer.unwrap_or_default());
             }
-            Unplugged => {
+            _ => {
                 self.plugged = false;
                 frame.clear();
             }
@@ -254,9 +156,9 @@ impl<E: Engine> Transport for &mut FaultyLine<'_, E> {
         if self.to_host.is_empty() {
             std::thread::sleep(timeout);
             // What stalled comes now that the host has given up.
-            let late = std::mem::take(&mut self.ways[ToHost as usize].held);
+            let late = self.ways[ToHost as usize].late();
             self.to_host.extend(late);
-            let late = std::mem::take(&mut self.ways[ToBoard as usize].held);
+            let late = self.ways[ToBoard as usize].late();
             self.deliver(&late);
             return Ok(0);
         }
@@ -284,22 +186,5 @@ impl<E: Engine> Transport for &mut FaultyLine<'_, E> {
 
     fn name(&self) -> &str {
         "the faulty line"
-    }
-}
-
-/// The sum of two boards' counters.
-pub fn add(a: &Statistics, b: &Statistics) -> Statistics {
-    Statistics {
-        uptime_ms: b.uptime_ms,
-        wafers: a.wafers + b.wafers,
-        requests: a.requests + b.requests,
-        repeated: a.repeated + b.repeated,
-        truncated: a.truncated + b.truncated,
-        oversized: a.oversized + b.oversized,
-        corrupted: a.corrupted + b.corrupted,
-        malformed: a.malformed + b.malformed,
-        overruns: a.overruns + b.overruns,
-        refused: a.refused + b.refused,
-        stack_max: a.stack_max.max(b.stack_max),
     }
 }

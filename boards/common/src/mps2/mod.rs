@@ -1,12 +1,14 @@
-//! Arm's MPS2 and MPS3 boards: CMSDK UARTs, FPGA I/O. Where those lie is a board's own [`Map`].
+//! Arm's MPS2 and MPS3 boards: CMSDK UARTs and watchdogs, FPGA I/O. Where those lie is a board's own [`Map`].
 //!
 //! Run on QEMU's emulation of them; nobody has tried the real boards.
 
 mod leds;
 mod uart;
+mod watchdog;
 
 pub use leds::Led;
 pub use uart::{vector_count, vectors};
+pub use watchdog::{PERIOD, Watchdog, expired};
 
 use crate::clock::{Clock, InstructionRate};
 use crate::line::Line;
@@ -27,6 +29,10 @@ pub trait Map {
     const UART_INTERRUPTS: [u16; 3];
     /// The FPGA I/O register of the user LEDs, one bit each.
     const LEDS: usize;
+    /// The registers of a watchdog whose interrupt is the NMI.
+    const WATCHDOG: usize;
+    /// What it counts, in Hz.
+    const WATCHDOG_HZ: u32;
 }
 
 /// The peripherals, ready to use.
@@ -39,6 +45,8 @@ pub struct Peripherals {
     pub led0: Led,
     /// LED 1.
     pub led1: Led,
+    /// LED 2, which MPS3 boards have.
+    pub led2: Led,
 }
 
 impl Peripherals {
@@ -51,6 +59,7 @@ impl Peripherals {
             clock: Clock::start(core.SYST, M::CORE_HZ, M::INSTRUCTION_RATE),
             led0: Led::new(M::LEDS, 0),
             led1: Led::new(M::LEDS, 1),
+            led2: Led::new(M::LEDS, 2),
         })
     }
 }
@@ -66,5 +75,13 @@ macro_rules! mps2_interrupts {
         #[allow(unsafe_code)]
         static __INTERRUPTS: [unsafe extern "C" fn(); $crate::mps2::vector_count::<$map>()] =
             $crate::mps2::vectors::<$map, { $crate::mps2::vector_count::<$map>() }>();
+
+        /// The watchdog's warning; naked, since the handler reads the stack as the processor left it.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        #[allow(unsafe_code, non_snake_case)]
+        unsafe extern "C" fn NonMaskableInt() -> ! {
+            ::core::arch::naked_asm!("b {expired}", expired = sym $crate::mps2::expired)
+        }
     };
 }
