@@ -67,22 +67,36 @@ impl Debugger {
     }
 }
 
-/// One packet, which must be answered with OK.
+/// One packet, which must be answered with OK. Acknowledgements, and news that the board was stopped, may come before.
 fn ask(line: &mut UnixStream, packet: &str) -> Result<()> {
-    let sum = packet.bytes().fold(0u8, u8::wrapping_add);
-    line.write_all(format!("${packet}#{sum:02x}").as_bytes())?;
-    let mut answer = Vec::new();
-    let mut byte = [0];
-    // An acknowledgement, then `$`, the answer, `#` and two digits.
-    while !matches!(answer.iter().rev().nth(2), Some(b'#')) {
-        ensure!(answer.len() < 256, "QEMU's debugger talks too much");
-        if line.read(&mut byte)? == 0 {
-            bail!("QEMU's debugger ended");
+    line.write_all(&framed(packet))?;
+    for _ in 0..8 {
+        let answer = answer(line)?;
+        line.write_all(b"+")?;
+        match answer.as_bytes() {
+            b"OK" => return Ok(()),
+            [b'T' | b'S', ..] => {}
+            _ => bail!("QEMU's debugger to {packet}: {answer}"),
         }
-        answer.extend(byte);
     }
-    line.write_all(b"+")?;
-    let text = String::from_utf8_lossy(&answer);
-    ensure!(text.contains("$OK#"), "QEMU's debugger to {packet}: {text}");
-    Ok(())
+    bail!("QEMU's debugger does not answer to {packet}")
+}
+
+fn framed(packet: &str) -> Vec<u8> {
+    let sum = packet.bytes().fold(0u8, u8::wrapping_add);
+    format!("${packet}#{sum:02x}").into_bytes()
+}
+
+/// What lies between `$` and `#`; two digits follow.
+fn answer(line: &mut UnixStream) -> Result<String> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !matches!(bytes.iter().rev().nth(2), Some(b'#')) {
+        ensure!(bytes.len() < 256, "QEMU's debugger talks too much");
+        ensure!(line.read(&mut byte)? == 1, "QEMU's debugger ended");
+        bytes.extend(byte);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.split_once('$').map_or("", |(_, rest)| rest);
+    Ok(text.split('#').next().unwrap_or_default().to_owned())
 }

@@ -63,7 +63,6 @@ pub enum Direction {
     ToHost = 1,
 }
 
-
 /// Frames of before that may be replayed.
 const HISTORY: usize = 24;
 

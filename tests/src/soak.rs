@@ -159,12 +159,16 @@ impl Rough {
         };
         due.then(|| {
             self.event = None;
-            *self.events.entry(event).or_default() += 1;
             event
         })
     }
 
-    fn reset(&mut self) {
+    fn happened(&mut self, event: Event) {
+        *self.events.entry(event).or_default() += 1;
+    }
+
+    fn reset(&mut self, event: Event) {
+        self.happened(event);
         if let Err(error) = self.emulator.reset() {
             self.broken.get_or_insert(error.into());
         }
@@ -181,7 +185,7 @@ impl Rough {
             }
             Some(Event::ResetInTransfer) => {
                 self.line.write(&frame[..frame.len() / 2])?;
-                self.reset();
+                self.reset(Event::ResetInTransfer);
                 Ok(())
             }
             Some(Event::ResetInInference) => {
@@ -190,12 +194,14 @@ impl Rough {
                 self.line.write(frame)
             }
             Some(Event::Hang) => {
+                self.happened(Event::Hang);
                 if let Err(error) = self.debugger.make_inference_hang() {
                     self.broken.get_or_insert(error);
                 }
                 self.line.write(frame)
             }
             Some(Event::Unplugged) => {
+                self.happened(Event::Unplugged);
                 self.plugged = false;
                 Err(io::ErrorKind::BrokenPipe.into())
             }
@@ -211,7 +217,7 @@ impl Rough {
             let now = Instant::now();
             if self.reset_at.is_some_and(|at| at <= now) {
                 self.reset_at = None;
-                self.reset();
+                self.reset(Event::ResetInInference);
             }
             let until = self.reset_at.unwrap_or(end).min(end);
             let mut bytes = [0; 1024];

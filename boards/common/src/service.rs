@@ -4,9 +4,7 @@ use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
-#[cfg(feature = "update")]
-use lightwafer_runtime::exec::SelfTestFailed;
-use lightwafer_runtime::exec::{FixedEngine, StartError};
+use lightwafer_runtime::exec::{FixedEngine, SelfTestFailed, StartError};
 use lightwafer_runtime::model::{ModelFacts, Rounding};
 #[cfg(not(feature = "update"))]
 use lightwafer_runtime::serial::NoUpdates;
@@ -16,7 +14,7 @@ use lightwafer_runtime::serial::{Platform, Station, StationMemory, Updates};
 #[cfg(feature = "update")]
 use lightwafer_runtime::store::{Reload, Store, Updater};
 use lightwafer_runtime::wafer::{DieMap, Mask};
-use lightwafer_runtime::{Answer, Engine, EngineFailure};
+use lightwafer_runtime::{Answer, Engine, EngineFailure, Sentence};
 
 use crate::clock::Clock;
 use crate::line::sleep_until;
@@ -52,8 +50,9 @@ pub struct Board<L, R, B, J, T, F: 'static, W> {
 
 /// Classifies wafers that come over the line, for good.
 ///
-/// A model image that is damaged or needs more than `arena` is logged; the station then still says
-/// hello, with the reason in the place of the model's name, and refuses to classify.
+/// A model image that is damaged, needs more than `arena` or gives a wrong answer to its golden wafer is logged; the
+/// station then still says hello, with the reason in the place of the model's name, and refuses to classify. A board
+/// that starts because it hung, panicked or faulted leaves the golden wafer out.
 pub fn serve<L, R, B, J, T, F, W>(
     board: Board<L, R, B, J, T, F, W>,
     model: &'static [u8],
@@ -85,7 +84,18 @@ where
         reset::restart()
     };
     let mut engine = BoardEngine::new(engine, arena);
-    let updates = open(models, &mut engine, model);
+    // A board that has just failed may fail in the test too: it is to say so first.
+    let tests = !matches!(
+        cause,
+        ResetCause::Watchdog | ResetCause::Panic | ResetCause::Fault
+    );
+    let mut trial = Trial {
+        engine: &mut engine,
+        mask: memory.mask(),
+        tests,
+        watchdog: &mut watchdog,
+    };
+    let updates = open(models, &mut trial, model);
     engine.describe();
     let refuses = engine.refuses();
     let engine = Signalled::new(engine, lines, refuses);
@@ -102,22 +112,44 @@ where
     )
 }
 
+/// An engine that is to be started with a model, on a start of the board.
+struct Trial<'t, W> {
+    engine: &'t mut BoardEngine,
+    mask: &'t mut Mask,
+    /// Whether the model's golden wafer is to be classified too.
+    tests: bool,
+    watchdog: &'t mut W,
+}
+
+impl<W: Watchdog> Trial<'_, W> {
+    /// Whether it runs this image from now on; where it does not, the engine says why.
+    #[inline(never)]
+    fn start(&mut self, image: &'static [u8]) -> bool {
+        if self.engine.load(image).is_err() {
+            return false;
+        }
+        self.watchdog.feed();
+        let passed = !self.tests || self.engine.self_test(self.mask).is_ok();
+        self.watchdog.feed();
+        passed
+    }
+}
+
 /// Opens the flash for models and starts the model that it says.
 #[cfg(feature = "update")]
-fn open<F: Flash>(
+fn open<F: Flash, W: Watchdog>(
     models: Option<ModelFlash<F>>,
-    engine: &mut BoardEngine,
+    trial: &mut Trial<'_, W>,
     model: &'static [u8],
 ) -> Option<&'static mut Updater<'static, F>> {
     let mut updates = models.and_then(|models| updater(models, model));
     let mut runs = false;
     if let Some(updates) = &mut updates {
-        updates.boot(|image| engine.load(image).is_ok());
+        updates.boot(|image| trial.start(image));
         runs = updates.store().running().is_some();
     }
     if !runs {
-        // Where this one does not start either, the engine says why.
-        let _ = engine.load(model);
+        trial.start(model);
     }
     updates
 }
@@ -148,13 +180,12 @@ fn updater<F: Flash>(
 
 /// Starts the one model there is.
 #[cfg(not(feature = "update"))]
-fn open<F: Flash>(
+fn open<F: Flash, W: Watchdog>(
     _: Option<ModelFlash<F>>,
-    engine: &mut BoardEngine,
+    trial: &mut Trial<'_, W>,
     model: &'static [u8],
 ) -> NoUpdates {
-    // Where it does not start, the engine says why.
-    let _ = engine.load(model);
+    trial.start(model);
     NoUpdates
 }
 
@@ -284,6 +315,9 @@ struct BoardEngine {
     engine: &'static mut FixedEngine<'static, 'static>,
     /// Until the first model is loaded.
     arena: Option<&'static mut [i8]>,
+    image: Option<&'static [u8]>,
+    /// The image that failed its test, should that be loaded again.
+    failed: Option<&'static [u8]>,
     refusal: Option<String<MAX_TEXT>>,
 }
 
@@ -292,6 +326,8 @@ impl BoardEngine {
         Self {
             engine,
             arena: Some(arena),
+            image: None,
+            failed: None,
             refusal: None,
         }
     }
@@ -324,15 +360,38 @@ impl BoardEngine {
             Some(arena) => self.engine.start(image, arena),
             None => self.engine.load(image),
         };
-        self.refusal = loaded.err().map(|error| {
-            log!(error, "no engine: {}", Shown(&error));
-            let mut text = String::new();
-            // What does not fit is cut; the log has it all.
-            let _ = text.push_str("none: ");
-            error.sentence().append_to(&mut text);
-            text
-        });
+        self.image = Some(image);
+        let failed = |failed: &'static [u8]| core::ptr::eq(failed, image);
+        match &loaded {
+            Err(error) => self.refuse(error.sentence()),
+            Ok(()) if self.failed.is_some_and(failed) => self.refuse(SelfTestFailed.sentence()),
+            Ok(()) => self.refusal = None,
+        }
         loaded
+    }
+
+    /// Classifies the model's golden wafer, and refuses every other where the answer is wrong.
+    fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
+        let passed = self.engine.self_test(mask);
+        match &passed {
+            Ok(()) => (self.failed, self.refusal) = (None, None),
+            Err(error) => {
+                self.failed = self.image;
+                self.refuse(error.sentence());
+            }
+        }
+        passed
+    }
+
+    /// Refuses every wafer from now on.
+    #[inline(never)]
+    fn refuse(&mut self, reason: Sentence) {
+        log!(error, "no engine: {}", Shown(&reason));
+        let mut text = String::new();
+        // What does not fit is cut; the log has it all.
+        let _ = text.push_str("none: ");
+        reason.append_to(&mut text);
+        self.refusal = Some(text);
     }
 }
 
@@ -361,6 +420,10 @@ impl Engine for BoardEngine {
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
+        // It may run a model, but one that failed its test.
+        if self.refuses() {
+            return Err(EngineFailure);
+        }
         let answer = self.engine.classify(map, mask);
         if let Ok(answer) = &answer {
             log!(
@@ -383,6 +446,6 @@ impl Reload<'static> for BoardEngine {
     }
 
     fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
-        self.engine.self_test(mask)
+        BoardEngine::self_test(self, mask)
     }
 }

@@ -88,9 +88,19 @@ impl core::error::Error for StartError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelfTestFailed;
 
+impl SelfTestFailed {
+    /// What it says.
+    pub const fn sentence(self) -> Sentence {
+        Sentence::new(
+            "the golden wafer's answer is not the one in the model image",
+            [0; 2],
+        )
+    }
+}
+
 impl fmt::Display for SelfTestFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the golden wafer's answer is not the one in the model image")
+        self.sentence().fmt(f)
     }
 }
 

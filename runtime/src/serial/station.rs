@@ -90,6 +90,11 @@ impl StationMemory {
             reply: [0; MAX_FRAME],
         }
     }
+
+    /// Room for a mask, until a station takes the memory.
+    pub fn mask(&mut self) -> &mut Mask {
+        &mut self.mask
+    }
 }
 
 impl Default for StationMemory {

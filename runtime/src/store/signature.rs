@@ -202,10 +202,10 @@ impl Block {
         }
         let mut signature = [0; 64];
         signature.copy_from_slice(&self.0[field::SIGNATURE]);
-        #[cfg(all(fuzzing, feature = "sim"))]
-        use ed25519::verify_once as verify;
         #[cfg(not(all(fuzzing, feature = "sim")))]
         use ed25519::verify;
+        #[cfg(all(fuzzing, feature = "sim"))]
+        use ed25519::verify_once as verify;
         verify(public_key, self.part(field::SIGNED), &signature)
     }
 

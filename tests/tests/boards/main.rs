@@ -4,10 +4,12 @@
 //! environment skips these tests, and says so.
 
 mod crash;
+mod hang;
 mod line;
 mod parity;
 mod python;
 mod refusal;
+mod soak;
 mod twins;
 mod update;
 
