@@ -92,7 +92,10 @@ impl Clock {
     /// Instructions since start, sleeping counted as if it were work; `None` where ticks don't count
     /// instructions.
     pub fn instructions(&self) -> Option<u64> {
-        let Source::SysTick { rate: Some(rate), .. } = self.0 else {
+        let Source::SysTick {
+            rate: Some(rate), ..
+        } = self.0
+        else {
             return None;
         };
         let scaled = ticks() * u64::from(rate.instructions.get());

@@ -110,7 +110,9 @@ impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Engine for Signalled<E
         let _ = self.lines.ready.set_low();
         let _ = self.lines.busy.set_high();
         let answer = self.engine.classify(map, mask);
-        let normal = answer.as_ref().is_ok_and(|answer| answer.class == Class::NORMAL);
+        let normal = answer
+            .as_ref()
+            .is_ok_and(|answer| answer.class == Class::NORMAL);
         let _ = self.lines.reject.set_state((!normal).into());
         let _ = self.lines.busy.set_low();
         // An engine that failed stays not ready until it has answered again.

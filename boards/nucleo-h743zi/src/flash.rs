@@ -57,7 +57,10 @@ impl EccFlash {
             }
         });
         let bank = bank(at);
-        let (failed, place) = (bank.sr().read().dbeccerr(), bank.far().read().fail_ecc_addr());
+        let (failed, place) = (
+            bank.sr().read().dbeccerr(),
+            bank.far().read().fail_ecc_addr(),
+        );
         // The cache reads ahead: an error may be another word's.
         let mine = u32::from(place) == at % BANK_2 / WORD as u32;
         forget_errors();

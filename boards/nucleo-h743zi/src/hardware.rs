@@ -4,11 +4,11 @@ use core::sync::atomic::AtomicBool;
 
 use cortex_m::singleton;
 use embassy_executor::InterruptExecutor;
-use embassy_stm32::flash::Flash;
 use embassy_stm32::exti::{self, ExtiInput};
+use embassy_stm32::flash::Flash;
 use embassy_stm32::gpio::{Level, Output, Pin, Pull, Speed};
-use embassy_stm32::mode::Async;
 use embassy_stm32::interrupt::{InterruptExt, Priority};
+use embassy_stm32::mode::Async;
 use embassy_stm32::usart::{self, BufferedInterruptHandler, BufferedUart};
 use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::{Config, Peri, bind_interrupts, interrupt, pac, peripherals, rcc};
