@@ -29,12 +29,25 @@ ERRORS = (
     "NotRun Row Engine Unsupported NoKey Block Key Signature Version Size NoTransfer Digest Model Arena SelfTest "
     "NoOther Flash"
 ).split()
+RESETS = "PowerOn External Software Watchdog Panic Fault".split()
 ERROR_REPLY = 5
 CHUNK = 512
 
 
 class BoardError(Exception):
     """The board does not answer, refuses, or contradicts itself."""
+
+
+class Silent(BoardError):
+    """The board does not answer."""
+
+
+class Lost(BoardError):
+    """The board lost the wafer, and once more after it was sent anew; `resets`: why it last started, each time."""
+
+    def __init__(self, rows, cols, resets):
+        super().__init__(f"the board lost the wafer of {rows}x{cols} dies {len(resets)} times ({', '.join(resets)})")
+        self.resets = resets
 
 
 class Refused(BoardError):
@@ -170,7 +183,7 @@ class Board:
             answer = self.answer(wanted, time.monotonic() + (repeat or timeout))
             if answer:
                 return answer
-        raise BoardError("the board does not answer")
+        raise Silent("the board does not answer")
 
     def answer(self, wanted, deadline):
         coded = bytearray()
@@ -199,13 +212,25 @@ class Board:
         return None
 
     def classify(self, rows):
-        """`rows`: lists of dies, 0 none, 1 pass, 2 fail. Starts over where the board restarted."""
-        for attempt in range(5):
+        """`rows`: lists of dies, 0 none, 1 pass, 2 fail. Sent anew once where the board lost it, then `Lost`."""
+        rows, resets, contradictions = [bytes(row) for row in rows], [], 0
+        while True:
             try:
-                return self.attempt([bytes(row) for row in rows])
+                return self.attempt(rows)
+            except Silent:
+                pass
             except Refused as error:
-                if error.name not in ("UnknownWafer", "Gap", "Conflict", "Incomplete", "MapCrc") or attempt == 4:
-                    raise
+                if error.name not in ("UnknownWafer", "NotRun"):
+                    contradictions += 1
+                    if error.name not in ("Gap", "Conflict", "Incomplete", "MapCrc") or contradictions == 5:
+                        raise
+                    continue
+            # It was reset, or another host talks to it; a wafer that makes it hang must not do so for good.
+            self.facts = self.hello()
+            reset = self.facts["reset"]
+            resets.append(RESETS[reset] if reset < len(RESETS) else str(reset))
+            if len(resets) == 2:
+                raise Lost(len(rows), len(rows[0]), resets)
 
     def attempt(self, rows):
         dies = b"".join(rows)

@@ -39,7 +39,7 @@ pub struct BoardOptions {
     /// wafer any more. One loss more is [`ClassifyError::Lost`].
     pub resends: u32,
     /// Times one wafer is sent anew because answers contradicted it or each other; times a lost line is opened again
-    /// within one wafer or question; tries of a model transfer without progress.
+    /// for one answer; tries of a model transfer without progress.
     pub restarts: u32,
     /// Wait for the first answer of a board, which may still be starting.
     pub connect_timeout: Duration,
@@ -92,7 +92,7 @@ pub struct Board<T: Transport = SerialLine> {
     pub(crate) options: BoardOptions,
     pub(crate) facts: BoardFacts,
     wafer: u32,
-    /// Times the line may still be opened again for the wafer at hand.
+    /// Times the line may still be opened again before the next answer.
     reopenings: u32,
 }
 
@@ -426,7 +426,10 @@ impl<T: Transport> Board<T> {
     ) -> Result<R, Setback> {
         loop {
             let error = match self.link.request(command, patience, &mut accept) {
-                Ok(result) => return Ok(result),
+                Ok(result) => {
+                    self.reopenings = self.options.restarts;
+                    return Ok(result);
+                }
                 Err(error) => error,
             };
             return Err(match error {

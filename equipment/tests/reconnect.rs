@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local};
+use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local, Loss};
 use lightwafer_runtime::exec::FixedEngine;
 use lightwafer_runtime::model::Model;
 use lightwafer_runtime::serial::message::ResetCause;
@@ -148,6 +148,54 @@ fn a_wafer_survives_an_unplugged_cable() {
         assert_eq!(board.line().reconnects, 1, "after {requests} requests");
         second.join().unwrap().unplug();
     }
+}
+
+#[test]
+fn a_wafer_that_is_lost_twice_is_an_error_that_names_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let link = folder.path().join("board");
+    let map = DieMap::new_checked(2, 2, &[0x99]).unwrap();
+    // Each device goes while it has the wafer: hello, map, dies, run.
+    let first = Device::plug_in("desk", &link, 4);
+    let mut board = Board::open_with(link.to_str().unwrap(), options()).unwrap();
+    let others = std::thread::spawn({
+        let link = link.clone();
+        move || {
+            first.wait();
+            // Hello, run (forgotten), hello, map, dies, run.
+            Device::plug_in("desk", &link, 6).wait();
+            Device::plug_in("desk", &link, usize::MAX)
+        }
+    });
+    let error = board.classify(&map).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("2×2 dies") && said.contains("PowerOn"),
+        "{said}"
+    );
+    match error {
+        ClassifyError::Lost {
+            rows,
+            cols,
+            map_crc,
+            losses,
+        } => {
+            assert_eq!((rows, cols), (2, 2));
+            assert_eq!(map_crc, lightwafer_runtime::crc32(map.packed()));
+            let loss = Loss {
+                request: "run",
+                silent: false,
+                reset: ResetCause::PowerOn,
+            };
+            assert_eq!(losses, [loss; 2]);
+        }
+        other => panic!("{other}"),
+    }
+    let line = board.line();
+    assert_eq!((line.losses, line.reconnects), (2, 2));
+    // The board as such is well.
+    board.classify(&map).unwrap();
+    others.join().unwrap().unplug();
 }
 
 #[test]

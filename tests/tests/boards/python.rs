@@ -1,4 +1,5 @@
-//! `equipment/python/lightwafer.py` against an emulated board: the answer is the host's.
+//! `equipment/python/lightwafer.py` against an emulated board: the answer is the host's, also where the board hangs the
+//! first time and is reset.
 //!
 //! `cargo xtask test` makes a Python with pyserial and cobs and names it in LIGHTWAFER_CLIENT_PYTHON; without it
 //! this is skipped, and says so.
@@ -8,10 +9,11 @@ use std::fs;
 use std::process::Command;
 
 use lightwafer_equipment::emulator::Emulator;
-use lightwafer_equipment::{Class, DieMap, Local};
+use lightwafer_equipment::{Board, BoardOptions, Class, DieMap, Local};
 use lightwafer_runtime::synth::synthesize;
 
 use super::{options, root, skipped};
+use lightwafer_tests::debugger::Debugger;
 
 #[test]
 fn the_python_client_answers_as_the_host_does() {
@@ -38,14 +40,23 @@ fn the_python_client_answers_as_the_host_does() {
     let input = std::env::temp_dir().join(format!("lightwafer-{}.csv", std::process::id()));
     fs::write(&input, text).unwrap();
     let machine = "mps2-an500";
-    let mut emulator = Emulator::start(&options(machine)).unwrap();
-    emulator.resume().unwrap();
+    let mut options = options(machine);
+    let socket = format!("lightwafer-python-{}", std::process::id());
+    let socket = std::env::temp_dir().join(socket);
+    options.debugger = Some(socket.clone());
+    let debugger = Debugger::new(socket, &options.firmware).unwrap();
+    let (emulator, mut board) = Emulator::boot(&options, BoardOptions::default()).unwrap();
+    board.hello().unwrap();
+    drop(board);
+    debugger.make_inference_hang().unwrap();
     let output = Command::new(python)
         .arg(root().join("equipment/python/lightwafer.py"))
         .args([emulator.port().as_ref(), input.as_os_str()])
         .output()
         .unwrap();
     fs::remove_file(&input).unwrap();
+    let mut board = Board::over(emulator.line().unwrap()).unwrap();
+    assert_eq!(board.health().unwrap().starts, [1, 0, 0, 1, 0, 0]);
     let (said, complained) = (output.stdout, String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{complained}");
     let answer: serde_json::Value = serde_json::from_slice(&said).unwrap();

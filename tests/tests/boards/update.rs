@@ -15,7 +15,7 @@ use lightwafer_equipment::{
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::serial::message::ErrorReply;
 
-use super::{options, root, skipped};
+use super::{BOARDS, options, root, skipped};
 
 const MACHINE: &str = "mps2-an500";
 /// What lies in front of the key in the firmware.
@@ -36,7 +36,11 @@ impl Drop for Scratch {
 
 /// The firmware with the test's key.
 fn keyed(test: &str) -> (EmulatorOptions, Scratch) {
-    let mut options = options(MACHINE);
+    keyed_on(MACHINE, test)
+}
+
+fn keyed_on(machine: &str, test: &str) -> (EmulatorOptions, Scratch) {
+    let mut options = options(machine);
     let mut firmware = fs::read(&options.firmware).unwrap();
     let at = firmware.windows(MARK.len()).position(|bytes| bytes == MARK);
     let at =
@@ -192,6 +196,29 @@ fn a_model_comes_runs_stays_and_goes() {
         "stack {}",
         statistics.stack_max
     );
+}
+
+/// The same in short on every board; [`a_model_comes_runs_stays_and_goes`] has the details.
+#[test]
+fn every_board_takes_a_model_and_goes_back() {
+    if skipped() {
+        return;
+    }
+    for machine in BOARDS {
+        let (options, _scratch) = keyed_on(machine, machine);
+        let (mut emulator, mut board) = Emulator::boot(&options, BoardOptions::default()).unwrap();
+        let factory = board.facts().model.sha256;
+        let model = model(2);
+        assert!(board.update(&model, |_| ()).unwrap(), "{machine}");
+        assert_runs(&mut board, &model);
+        let map = DieMap::new_checked(1, 1, &[2]).unwrap();
+        let answer = board.classify(&map).unwrap();
+        emulator.reset().unwrap();
+        assert_runs(&mut board, &model);
+        assert_eq!(board.classify(&map).unwrap().logits, answer.logits);
+        assert_eq!(board.roll_back().unwrap(), 0, "{machine}");
+        assert_eq!(board.hello().unwrap().model.sha256, factory);
+    }
 }
 
 /// A line that is lost after so many bytes were written, and comes back.

@@ -189,6 +189,7 @@ impl Tally {
 fn name(error: &ClassifyError) -> &'static str {
     match error {
         ClassifyError::Board(BoardError::NoAnswer { .. }) => "no answer",
+        ClassifyError::Board(BoardError::Lost { .. }) => "line lost again and again",
         ClassifyError::Refused { .. } => "refused",
         ClassifyError::BadReport { .. } => "bad report",
         ClassifyError::Lost { losses, .. } if losses.len() == 2 => "lost twice",
