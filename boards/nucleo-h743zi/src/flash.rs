@@ -90,13 +90,16 @@ impl EccFlash {
 }
 
 fn bank(at: u32) -> pac::flash::Bank {
-    pac::FLASH.bank(usize::from(at >= BANK_2))
+    match at {
+        ..BANK_2 => pac::FLASH.bank(0),
+        _ => pac::FLASH.bank(1),
+    }
 }
 
 /// Clears the flags of code errors in either bank: the driver's own attempt does not (they are cleared in CCR, not SR).
 fn forget_errors() {
-    for bank in [0, 1] {
-        pac::FLASH.bank(bank).ccr().write(|w| {
+    for bank in [bank(0), bank(BANK_2)] {
+        bank.ccr().write(|w| {
             w.set_clr_sneccerr(true);
             w.set_clr_dbeccerr(true);
         });
