@@ -14,8 +14,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv8m")) {
         println!("cargo::rustc-cfg=armv8m");
     }
-    // Boards' vector tables name their handlers themselves, so there are no aliases to provide.
-    fs::write(out.join("device.x"), "")?;
+    if env::var_os("CARGO_FEATURE_MPS2").is_some() {
+        // Their vector tables name their handlers themselves, so there are no aliases to provide. Other boards'
+        // come from their HAL.
+        fs::write(out.join("device.x"), "")?;
+    }
     fs::write(out.join("update.key"), update_key()?)?;
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rerun-if-changed=build.rs");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::firmware;
@@ -14,8 +14,14 @@ use crate::setup;
 /// Makes the board's image and the emulator ready, and the command itself.
 ///
 /// # Errors
-/// When a set-up step or a build fails.
+/// When a set-up step or a build fails, or a board is not emulated.
 pub fn prepare(boards: &[Board]) -> Result<()> {
+    if let Some(real) = boards.iter().find(|board| board.part().is_some()) {
+        bail!(
+            "{} is not emulated: flash it (boards/README.md)",
+            real.name()
+        );
+    }
     setup::arm::setup()?;
     setup::qemu::setup()?;
     firmware::build(boards, firmware::Features::All)?;
@@ -112,7 +118,7 @@ pub fn measure(board: Board) -> Result<Measured> {
         );
     }
     if statistics.wafers != WAFERS as u64 || instructions.len() != WAFERS {
-        anyhow::bail!(
+        bail!(
             "{} answered {} of {WAFERS} wafers",
             board.name(),
             instructions.len()

@@ -3,7 +3,10 @@
 //! The linker keeps what can be reached and drops the rest. So when an image holds neither the panic handler nor
 //! any of `core::panicking`, the compiler has proved every check in it to hold: there is nothing left that a
 //! panic could call. The same for the allocator's entry points. It looks at the firmware as it ships without
-//! logs, on every board, station and start-up included; defmt itself can panic (`a log within a log`).
+//! logs, station and start-up included; defmt itself can panic (`a log within a log`).
+//!
+//! Real boards' drivers come from a HAL, which keeps checks that the compiler cannot prove. There it looks at what every
+//! call of a panic hands over, the source line to be named: none may be the project's own.
 //!
 //! That the search finds what it looks for is shown on an example that panics on purpose.
 
@@ -14,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use crate::process::say;
-use crate::project::Board;
+use crate::project::{self, Board};
 use crate::{firmware, setup};
 
 /// Parts of symbols' names that mean a panic or an allocation can be reached.
@@ -41,11 +44,25 @@ pub fn run(_: &Args) -> Result<()> {
     setup::arm::setup()?;
     firmware::build(&Board::ALL, firmware::Features::NoLogs)?;
     let mut found = Vec::new();
-    for board in Board::ALL {
+    for board in Board::EMULATED {
         let traces = look(&board.elf())?;
         match traces.is_empty() {
             true => println!("{:<12} no panic, no allocation", board.name()),
             false => found.push(format!("{}: {}", board.name(), traces.join(", "))),
+        }
+    }
+    for board in Board::REAL {
+        let locations = locations(&read(&board.elf())?);
+        let locations = locations.with_context(|| format!("in {}", board.elf().display()))?;
+        let of = locations.of_crates.iter();
+        let of: Vec<String> = of.map(|(name, lines)| format!("{name} {lines}")).collect();
+        match locations.own.is_empty() {
+            true => println!(
+                "{:<13} no panic of the project's own; lines that may: {}",
+                board.name(),
+                of.join(", ")
+            ),
+            false => found.push(format!("{}: {}", board.name(), locations.own.join(", "))),
         }
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
@@ -60,18 +77,27 @@ pub fn run(_: &Args) -> Result<()> {
     if traces.is_empty() {
         bail!("no panic was found in {}, which has one", crash.display());
     }
+    let named = locations(&read(&crash)?)?.own;
+    if !named.iter().any(|line| line.contains("/probe.rs:")) {
+        bail!(
+            "no line was found in {}, whose probe panics on purpose",
+            crash.display()
+        );
+    }
     say(format_args!("nopanic: found there: {}", traces.join(", ")));
     Ok(())
 }
 
 fn look(path: &Path) -> Result<Vec<String>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    traces(&bytes).with_context(|| format!("in {}", path.display()))
+    traces(&read(path)?).with_context(|| format!("in {}", path.display()))
 }
 
-/// What means a panic or an allocation in an image, each with the functions that call it.
-fn traces(bytes: &[u8]) -> Result<Vec<String>> {
-    let file = object::File::parse(bytes).context("not an ELF file")?;
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// An image's functions by address.
+fn functions(file: &object::File) -> Result<BTreeMap<u32, String>> {
     let mut functions = BTreeMap::new();
     for symbol in file.symbols().filter(|s| s.kind() == SymbolKind::Text) {
         let name = symbol.name().context("a symbol without a name")?;
@@ -82,7 +108,17 @@ fn traces(bytes: &[u8]) -> Result<Vec<String>> {
     if functions.is_empty() {
         bail!("the image has no symbols");
     }
-    let is_trace = |name: &str| TRACES.iter().any(|trace| name.contains(trace));
+    Ok(functions)
+}
+
+fn is_trace(name: &str) -> bool {
+    TRACES.iter().any(|trace| name.contains(trace))
+}
+
+/// What means a panic or an allocation in an image, each with the functions that call it.
+fn traces(bytes: &[u8]) -> Result<Vec<String>> {
+    let file = object::File::parse(bytes).context("not an ELF file")?;
+    let functions = functions(&file)?;
     let text = file.section_by_name(".text").context("no .text")?;
     let mut callers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for name in functions.values().filter(|name| is_trace(name)) {
@@ -104,6 +140,74 @@ fn traces(bytes: &[u8]) -> Result<Vec<String>> {
         }
     });
     Ok(shown.collect())
+}
+
+/// The source lines that an image's panics would name.
+struct Locations {
+    /// The project's own.
+    own: Vec<String>,
+    /// Dependencies', as a number by crate.
+    of_crates: BTreeMap<String, usize>,
+}
+
+/// Finds every `core::panic::Location`: each call of a panic passes one, so that a line without one has no panic left.
+///
+/// An `async fn` that is polled after its end, which no executor does, panics by a call that the compiler puts
+/// into every one: lines that hold `async` are left out.
+fn locations(bytes: &[u8]) -> Result<Locations> {
+    let file = object::File::parse(bytes).context("not an ELF file")?;
+    let section = file.section_by_name(".rodata").context("no .rodata")?;
+    let (data, start) = (section.data()?, section.address());
+    let words: Vec<u32> = data
+        .chunks_exact(4)
+        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect();
+    let text = |at: u32, len: u32| {
+        let at = u64::from(at).checked_sub(start)? as usize;
+        let bytes = data.get(at..at.checked_add(len as usize)?)?;
+        let path = std::str::from_utf8(bytes).ok()?;
+        path.ends_with(".rs").then_some(path)
+    };
+    let mut own = BTreeSet::new();
+    let mut of_crates: BTreeMap<String, BTreeSet<(&str, u32, u32)>> = BTreeMap::new();
+    for location in words.windows(4) {
+        let &[at, len, line, column] = location else {
+            continue;
+        };
+        let Some(path) = text(at, len) else {
+            continue;
+        };
+        if path.contains("library/core/") {
+            continue;
+        }
+        // A dependency, or what its build script wrote: `build/NAME-HASH/out`.
+        let source = path.split_once("/registry/src/");
+        let source = source.and_then(|(_, path)| path.split('/').nth(1));
+        let written = path.split_once("/release/build/");
+        let written = written.and_then(|(_, path)| path.split('/').next());
+        if let Some((name, _)) = source.or(written).and_then(|name| name.rsplit_once('-')) {
+            let lines = of_crates.entry(name.to_owned()).or_default();
+            lines.insert((path, line, column));
+        } else if !is_async(path, line)? {
+            own.insert(format!("{path}:{line}:{column}"));
+        }
+    }
+    Ok(Locations {
+        own: own.into_iter().collect(),
+        of_crates: of_crates
+            .into_iter()
+            .map(|(name, lines)| (name, lines.len()))
+            .collect(),
+    })
+}
+
+/// Whether a line of the boards' workspace, or of a file by its whole path, is where an `async fn` begins.
+fn is_async(path: &str, line: u32) -> Result<bool> {
+    let path = project::boards().join(path);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let line = text.lines().nth(line.saturating_sub(1) as usize);
+    Ok(line.is_some_and(|line| line.contains("async fn")))
 }
 
 /// Thumb's long branches, BL and B.W (T4): from where to where. Data among the code may look like one; a branch

@@ -27,16 +27,61 @@ pub enum Board {
     /// Arm MPS3-AN547, Cortex-M55.
     #[value(name = "mps3-an547")]
     Mps3An547,
+    /// Nordic nRF52840 DK, Cortex-M4F.
+    #[value(name = "nrf52840-dk")]
+    Nrf52840Dk,
+    /// Raspberry Pi Pico 2, Cortex-M33.
+    #[value(name = "rp2350-pico2")]
+    Rp2350Pico2,
+    /// ST Nucleo-H743ZI, Cortex-M7.
+    #[value(name = "nucleo-h743zi")]
+    NucleoH743zi,
+}
+
+/// What a part on a board has, in bytes.
+#[derive(Clone, Copy)]
+pub struct Part {
+    /// Flash, what models that come over the line may take included.
+    pub flash: u64,
+    /// RAM that the firmware uses any of.
+    pub ram: u64,
 }
 
 impl Board {
     /// Every board.
-    pub const ALL: [Board; 4] = [
+    pub const ALL: [Board; 7] = [
+        Board::Mps2An500,
+        Board::Mps2An386,
+        Board::Mps2An505,
+        Board::Mps3An547,
+        Board::Nrf52840Dk,
+        Board::Rp2350Pico2,
+        Board::NucleoH743zi,
+    ];
+
+    /// Those that QEMU emulates.
+    pub const EMULATED: [Board; 4] = [
         Board::Mps2An500,
         Board::Mps2An386,
         Board::Mps2An505,
         Board::Mps3An547,
     ];
+
+    /// Those that are built and checked here, and run on a desk.
+    pub const REAL: [Board; 3] = [Board::Nrf52840Dk, Board::Rp2350Pico2, Board::NucleoH743zi];
+
+    /// What its part has; `None` for a board that is emulated.
+    pub fn part(self) -> Option<Part> {
+        const KIB: u64 = 1024;
+        let (flash, ram) = match self {
+            Board::Nrf52840Dk => (1024 * KIB, 256 * KIB),
+            Board::Rp2350Pico2 => (4096 * KIB, 520 * KIB),
+            // DTCM and AXI SRAM.
+            Board::NucleoH743zi => (2048 * KIB, (128 + 512) * KIB),
+            _ => return None,
+        };
+        Some(Part { flash, ram })
+    }
 
     /// The board's name: package, folder, and QEMU machine.
     pub fn name(self) -> &'static str {
@@ -45,6 +90,9 @@ impl Board {
             Board::Mps2An386 => "mps2-an386",
             Board::Mps2An505 => "mps2-an505",
             Board::Mps3An547 => "mps3-an547",
+            Board::Nrf52840Dk => "nrf52840-dk",
+            Board::Rp2350Pico2 => "rp2350-pico2",
+            Board::NucleoH743zi => "nucleo-h743zi",
         }
     }
 
@@ -52,7 +100,8 @@ impl Board {
     pub fn target(self) -> &'static str {
         match self {
             Board::Mps2An500 | Board::Mps2An386 => ARMV7,
-            Board::Mps2An505 | Board::Mps3An547 => ARMV8,
+            Board::Nrf52840Dk | Board::NucleoH743zi => ARMV7,
+            Board::Mps2An505 | Board::Mps3An547 | Board::Rp2350Pico2 => ARMV8,
         }
     }
 

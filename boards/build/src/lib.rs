@@ -1,5 +1,5 @@
-//! A board's build script: hands the linker the board's memory layout, and refuses to build for
-//! another processor.
+//! A board's build script: hands the linker the board's memory layout, refuses to build for another
+//! processor, and fits the model to the board's memory where it asks for that.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -31,5 +31,26 @@ pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
     }
     println!("cargo::rerun-if-changed=memory.x");
     println!("cargo::rerun-if-changed=build.rs");
+    Ok(())
+}
+
+/// Writes `model.lw` into the build's output folder: the model image `from` by the cheapest schedule that needs at
+/// most `budget` bytes of arena. It gives the same answers, bit for bit.
+///
+/// # Errors
+/// A file that is no model image, a budget that no schedule fits, or an output folder that cannot be written.
+#[cfg(feature = "schedule")]
+pub fn model(from: &str, budget: usize) -> Result<(), Box<dyn Error>> {
+    use lightwafer_runtime::model::Model;
+    use lightwafer_runtime::model::schedule::{cheapest, rewrite, schedules};
+
+    println!("cargo::rerun-if-changed={from}");
+    let image = fs::read(from).map_err(|error| format!("{from}: {error}"))?;
+    let all = schedules(&Model::new_checked(&image)?.layer_specs())?;
+    let chosen = cheapest(&all, budget).map_err(|smallest| {
+        format!("{from}: no schedule fits {budget} bytes of arena; the smallest needs {smallest}")
+    })?;
+    let path = PathBuf::from(env::var("OUT_DIR")?).join("model.lw");
+    fs::write(path, rewrite(&image, chosen)?)?;
     Ok(())
 }

@@ -1,17 +1,19 @@
-//! SysTick as a clock that does not run over, and as a counter of instructions on emulators.
+//! A board's clock, which does not run over: SysTick, also as a counter of instructions on emulators, or
+//! another counter where SysTick stands still while the core sleeps.
 //!
 //! SysTick has 24 bits; its interrupt counts how often they ran over. An emulator that advances its
 //! clock by a fixed time per instruction (QEMU's `-icount`) makes the same ticks count instructions.
 //! Whether it does is measured at start, so that a board without such a clock says "not known".
 
 use core::arch::asm;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::interrupt;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
+use lightwafer_runtime::divide;
 
 /// Ticks after which SysTick starts again.
 const PERIOD: u32 = 1 << 24;
@@ -48,9 +50,15 @@ impl InstructionRate {
 
 /// Time since start.
 #[derive(Debug)]
-pub struct Clock {
-    ticks_per_us: NonZeroU32,
-    rate: Option<InstructionRate>,
+pub struct Clock(Source);
+
+#[derive(Debug)]
+enum Source {
+    SysTick {
+        ticks_per_us: NonZeroU32,
+        rate: Option<InstructionRate>,
+    },
+    Counter(fn() -> u64),
 }
 
 impl Clock {
@@ -61,22 +69,37 @@ impl Clock {
         syst.clear_current();
         syst.enable_counter();
         syst.enable_interrupt();
-        Self {
+        Self(Source::SysTick {
             ticks_per_us: NonZeroU32::new(core_hz / 1_000_000).unwrap_or(NonZeroU32::MIN),
             rate: rate.filter(|rate| follows(*rate)),
-        }
+        })
+    }
+
+    /// A counter of the board's own that gives microseconds since start and never runs backwards. Something must
+    /// interrupt the board now and then: the watchdog is fed when it wakes.
+    pub const fn of(microseconds: fn() -> u64) -> Self {
+        Self(Source::Counter(microseconds))
     }
 
     /// Microseconds since start.
     pub fn microseconds(&self) -> u64 {
-        ticks() / NonZeroU64::from(self.ticks_per_us)
+        match self.0 {
+            Source::SysTick { ticks_per_us, .. } => divide(ticks(), ticks_per_us.into()),
+            Source::Counter(microseconds) => microseconds(),
+        }
     }
 
     /// Instructions since start, sleeping counted as if it were work; `None` where ticks don't count
     /// instructions.
     pub fn instructions(&self) -> Option<u64> {
-        let rate = self.rate?;
-        Some(ticks() * u64::from(rate.instructions.get()) / NonZeroU64::from(rate.ticks))
+        let Source::SysTick {
+            rate: Some(rate), ..
+        } = self.0
+        else {
+            return None;
+        };
+        let scaled = ticks() * u64::from(rate.instructions.get());
+        Some(divide(scaled, rate.ticks.into()))
     }
 }
 
@@ -101,9 +124,9 @@ fn follows(rate: InstructionRate) -> bool {
     let before = ticks();
     spin(LOOPS);
     let spent = ticks() - before;
-    let expected =
-        u64::from(2 * LOOPS) * u64::from(rate.ticks.get()) / NonZeroU64::from(rate.instructions);
-    spent.abs_diff(expected) <= expected / 100
+    let scaled = u64::from(2 * LOOPS) * u64::from(rate.ticks.get());
+    let expected = divide(scaled, rate.instructions.into());
+    spent.abs_diff(expected) * 100 <= expected
 }
 
 /// Executes two instructions, `loops` times.

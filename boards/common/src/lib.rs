@@ -9,7 +9,8 @@
 //! * [`models`]: a flash for models that come over the line.
 //! * [`watchdog`]: what resets a board that hangs.
 //! * [`signals`]: READY and BUSY lines, as `embedded-hal` pins.
-//! * [`mps2`]: the peripherals of Arm's MPS2 and MPS3 boards.
+//! * `pump` (feature `pump`): between a line and an asynchronous driver.
+//! * `mps2` (feature `mps2`): the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]
 
 #[macro_use]
@@ -17,10 +18,14 @@ mod log;
 
 pub mod clock;
 pub mod line;
+mod memory;
 pub mod models;
+#[cfg(feature = "mps2")]
 pub mod mps2;
 #[cfg(feature = "probe")]
 pub mod probe;
+#[cfg(feature = "pump")]
+pub mod pump;
 pub mod reset;
 mod service;
 pub mod signals;
@@ -43,9 +48,12 @@ pub struct Aligned<T>(
 /// Defines `MODEL`, the image's bytes in flash, and `arena()`, which gives the arena once. `cargo xtask
 /// size` finds both by name. The path is relative to the file that invokes the macro. A model that
 /// needs a larger arena is refused at start, with a named error.
+///
+/// An arena may be put into a section of its own, for RAM that start-up does not clear (in `memory.x`, with
+/// `NOLOAD`); what it holds at first does not matter.
 #[macro_export]
 macro_rules! model_and_arena {
-    ($model:literal, $arena_bytes:expr) => {
+    ($model:expr, $arena_bytes:expr $(, $section:literal)?) => {
         #[used]
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".rodata.model")]
@@ -54,6 +62,7 @@ macro_rules! model_and_arena {
             $crate::Aligned(*include_bytes!($model));
 
         #[unsafe(no_mangle)]
+        $(#[unsafe(link_section = $section)])?
         #[allow(unsafe_code)]
         static mut ARENA: $crate::Aligned<[i8; $arena_bytes]> = $crate::Aligned([0; $arena_bytes]);
 
@@ -67,7 +76,8 @@ macro_rules! model_and_arena {
             // SAFETY: the flag lets this be reached once, and nothing else names ARENA.
             #[allow(unsafe_code)]
             let arena = unsafe {
-                let arena = &raw mut ARENA.0;
+                // Its content may come from before this start: nothing may be assumed of it.
+                let arena = ::core::hint::black_box(&raw mut ARENA.0);
                 &mut *arena
             };
             Some(arena)

@@ -104,19 +104,19 @@ pub struct InterruptSide {
 
 impl InterruptSide {
     /// Takes a byte that came.
-    pub fn received(&mut self, byte: u8) {
+    pub fn received(&self, byte: u8) {
         if !self.lost.load(Ordering::Acquire) && !self.buffers.receive.put(byte) {
             self.lost();
         }
     }
 
     /// The UART lost bytes.
-    pub fn lost(&mut self) {
+    pub fn lost(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
     /// The next byte to send.
-    pub fn to_send(&mut self) -> Option<u8> {
+    pub fn to_send(&self) -> Option<u8> {
         self.buffers.send.take()
     }
 }

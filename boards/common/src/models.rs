@@ -6,11 +6,15 @@
 mod key;
 #[cfg(feature = "update")]
 mod ram;
+#[cfg(feature = "update")]
+mod region;
 
 #[cfg(feature = "update")]
 pub use key::update_key;
 #[cfg(feature = "update")]
 pub use ram::RamFlash;
+#[cfg(feature = "update")]
+pub use region::{Region, bounds};
 
 /// A flash for models, and memory for what is known of it.
 #[cfg(feature = "update")]
@@ -88,6 +92,51 @@ macro_rules! ram_as_model_flash {
 macro_rules! ram_as_model_flash {
     ($bytes:expr) => {
         fn model_flash() -> Option<$crate::models::ModelFlash<()>> {
+            None
+        }
+    };
+}
+
+/// Makes part of a part's flash the flash for models: what lies between `_models_start` and `_models_end` of the
+/// board's `memory.x`.
+///
+/// Defines `model_flash(flash, start)`, for a driver of this type whose first byte the processor reads at `start`. It
+/// gives the flash once, or never without the feature `update`.
+#[cfg(feature = "update")]
+#[macro_export]
+macro_rules! model_flash {
+    ($driver:ty) => {
+        /// The flash; `None` from the second time on.
+        fn model_flash(
+            flash: $driver,
+            start: u32,
+        ) -> Option<$crate::models::ModelFlash<$crate::models::Region<$driver>>> {
+            use ::core::sync::atomic::{AtomicBool, Ordering};
+            static TAKEN: AtomicBool = AtomicBool::new(false);
+            static mut PLACE: Option<$crate::Updater<'static, $crate::models::Region<$driver>>> =
+                None;
+            if TAKEN.swap(true, Ordering::AcqRel) {
+                return None;
+            }
+            // SAFETY: the flag lets this be reached once, and nothing else names PLACE; memory.x keeps everything
+            // else out of the region.
+            #[allow(unsafe_code)]
+            let (flash, place) = unsafe {
+                let flash = $crate::models::Region::new(flash, start, $crate::models::bounds());
+                let place = &raw mut PLACE;
+                (flash, &mut *place)
+            };
+            Some($crate::models::ModelFlash { flash, place })
+        }
+    };
+}
+
+/// As with the feature `update`, but there is no flash.
+#[cfg(not(feature = "update"))]
+#[macro_export]
+macro_rules! model_flash {
+    ($driver:ty) => {
+        fn model_flash(_: $driver, _: u32) -> Option<$crate::models::ModelFlash<()>> {
             None
         }
     };

@@ -1,7 +1,5 @@
 //! A board at work: the model is checked, then the station answers on the line for good.
 
-use core::fmt::{self, Write as _};
-
 use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
@@ -16,7 +14,7 @@ use lightwafer_runtime::serial::{Platform, Station, StationMemory, Updates};
 #[cfg(feature = "update")]
 use lightwafer_runtime::store::{Reload, Store, Updater};
 use lightwafer_runtime::wafer::{DieMap, Mask};
-use lightwafer_runtime::{Answer, Engine, EngineFailure};
+use lightwafer_runtime::{Answer, Engine, EngineFailure, Sentence};
 
 use crate::clock::Clock;
 use crate::line::sleep_until;
@@ -25,22 +23,22 @@ use crate::log::Shown;
 use crate::models::update_key;
 use crate::models::{Flash, ModelFlash};
 use crate::reset::{self, Note};
-use crate::signals::Signalled;
+use crate::signals::{Lines, Signalled, Trigger};
 use crate::stack;
 use crate::watchdog::Watchdog;
 
 /// What [`serve`] needs to know of a board.
-pub struct Board<L, R, B, F: 'static, W> {
+pub struct Board<L, R, B, J, T, F: 'static, W> {
     /// Its name, such as `mps2-an500`.
     pub name: &'static str,
     /// The serial line to the host.
     pub line: L,
     /// Its clock.
     pub clock: Clock,
-    /// High while the board takes wafers.
-    pub ready: R,
-    /// High while it classifies one.
-    pub busy: B,
+    /// Its output lines.
+    pub lines: Lines<R, B, J>,
+    /// Its input line TRIGGER.
+    pub trigger: T,
     /// Where it keeps models that come over the line; `None` where it takes none.
     pub models: Option<ModelFlash<F>>,
     /// Its watchdog, running; [`NoWatchdog`](crate::watchdog::NoWatchdog) where it has none.
@@ -55,8 +53,8 @@ pub struct Board<L, R, B, F: 'static, W> {
 /// A model image that is damaged, needs more than `arena` or gives a wrong answer to its golden wafer is logged; the
 /// station then still says hello, with the reason in the place of the model's name, and refuses to classify. A board
 /// that starts because it hung, panicked or faulted leaves the golden wafer out.
-pub fn serve<L, R, B, F, W>(
-    board: Board<L, R, B, F, W>,
+pub fn serve<L, R, B, J, T, F, W>(
+    board: Board<L, R, B, J, T, F, W>,
     model: &'static [u8],
     arena: &'static mut [i8],
     memory: &'static mut StationMemory,
@@ -65,6 +63,8 @@ where
     L: Read + ReadReady + Write,
     R: OutputPin,
     B: OutputPin,
+    J: OutputPin,
+    T: Trigger,
     F: Flash,
     W: Watchdog,
 {
@@ -72,8 +72,8 @@ where
         name,
         line,
         clock,
-        ready,
-        busy,
+        lines,
+        trigger,
         models,
         mut watchdog,
         cause,
@@ -98,7 +98,7 @@ where
     let updates = open(models, &mut trial, model);
     engine.describe();
     let refuses = engine.refuses();
-    let engine = Signalled::new(engine, ready, busy, refuses);
+    let engine = Signalled::new(engine, lines, refuses);
     let platform = BoardPlatform {
         name,
         clock,
@@ -107,6 +107,7 @@ where
     };
     answer(
         line,
+        trigger,
         Station::with_updates(memory, engine, platform, updates),
     )
 }
@@ -223,20 +224,29 @@ fn started(name: &str, clock: &Clock, hardware: Option<ResetCause>) -> ResetCaus
 
 /// By itself, so that what it takes of the stack does not lie below the check of the model.
 #[inline(never)]
-fn answer<L, E, U, W>(mut line: L, mut station: Station<'static, E, BoardPlatform<W>, U>) -> !
+fn answer<L, T, E, U, W>(
+    mut line: L,
+    mut trigger: T,
+    mut station: Station<'static, E, BoardPlatform<W>, U>,
+) -> !
 where
     L: Read + ReadReady + Write,
+    T: Trigger,
     E: Engine,
     U: Updates<E>,
     W: Watchdog,
 {
     loop {
+        let mut triggered = false;
         sleep_until(|| {
             station.platform().feed_watchdog();
+            triggered |= trigger.take();
             // A line that fails says so when it is read.
-            line.read_ready().unwrap_or(true)
+            triggered || line.read_ready().unwrap_or(true)
         });
-        if station.poll(&mut line).is_err() {
+        if triggered {
+            station.trigger();
+        } else if station.poll(&mut line).is_err() {
             break;
         }
     }
@@ -353,8 +363,8 @@ impl BoardEngine {
         self.image = Some(image);
         let failed = |failed: &'static [u8]| core::ptr::eq(failed, image);
         match &loaded {
-            Err(error) => self.refuse(error),
-            Ok(()) if self.failed.is_some_and(failed) => self.refuse(&SelfTestFailed),
+            Err(error) => self.refuse(error.sentence()),
+            Ok(()) if self.failed.is_some_and(failed) => self.refuse(SelfTestFailed.sentence()),
             Ok(()) => self.refusal = None,
         }
         loaded
@@ -367,7 +377,7 @@ impl BoardEngine {
             Ok(()) => (self.failed, self.refusal) = (None, None),
             Err(error) => {
                 self.failed = self.image;
-                self.refuse(error);
+                self.refuse(error.sentence());
             }
         }
         passed
@@ -375,24 +385,13 @@ impl BoardEngine {
 
     /// Refuses every wafer from now on.
     #[inline(never)]
-    fn refuse(&mut self, reason: &dyn fmt::Display) {
-        log!(error, "no engine: {}", Shown(reason));
+    fn refuse(&mut self, reason: Sentence) {
+        log!(error, "no engine: {}", Shown(&reason));
         let mut text = String::new();
         // What does not fit is cut; the log has it all.
-        let _ = write!(Cut(&mut text), "none: {reason}");
+        let _ = text.push_str("none: ");
+        reason.append_to(&mut text);
         self.refusal = Some(text);
-    }
-}
-
-/// Text that takes what fits.
-struct Cut<'t>(&'t mut String<MAX_TEXT>);
-
-impl fmt::Write for Cut<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for letter in text.chars() {
-            self.0.push(letter).map_err(|_| fmt::Error)?;
-        }
-        Ok(())
     }
 }
 

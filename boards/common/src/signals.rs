@@ -1,68 +1,143 @@
-//! READY and BUSY: what the equipment sees of a board without a word on the serial line.
+//! READY, BUSY, REJECT and TRIGGER: what the equipment sees of a board, and says to it, without a word on the
+//! serial line.
 //!
-//! READY is high while the board takes wafers, BUSY while it classifies one; never both.
+//! READY is high while the board takes wafers, BUSY while it classifies one; never both. REJECT is high from the end of
+//! an inference whose wafer is not Normal, or that failed, until the next one ends; it is right before BUSY falls. A
+//! rising edge of TRIGGER runs the wafer whose map is complete.
 
-use embedded_hal::digital::OutputPin;
+use core::convert::Infallible;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use embedded_hal::digital::{ErrorType, OutputPin};
 #[cfg(feature = "update")]
 use lightwafer_runtime::exec::{SelfTestFailed, StartError};
 use lightwafer_runtime::model::ModelFacts;
 #[cfg(feature = "update")]
 use lightwafer_runtime::store::Reload;
-use lightwafer_runtime::wafer::{DieMap, Mask};
+use lightwafer_runtime::wafer::{Class, DieMap, Mask};
 use lightwafer_runtime::{Answer, Engine, EngineFailure};
 
-/// An engine whose work shows on two pins. Pins that fail are ignored: the answer matters more.
-#[derive(Debug)]
-pub struct Signalled<E, R, B> {
-    engine: E,
-    ready: R,
-    busy: B,
+/// The input TRIGGER.
+pub trait Trigger {
+    /// Whether an edge rose since this was last asked.
+    fn take(&mut self) -> bool;
 }
 
-impl<E: Engine, R: OutputPin, B: OutputPin> Signalled<E, R, B> {
-    /// Shows the engine as idle, or as not ready at all when it will refuse every wafer.
-    pub fn new(engine: E, mut ready: R, mut busy: B, refuses: bool) -> Self {
-        let _ = ready.set_state((!refuses).into());
-        let _ = busy.set_low();
-        Self {
-            engine,
-            ready,
-            busy,
-        }
+/// Of boards without one: never triggers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTrigger;
+
+impl Trigger for NoTrigger {
+    fn take(&mut self) -> bool {
+        false
     }
 }
 
-impl<E: Engine, R: OutputPin, B: OutputPin> Engine for Signalled<E, R, B> {
+/// Keeps an edge, seen by an interrupt, until the program asks.
+#[derive(Debug, Default)]
+pub struct Edge(AtomicBool);
+
+impl Edge {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// An edge rose.
+    pub fn rose(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Trigger for &Edge {
+    fn take(&mut self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// A pin that does nothing, where a board has none left.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPin;
+
+impl ErrorType for NoPin {
+    type Error = Infallible;
+}
+
+impl OutputPin for NoPin {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// A board's output lines.
+#[derive(Debug)]
+pub struct Lines<R, B, J> {
+    /// High while the board takes wafers.
+    pub ready: R,
+    /// High while it classifies one.
+    pub busy: B,
+    /// High from the end of an inference whose wafer is not Normal until the next one ends.
+    pub reject: J,
+}
+
+/// An engine whose work shows on pins. Pins that fail are ignored: the answer matters more.
+#[derive(Debug)]
+pub struct Signalled<E, R, B, J> {
+    engine: E,
+    lines: Lines<R, B, J>,
+}
+
+impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Signalled<E, R, B, J> {
+    /// Shows the engine as idle, or as not ready at all when it will refuse every wafer.
+    pub fn new(engine: E, mut lines: Lines<R, B, J>, refuses: bool) -> Self {
+        let _ = lines.ready.set_state((!refuses).into());
+        let _ = lines.busy.set_low();
+        let _ = lines.reject.set_low();
+        Self { engine, lines }
+    }
+}
+
+impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Engine for Signalled<E, R, B, J> {
     fn facts(&self) -> ModelFacts<'_> {
         self.engine.facts()
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let _ = self.ready.set_low();
-        let _ = self.busy.set_high();
+        let _ = self.lines.ready.set_low();
+        let _ = self.lines.busy.set_high();
         let answer = self.engine.classify(map, mask);
-        let _ = self.busy.set_low();
+        let normal = answer
+            .as_ref()
+            .is_ok_and(|answer| answer.class == Class::NORMAL);
+        let _ = self.lines.reject.set_state((!normal).into());
+        let _ = self.lines.busy.set_low();
         // An engine that failed stays not ready until it has answered again.
-        let _ = self.ready.set_state(answer.is_ok().into());
+        let _ = self.lines.ready.set_state(answer.is_ok().into());
         answer
     }
 }
 
 #[cfg(feature = "update")]
-impl<E: Reload<'static>, R: OutputPin, B: OutputPin> Reload<'static> for Signalled<E, R, B> {
+impl<E: Reload<'static>, R: OutputPin, B: OutputPin, J: OutputPin> Reload<'static>
+    for Signalled<E, R, B, J>
+{
     fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
         let loaded = self.engine.load(image);
-        let _ = self.ready.set_state(loaded.is_ok().into());
+        let _ = self.lines.ready.set_state(loaded.is_ok().into());
         loaded
     }
 
     #[inline(never)]
     fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
-        let _ = self.ready.set_low();
-        let _ = self.busy.set_high();
+        let _ = self.lines.ready.set_low();
+        let _ = self.lines.busy.set_high();
         let passed = self.engine.self_test(mask);
-        let _ = self.busy.set_low();
-        let _ = self.ready.set_high();
+        let _ = self.lines.busy.set_low();
+        let _ = self.lines.ready.set_high();
         passed
     }
 }

@@ -5,6 +5,7 @@
 mod map;
 
 use cortex_m_rt::entry;
+use lightwafer_board::signals::{Lines, NoPin, NoTrigger};
 use lightwafer_board::{Board, mps2, reset, serve};
 use lightwafer_runtime::serial::StationMemory;
 
@@ -23,8 +24,12 @@ fn main() -> ! {
         name: env!("CARGO_PKG_NAME"),
         line: peripherals.line,
         clock: peripherals.clock,
-        ready: peripherals.led0,
-        busy: peripherals.led1,
+        lines: Lines {
+            ready: peripherals.led0,
+            busy: peripherals.led1,
+            reject: NoPin,
+        },
+        trigger: NoTrigger,
         models: model_flash(),
         watchdog: mps2::Watchdog::<Fpga>::start(),
         cause: None,

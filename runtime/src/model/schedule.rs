@@ -12,8 +12,8 @@
 use std::vec;
 use std::vec::Vec;
 
-use super::writer::{LayerSpec, WriteError, plan};
-use super::{NONE, Op};
+use super::writer::{LayerSpec, ModelSpec, WriteError, plan, write};
+use super::{Model, NONE, Op};
 
 /// One way to compute a network.
 #[derive(Debug, Clone)]
@@ -127,6 +127,29 @@ pub fn cheapest(schedules: &[Schedule], budget: usize) -> Result<&Schedule, usiz
     fitting
         .min_by_key(|s| (s.macs, s.arena_bytes))
         .ok_or(smallest.unwrap_or(0))
+}
+
+/// The image by a schedule of its layers: the same model otherwise, with the same golden wafer.
+///
+/// # Errors
+/// An image that is none, as [`WriteError::Model`], and those of the writer; [`WriteError::Golden`] when the
+/// golden wafer's answer is not the image's.
+pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<Vec<u8>, WriteError> {
+    let model = Model::new_checked(image).map_err(WriteError::Model)?;
+    let header = model.header();
+    let spec = ModelSpec {
+        name: header.name.into(),
+        created: header.created.into(),
+        parameters: header.parameters,
+        layers: schedule.layers.clone(),
+    };
+    let golden = model.golden_map().ok_or(WriteError::Golden)?;
+    let written = write(&spec, &golden)?;
+    let again = Model::new_checked(&written).map_err(WriteError::Model)?;
+    match again.golden() == model.golden() {
+        true => Ok(written),
+        false => Err(WriteError::Golden),
+    }
 }
 
 /// The layers with every one computed once.

@@ -91,6 +91,8 @@ pub enum WriteError {
     Engine(EngineError),
     /// A text or a count does not fit the format.
     Size,
+    /// The golden wafer cannot be read, or its answer is another one than before.
+    Golden,
 }
 
 impl fmt::Display for WriteError {
@@ -110,6 +112,7 @@ impl fmt::Display for WriteError {
             Self::Model(e) => e.fmt(f),
             Self::Engine(e) => e.fmt(f),
             Self::Size => write!(f, "a name or a count is too large for the format"),
+            Self::Golden => write!(f, "the golden wafer's answer is not what it was"),
         }
     }
 }

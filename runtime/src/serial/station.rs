@@ -7,6 +7,7 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
@@ -20,6 +21,10 @@ use super::message::{
 use super::update::{NoUpdates, Updates};
 use crate::answer::Engine;
 use crate::wafer::{MAX_PACKED_LEN, Mask};
+use crate::{codec, divide};
+
+/// Microseconds a millisecond.
+const US_PER_MS: NonZeroU64 = NonZeroU64::new(1000).unwrap();
 
 /// What a station asks of the board it runs on.
 pub trait Platform {
@@ -221,6 +226,13 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
         self.desk.respond(payload, buffers, work, reply)
     }
 
+    /// Runs the wafer at hand, as [`Command::Run`] would: for a line beside the serial one that says when. Tells
+    /// whether it ran; without a wafer, or with one that has its report already or cannot have one, nothing happens.
+    pub fn trigger(&mut self) -> bool {
+        let StationMemory { packed, mask, .. } = &mut *self.memory;
+        self.desk.trigger(packed, mask)
+    }
+
     /// To be told by drivers that lost bytes: drops the frame they belonged to, and gives the answer.
     pub fn overrun(&mut self) -> Option<&[u8]> {
         self.memory.decoder.discard();
@@ -278,7 +290,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
     fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
-        self.statistics.uptime_ms = self.platform.uptime_us() / 1000;
+        self.statistics.uptime_ms = divide(self.platform.uptime_us(), US_PER_MS);
         self.statistics.stack_max = self.platform.stack_max();
         self.statistics
     }
@@ -373,7 +385,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             _ => {
                 increment(&mut self.statistics.malformed);
                 // The number can often be read where the command cannot: the host then knows which.
-                let seq = postcard::take_from_bytes(payload).map_or(0, |(seq, _)| seq);
+                let seq = codec::take(payload).map_or(0, |(seq, _)| seq);
                 return Response {
                     seq,
                     reply: Reply::Error(ErrorReply::Malformed),
@@ -489,6 +501,19 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             increment(&mut self.statistics.wafers);
         }
         Ok(Done::Ran)
+    }
+
+    /// Runs the wafer at hand, unless it has a report.
+    #[inline(never)]
+    fn trigger(&mut self, packed: &[u8], mask: &mut Mask) -> bool {
+        let waiting = self.current.as_ref().filter(|c| c.report().is_none());
+        let Some(wafer) = waiting.map(Current::wafer) else {
+            return false;
+        };
+        self.platform.feed_watchdog();
+        let ran = self.run(wafer, packed, mask).is_ok();
+        self.platform.feed_watchdog();
+        ran
     }
 
     /// The report of the wafer that has run.

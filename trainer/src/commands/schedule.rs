@@ -4,10 +4,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use lightwafer_runtime::model::Model;
-use lightwafer_runtime::model::schedule::{Schedule, cheapest, schedules};
-use lightwafer_runtime::model::writer::{ModelSpec, write};
+use lightwafer_runtime::model::schedule::{self, Schedule, cheapest, schedules};
 use trainer::checkpoint::write_atomically;
 
 /// Bytes as people write them: `192K` and `192KiB` are 196,608, `165000` is 165,000.
@@ -54,23 +53,7 @@ pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<Vec<u8>> {
             budget.unwrap_or_default()
         ),
     };
-    let header = model.header();
-    let spec = ModelSpec {
-        name: header.name.into(),
-        created: header.created.into(),
-        parameters: header.parameters,
-        layers: chosen.layers.clone(),
-    };
-    let golden = model
-        .golden_map()
-        .context("the image has no golden wafer")?;
-    let written = write(&spec, &golden)?;
-    let again = Model::new_checked(&written)?;
-    ensure!(
-        again.golden() == model.golden(),
-        "the schedule does not give the golden wafer's answer: this is a fault of the exporter"
-    );
-    Ok(written)
+    Ok(schedule::rewrite(image, chosen)?)
 }
 
 fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {

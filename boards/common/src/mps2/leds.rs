@@ -1,4 +1,4 @@
-//! The two user LEDs, as `embedded-hal` pins.
+//! The user LEDs, as `embedded-hal` pins.
 
 use core::convert::Infallible;
 use core::ptr;

@@ -45,6 +45,8 @@ pub struct Peripherals {
     pub led0: Led,
     /// LED 1.
     pub led1: Led,
+    /// LED 2, which MPS3 boards have.
+    pub led2: Led,
 }
 
 impl Peripherals {
@@ -57,6 +59,7 @@ impl Peripherals {
             clock: Clock::start(core.SYST, M::CORE_HZ, M::INSTRUCTION_RATE),
             led0: Led::new(M::LEDS, 0),
             led1: Led::new(M::LEDS, 1),
+            led2: Led::new(M::LEDS, 2),
         })
     }
 }

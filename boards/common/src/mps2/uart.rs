@@ -112,10 +112,10 @@ pub(super) fn start<M: Map>(_: NVIC) -> Option<Line> {
     Some(line)
 }
 
-fn with_side(work: impl FnOnce(&mut InterruptSide)) {
+fn with_side(work: impl FnOnce(&InterruptSide)) {
     interrupt::free(|cs| {
-        if let Ok(mut side) = SIDE.borrow(cs).try_borrow_mut()
-            && let Some(side) = side.as_mut()
+        if let Ok(side) = SIDE.borrow(cs).try_borrow()
+            && let Some(side) = side.as_ref()
         {
             work(side);
         }

@@ -1,7 +1,7 @@
 //! The station with a small engine: every message, every refusal, and any bytes whatever.
 
 mod damage;
-mod examples;
+pub(crate) mod examples;
 mod sizes;
 
 use super::frame::{self, FrameDecoder, FrameError, MAX_FRAME};
@@ -274,6 +274,73 @@ fn a_wafer_goes_through() {
         assert_eq!(statistics.stack_max, 4321);
         assert!(statistics.repeated > 4 && statistics.requests > 100);
     });
+}
+
+/// Announces wafer 9 and sends its first `bytes`.
+fn bring(station: &mut TestStation<'_>, packed: &[u8], bytes: usize) {
+    let crc = crc32(packed);
+    let (rows, cols) = (9, 9);
+    let map = Command::Map {
+        wafer: 9,
+        rows,
+        cols,
+        crc,
+    };
+    ask(station, 2, map, received(0));
+    let dies = Command::Dies {
+        wafer: 9,
+        offset: 0,
+        data: &packed[..bytes],
+    };
+    ask(station, 3, dies, received(bytes as u32));
+}
+
+#[test]
+fn a_trigger_runs_the_wafer_and_run_repeats_its_report() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let packed = a_map(9, 9, 5);
+    bring(&mut station, &packed, packed.len());
+    assert!(station.trigger());
+    assert_eq!((station.engine().runs, station.statistics().wafers), (1, 1));
+    // Once more, as a bouncing contact would; then the host asks.
+    assert!(!station.trigger());
+    let (answer, _) = expected(&DieMap::new_checked(9, 9, &packed).unwrap());
+    ask(&mut station, 4, Command::Run { wafer: 9 }, |reply| {
+        let Reply::Report(report) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(report.logits, answer.logits);
+    });
+    assert_eq!((station.engine().runs, station.statistics().wafers), (1, 1));
+    // The next wafer is triggered anew.
+    bring(&mut station, &packed, packed.len());
+    assert!(station.trigger());
+    assert_eq!(station.engine().runs, 2);
+}
+
+#[test]
+fn a_trigger_without_a_wafer_that_can_run_changes_nothing() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    assert!(!station.trigger());
+    let mut packed = a_map(9, 9, 6);
+    bring(&mut station, &packed, 4);
+    assert!(!station.trigger());
+    assert_eq!(station.engine().runs, 0);
+    let incomplete = ErrorReply::Incomplete {
+        received: 4,
+        expected: packed.len() as u32,
+    };
+    let run = Command::Run { wafer: 9 };
+    ask(&mut station, 4, run.clone(), refused(incomplete));
+    // An engine that fails: the host hears of it when it asks.
+    packed[0] = 0;
+    bring(&mut station, &packed, packed.len());
+    assert!(!station.trigger());
+    assert_eq!(station.engine().runs, 1);
+    ask(&mut station, 5, run, refused(ErrorReply::Engine));
+    assert_eq!(station.statistics().wafers, 0);
 }
 
 #[test]

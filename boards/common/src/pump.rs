@@ -1,0 +1,84 @@
+//! Between a [`Line`](crate::line::Line) and an asynchronous driver, such as those of embassy's HALs; and between TRIGGER
+//! and a pin of theirs.
+//!
+//! [`run`] and [`watch`] belong into tasks of an executor that an interrupt polls: bytes then come and go while the program
+//! computes. [`wake`] is the line's `pump`.
+
+use core::convert::Infallible;
+
+use embassy_futures::join::join;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embassy_sync::signal::Signal;
+use embedded_hal_async::digital::Wait;
+use embedded_io_async::{Error, ErrorKind, Read, Write};
+
+use crate::line::InterruptSide;
+use crate::signals::Edge;
+
+/// Bytes that a driver is given, or asked for, at once: a packet of full-speed USB.
+const BYTES: usize = 64;
+
+/// Whether there may be something to send.
+static TO_SEND: Signal<CriticalSectionRawMutex, ()> = Signal::new();
+
+/// Says that there is something to send: the `pump` of [`Buffers::split`](crate::line::Buffers::split).
+pub fn wake() {
+    TO_SEND.signal(());
+}
+
+/// Carries bytes both ways, for as long as neither direction ends.
+///
+/// Bytes that the driver lost are told to the line. Framing errors and noise are left to the frames' CRC-32.
+pub async fn run<R: Read, W: Write>(from: R, to: W, side: &InterruptSide) -> Infallible {
+    join(receive(from, side), send(to, side)).await.0
+}
+
+/// Carries bytes from the driver to the line.
+async fn receive<R: Read>(mut from: R, side: &InterruptSide) -> Infallible {
+    let mut bytes = [0; BYTES];
+    loop {
+        match from.read(&mut bytes).await {
+            Ok(count) => bytes.iter().take(count).for_each(|b| side.received(*b)),
+            Err(error) => match error.kind() {
+                ErrorKind::InvalidData | ErrorKind::Interrupted => {}
+                _ => side.lost(),
+            },
+        }
+    }
+}
+
+/// Carries bytes from the line to the driver.
+async fn send<W: Write>(mut to: W, side: &InterruptSide) -> Infallible {
+    let mut bytes = [0; BYTES];
+    loop {
+        let mut count = 0;
+        for (place, byte) in bytes.iter_mut().zip(core::iter::from_fn(|| side.to_send())) {
+            *place = byte;
+            count += 1;
+        }
+        match bytes.get(..count) {
+            // What cannot be sent is lost to the host, which will ask again.
+            Some(taken) if count > 0 => _ = write(&mut to, taken).await,
+            _ => TO_SEND.wait().await,
+        }
+    }
+}
+
+/// As `write_all`, but a driver that takes nothing ends it.
+async fn write<W: Write>(to: &mut W, mut bytes: &[u8]) -> Result<(), W::Error> {
+    while !bytes.is_empty() {
+        let count = to.write(bytes).await?;
+        if count == 0 {
+            break;
+        }
+        bytes = bytes.get(count..).unwrap_or(&[]);
+    }
+    to.flush().await
+}
+
+/// Keeps the rising edges of a pin, until the pin fails.
+pub async fn watch<P: Wait>(mut pin: P, edge: &Edge) {
+    while pin.wait_for_rising_edge().await.is_ok() {
+        edge.rose();
+    }
+}
