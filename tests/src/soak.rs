@@ -189,7 +189,7 @@ impl Rough {
                 Ok(())
             }
             Some(Event::ResetInInference) => {
-                let wait = Duration::from_millis(self.rng.u64(20..200));
+                let wait = Duration::from_millis(self.rng.u64(5..100));
                 self.reset_at = Some(Instant::now() + wait);
                 self.line.write(frame)
             }
