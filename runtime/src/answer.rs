@@ -1,9 +1,11 @@
 //! What an inference gives, and the trait every engine gives it through.
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 use heapless::Vec;
 
+use crate::divide;
 use crate::model::ModelFacts;
 use crate::serial::message::MAX_EMBEDDING;
 use crate::wafer::{CLASS_COUNT, Class, DieMap, Mask};
@@ -78,7 +80,8 @@ pub fn softmax(logits: &[i32; CLASS_COUNT]) -> [u32; CLASS_COUNT] {
     let powers = logits.map(|logit| exp_neg(i64::from(max).abs_diff(i64::from(logit))));
     // At least one power is 1.0 in Q30, so the sum is not zero.
     let sum: u64 = powers.iter().map(|&p| u64::from(p)).sum();
-    powers.map(|p| (((u64::from(p) << 24) + sum / 2) / sum.max(1)) as u32)
+    let whole = NonZeroU64::new(sum).unwrap_or(NonZeroU64::MIN);
+    powers.map(|p| divide((u64::from(p) << 24) + sum / 2, whole) as u32)
 }
 
 /// exp(−d) in Q30 for d ≥ 0 in units of 2⁻¹⁶.

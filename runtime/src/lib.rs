@@ -35,11 +35,14 @@ extern crate std;
 mod answer;
 #[cfg(feature = "canvas")]
 pub mod canvas;
+mod codec;
+mod divide;
 pub mod exec;
 pub mod kernels;
 pub mod model;
 #[cfg(feature = "npz")]
 pub mod npz;
+mod sentence;
 pub mod serial;
 #[cfg(feature = "store")]
 pub mod store;
@@ -57,3 +60,5 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 }
 
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
+pub use divide::divide;
+pub use sentence::Sentence;

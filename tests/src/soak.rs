@@ -189,7 +189,7 @@ impl Rough {
                 Ok(())
             }
             Some(Event::ResetInInference) => {
-                let wait = Duration::from_millis(self.rng.u64(20..200));
+                let wait = Duration::from_millis(self.rng.u64(5..100));
                 self.reset_at = Some(Instant::now() + wait);
                 self.line.write(frame)
             }
@@ -322,6 +322,8 @@ const OPTIONS: fn() -> BoardOptions = || BoardOptions {
 
 /// A wafer that fails so often is a finding.
 const MOST_TRIES: u32 = 4;
+/// How much deeper the stack may get in the second half of a run than in the first: an interrupt in the deepest call.
+const INTERRUPT: u32 = 512;
 /// Wafers between two questions for the board's counters.
 const BETWEEN: u32 = 8;
 
@@ -444,6 +446,12 @@ pub fn run(
         (software, panic, fault) == (0, 0, 0),
         "starts that nothing explains: {:?}",
         health.starts
+    );
+    let (first, second) = stack.split_at(stack.len() / 2);
+    let [first, second] = [first, second].map(|half| half.iter().copied().max().unwrap_or(0));
+    ensure!(
+        first == 0 || second <= first + INTERRUPT,
+        "the stack got deeper: {stack:?}"
     );
     Ok(Outcome {
         board: board.facts().board.clone(),

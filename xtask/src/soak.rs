@@ -55,5 +55,5 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json {
         cargo.arg("--json");
     }
-    process::run(&mut cargo)
+    process::answer(&mut cargo)
 }

@@ -1,19 +1,19 @@
-//! A board's clock: SysTick, or another counter where SysTick stands still while the core sleeps.
-//!
-//! SysTick as a clock that does not run over, and as a counter of instructions on emulators.
+//! A board's clock, which does not run over: SysTick, also as a counter of instructions on emulators, or
+//! another counter where SysTick stands still while the core sleeps.
 //!
 //! SysTick has 24 bits; its interrupt counts how often they ran over. An emulator that advances its
 //! clock by a fixed time per instruction (QEMU's `-icount`) makes the same ticks count instructions.
 //! Whether it does is measured at start, so that a board without such a clock says "not known".
 
 use core::arch::asm;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::interrupt;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
+use lightwafer_runtime::divide;
 
 /// Ticks after which SysTick starts again.
 const PERIOD: u32 = 1 << 24;
@@ -84,7 +84,7 @@ impl Clock {
     /// Microseconds since start.
     pub fn microseconds(&self) -> u64 {
         match self.0 {
-            Source::SysTick { ticks_per_us, .. } => ticks() / NonZeroU64::from(ticks_per_us),
+            Source::SysTick { ticks_per_us, .. } => divide(ticks(), ticks_per_us.into()),
             Source::Counter(microseconds) => microseconds(),
         }
     }
@@ -98,7 +98,8 @@ impl Clock {
         else {
             return None;
         };
-        Some(ticks() * u64::from(rate.instructions.get()) / NonZeroU64::from(rate.ticks))
+        let scaled = ticks() * u64::from(rate.instructions.get());
+        Some(divide(scaled, rate.ticks.into()))
     }
 }
 
@@ -123,9 +124,9 @@ fn follows(rate: InstructionRate) -> bool {
     let before = ticks();
     spin(LOOPS);
     let spent = ticks() - before;
-    let expected =
-        u64::from(2 * LOOPS) * u64::from(rate.ticks.get()) / NonZeroU64::from(rate.instructions);
-    spent.abs_diff(expected) <= expected / 100
+    let scaled = u64::from(2 * LOOPS) * u64::from(rate.ticks.get());
+    let expected = divide(scaled, rate.instructions.into());
+    spent.abs_diff(expected) * 100 <= expected
 }
 
 /// Executes two instructions, `loops` times.

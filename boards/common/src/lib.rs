@@ -18,6 +18,7 @@ mod log;
 
 pub mod clock;
 pub mod line;
+mod memory;
 pub mod models;
 #[cfg(feature = "mps2")]
 pub mod mps2;

@@ -1,7 +1,5 @@
 //! A board at work: the model is checked, then the station answers on the line for good.
 
-use core::fmt::{self, Write as _};
-
 use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
@@ -16,7 +14,7 @@ use lightwafer_runtime::serial::{Platform, Station, StationMemory, Updates};
 #[cfg(feature = "update")]
 use lightwafer_runtime::store::{Reload, Store, Updater};
 use lightwafer_runtime::wafer::{DieMap, Mask};
-use lightwafer_runtime::{Answer, Engine, EngineFailure};
+use lightwafer_runtime::{Answer, Engine, EngineFailure, Sentence};
 
 use crate::clock::Clock;
 use crate::line::sleep_until;
@@ -365,8 +363,8 @@ impl BoardEngine {
         self.image = Some(image);
         let failed = |failed: &'static [u8]| core::ptr::eq(failed, image);
         match &loaded {
-            Err(error) => self.refuse(error),
-            Ok(()) if self.failed.is_some_and(failed) => self.refuse(&SelfTestFailed),
+            Err(error) => self.refuse(error.sentence()),
+            Ok(()) if self.failed.is_some_and(failed) => self.refuse(SelfTestFailed.sentence()),
             Ok(()) => self.refusal = None,
         }
         loaded
@@ -379,7 +377,7 @@ impl BoardEngine {
             Ok(()) => (self.failed, self.refusal) = (None, None),
             Err(error) => {
                 self.failed = self.image;
-                self.refuse(error);
+                self.refuse(error.sentence());
             }
         }
         passed
@@ -387,24 +385,13 @@ impl BoardEngine {
 
     /// Refuses every wafer from now on.
     #[inline(never)]
-    fn refuse(&mut self, reason: &dyn fmt::Display) {
-        log!(error, "no engine: {}", Shown(reason));
+    fn refuse(&mut self, reason: Sentence) {
+        log!(error, "no engine: {}", Shown(&reason));
         let mut text = String::new();
         // What does not fit is cut; the log has it all.
-        let _ = write!(Cut(&mut text), "none: {reason}");
+        let _ = text.push_str("none: ");
+        reason.append_to(&mut text);
         self.refusal = Some(text);
-    }
-}
-
-/// Text that takes what fits.
-struct Cut<'t>(&'t mut String<MAX_TEXT>);
-
-impl fmt::Write for Cut<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for letter in text.chars() {
-            self.0.push(letter).map_err(|_| fmt::Error)?;
-        }
-        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ use core::fmt;
 
 use heapless::Vec;
 
+use crate::Sentence;
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::kernels::image_conv::{CodeRow, fill_table};
 use crate::kernels::{Quantization, heads};
@@ -39,16 +40,18 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// What it says.
+    pub fn sentence(self) -> Sentence {
+        let Self::Arena { needed, given } = self;
+        let text = "the model needs # bytes of arena, # were given";
+        Sentence::new(text, [needed, given])
+    }
+}
+
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Arena { needed, given } => {
-                write!(
-                    f,
-                    "the model needs {needed} bytes of arena, {given} were given"
-                )
-            }
-        }
+        self.sentence().fmt(f)
     }
 }
 
@@ -63,12 +66,19 @@ pub enum StartError {
     Engine(EngineError),
 }
 
+impl StartError {
+    /// What it says.
+    pub fn sentence(self) -> Sentence {
+        match self {
+            Self::Model(error) => error.sentence(),
+            Self::Engine(error) => error.sentence(),
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Model(error) => error.fmt(f),
-            Self::Engine(error) => error.fmt(f),
-        }
+        self.sentence().fmt(f)
     }
 }
 
@@ -78,9 +88,19 @@ impl core::error::Error for StartError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelfTestFailed;
 
+impl SelfTestFailed {
+    /// What it says.
+    pub const fn sentence(self) -> Sentence {
+        Sentence::new(
+            "the golden wafer's answer is not the one in the model image",
+            [0; 2],
+        )
+    }
+}
+
 impl fmt::Display for SelfTestFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the golden wafer's answer is not the one in the model image")
+        self.sentence().fmt(f)
     }
 }
 

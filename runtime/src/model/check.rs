@@ -139,80 +139,47 @@ fn quantization(layers: &[Layer], layer: &Layer) -> bool {
 fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) -> Option<()> {
     let channels = usize::from(layer.channels);
     let channels_in = channels_in(model.layers(), layer);
-    let magnitude = |w: u8| u64::from((w as i8).unsigned_abs());
-    let fits = |sum, bias, multiplier| fits(layer.shift, sum, bias, multiplier);
-    let slice_sum = |part: &[u8]| part.iter().map(|&w| magnitude(w)).sum::<u64>();
-    match layer.op {
-        Op::MaxPool2 | Op::AvgPool2 => Some(()),
-        Op::ImageConv3x3 => (0..channels).try_for_each(|c| {
-            // A lit colour counts 255, so at most 2·128 times the sum.
-            let (bias, multiplier) = record(records, c);
-            let sum: u64 = weights
-                .iter()
-                .skip(c)
-                .step_by(channels)
-                .map(|&w| magnitude(w))
-                .sum();
-            fits(2 * sum, bias, multiplier)
-        }),
-        Op::Depthwise3x3 => (0..channels).try_for_each(|c| {
-            let (bias, multiplier) = record(records, c);
-            let group = weights.get(c / 4 * 36..c / 4 * 36 + 36)?;
-            let sum = group
-                .iter()
-                .skip(c % 4)
-                .step_by(4)
-                .map(|&w| magnitude(w))
-                .sum();
-            fits(sum, bias, multiplier)
-        }),
-        Op::MaskHead => {
-            let (bias, multiplier) = record(records, 0);
-            fits(slice_sum(weights), bias, multiplier)
-        }
-        Op::ClassHead => {
-            // The mean's sum of a whole tensor, then the linear layer.
-            let pixels = u64::from(layer.height) * u64::from(layer.width);
-            let (bias, multiplier) = record(records, 0);
-            let bound = pixels * 128 + u64::from(bias.unsigned_abs());
-            if bound >= 1 << 31 || multiplier < 0 {
-                return None;
-            }
-            (0..channels).try_for_each(|c| {
-                let (bias, multiplier) = record(records, c + 1);
-                let part = weights.get(c * channels_in..(c + 1) * channels_in)?;
-                fits(slice_sum(part), bias, multiplier)
-            })
-        }
-        Op::Conv3x3 | Op::Pointwise | Op::TransposedConv2x2 => {
-            let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
-            let block = 4 * taps * channels_in;
-            if block == 0 {
-                return None;
-            }
-            weights
-                .chunks_exact(block)
-                .enumerate()
-                .try_for_each(|(g, part)| {
-                    (0..4).try_for_each(|j| {
-                        let (bias, multiplier) = record(records, 4 * g + j);
-                        let sum = part
-                            .chunks_exact(16)
-                            .map(|w| w.get(4 * j..4 * j + 4).map_or(0, slice_sum))
-                            .sum();
-                        fits(sum, bias, multiplier)
-                    })
-                })
-        }
+    // A class head's first record is its mean's: a sum of a whole tensor.
+    let first = usize::from(layer.op == Op::ClassHead);
+    if first > 0 {
+        let pixels = u32::from(layer.height) * u32::from(layer.width);
+        let (bias, multiplier) = record(records, 0);
+        fits(0, pixels, bias, multiplier)?;
     }
+    // Four channels of a dense operator share a block of weights, as the kernels read them.
+    let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
+    let block = 4 * taps * channels_in;
+    for channel in 0..records.len() / super::RECORD_BYTES - first {
+        let (group, j) = (channel / 4, channel % 4);
+        // Where its weights begin, how many lie side by side, from which to which it is, and the block's length.
+        let (start, run, step, len) = match layer.op {
+            Op::MaxPool2 | Op::AvgPool2 => return Some(()),
+            Op::ImageConv3x3 => (channel, 1, channels, weights.len() - channel),
+            Op::Depthwise3x3 => (36 * group + j, 1, 4, 36 - j),
+            Op::MaskHead => (0, channels_in, channels_in, channels_in),
+            Op::ClassHead => (channel * channels_in, channels_in, channels_in, channels_in),
+            Op::Conv3x3 | Op::Pointwise | Op::TransposedConv2x2 => {
+                (block * group + 4 * j, 4, 16, block.saturating_sub(4 * j))
+            }
+        };
+        let own = weights.get(start..start + len)?;
+        let runs = own
+            .chunks(step.max(1))
+            .flat_map(|part| part.iter().take(run));
+        // Checked shapes have at most 9 · 128 of them.
+        let sum: u32 = runs.map(|&w| u32::from((w as i8).unsigned_abs())).sum();
+        // A lit colour counts 255, so at most 2·128 times the sum.
+        let times = if layer.op == Op::ImageConv3x3 { 2 } else { 1 };
+        let (bias, multiplier) = record(records, first + channel);
+        fits(layer.shift, times * sum, bias, multiplier)?;
+    }
+    Some(())
 }
 
 /// Whether (sum·128 + |bias|)·2^shift stays below 2^31 and the multiplier is not negative.
 #[inline(never)]
-fn fits(shift: u8, sum: u64, bias: i32, multiplier: i32) -> Option<()> {
-    let bound = sum
-        .checked_mul(128)?
-        .checked_add(u64::from(bias.unsigned_abs()))?;
-    let shifted = bound.checked_mul(1u64.checked_shl(u32::from(shift))?)?;
-    (shift < 31 && shifted < 1 << 31 && multiplier >= 0).then_some(())
+fn fits(shift: u8, sum: u32, bias: i32, multiplier: i32) -> Option<()> {
+    let bound = sum.checked_mul(128)?.checked_add(bias.unsigned_abs())?;
+    let most = i32::MAX.unsigned_abs().checked_shr(shift.into())?;
+    (shift < 31 && bound <= most && multiplier >= 0).then_some(())
 }

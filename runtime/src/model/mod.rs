@@ -39,8 +39,8 @@ pub use layer::{
     IMAGE, Layer, MAX_CHANNELS, MAX_LAYERS, NONE, Op, RECORD_BYTES, WORK_COUNT, channels_in,
 };
 
-use crate::crc32;
 use crate::wafer::{CLASS_COUNT, DieMap};
+use crate::{Sentence, codec, crc32};
 
 /// First bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
@@ -193,53 +193,61 @@ pub enum ModelError {
     Macs,
 }
 
+impl ModelError {
+    /// What it says.
+    pub fn sentence(self) -> Sentence {
+        let (text, numbers) = match self {
+            Self::Magic => ("not a LightWafer model image (wrong first bytes)", [0; 2]),
+            Self::Version(v) => (
+                "model format #; this build reads #: export it again",
+                [v.into(), FORMAT_VERSION.into()],
+            ),
+            Self::Length { expected, found } => (
+                "the image has # bytes, # expected: is it cut short?",
+                [found, expected],
+            ),
+            Self::Crc => ("the CRC-32 is wrong: the image is damaged", [0; 2]),
+            Self::Header => ("the header cannot be decoded", [0; 2]),
+            Self::Golden => ("the golden wafer cannot be decoded", [0; 2]),
+            Self::LayerCount(n) => ("# layers; 1 to # are supported", [n, MAX_LAYERS]),
+            Self::Inputs(l) => ("layer #: its inputs are not earlier layers", [l, 0]),
+            Self::Shape(l) => ("layer #: its shape does not follow from its inputs", [l, 0]),
+            Self::Data(l) => ("layer #: its weights lie outside the image", [l, 0]),
+            Self::Table(l) => (
+                "layer #: another first convolution's weights differ",
+                [l, 0],
+            ),
+            Self::Quantization(l) => ("layer #: its quantization is contradictory", [l, 0]),
+            Self::Overflow(l) => ("layer #: its accumulator could overflow 32 bits", [l, 0]),
+            Self::Heads => (
+                "the model needs one mask head, its last layer, and one class head on its way",
+                [0; 2],
+            ),
+            Self::Strips(l) => ("layer #: it cannot be computed in such strips", [l, 0]),
+            Self::Ring(l) => ("layer #: it keeps fewer rows than its readers need", [l, 0]),
+            Self::Memory(p) => match p.checked_sub(MAX_LAYERS) {
+                None => (
+                    "layer #: its rows lie over others in use at the same time",
+                    [p, 0],
+                ),
+                Some(p) => ("work area # lies over rows in use at the same time", [p, 0]),
+            },
+            Self::Arena { expected, found } => (
+                "the header says # bytes of arena, the rings need #",
+                [found, expected],
+            ),
+            Self::Macs => (
+                "the header's multiply-accumulates are not the layers'",
+                [0; 2],
+            ),
+        };
+        Sentence::new(text, numbers)
+    }
+}
+
 impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Magic => write!(f, "not a LightWafer model image (wrong first bytes)"),
-            Self::Version(v) => {
-                write!(
-                    f,
-                    "model format {v}; this build reads {FORMAT_VERSION}: export it again"
-                )
-            }
-            Self::Length { expected, found } => {
-                write!(
-                    f,
-                    "the image has {found} bytes, {expected} expected: is it cut short?"
-                )
-            }
-            Self::Crc => write!(f, "the CRC-32 is wrong: the image is damaged"),
-            Self::Header => write!(f, "the header cannot be decoded"),
-            Self::Golden => write!(f, "the golden wafer cannot be decoded"),
-            Self::LayerCount(n) => write!(f, "{n} layers; 1 to {MAX_LAYERS} are supported"),
-            Self::Inputs(l) => write!(f, "layer {l}: its inputs are not earlier layers"),
-            Self::Shape(l) => write!(f, "layer {l}: its shape does not follow from its inputs"),
-            Self::Data(l) => write!(f, "layer {l}: its weights lie outside the image"),
-            Self::Table(l) => write!(f, "layer {l}: another first convolution's weights differ"),
-            Self::Quantization(l) => write!(f, "layer {l}: its quantization is contradictory"),
-            Self::Overflow(l) => write!(f, "layer {l}: its accumulator could overflow 32 bits"),
-            Self::Heads => write!(
-                f,
-                "the model needs one mask head, its last layer, and one class head on its way"
-            ),
-            Self::Strips(l) => write!(f, "layer {l}: it cannot be computed in such strips"),
-            Self::Ring(l) => write!(f, "layer {l}: it keeps fewer rows than its readers need"),
-            Self::Memory(p) => match p.checked_sub(MAX_LAYERS) {
-                None => write!(
-                    f,
-                    "layer {p}: its rows lie over others in use at the same time"
-                ),
-                Some(p) => write!(f, "work area {p} lies over rows in use at the same time"),
-            },
-            Self::Arena { expected, found } => {
-                write!(
-                    f,
-                    "the header says {found} bytes of arena, the rings need {expected}"
-                )
-            }
-            Self::Macs => write!(f, "the header's multiply-accumulates are not the layers'"),
-        }
+        self.sentence().fmt(f)
     }
 }
 
@@ -326,23 +334,19 @@ impl<'a> Model<'a> {
         let (data, golden) = rest.split_at_checked(data_len).ok_or(short)?;
 
         let (header, mut records) =
-            postcard::take_from_bytes::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
+            codec::take::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
         let count = usize::from(header.layers);
         if count == 0 || count > MAX_LAYERS {
             return Err(ModelError::LayerCount(count));
         }
         for _ in 0..count {
-            let (layer, rest) =
-                postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
+            let (layer, rest) = codec::take::<Layer>(records).map_err(|_| ModelError::Header)?;
             self.layers
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount(count))?;
             records = rest;
         }
-        let golden: Golden<'a> = match postcard::take_from_bytes(golden) {
-            Ok((golden, [])) => golden,
-            _ => return Err(ModelError::Golden),
-        };
+        let golden: Golden<'a> = codec::whole(golden).map_err(|_| ModelError::Golden)?;
         self.parts = Some(Parts {
             image,
             header,

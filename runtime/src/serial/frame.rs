@@ -10,8 +10,8 @@ use cobs::{DecodeResult, DecoderState, max_encoding_length};
 use serde::{Deserialize, Serialize};
 
 use super::message::{MAX_CHUNK, MAX_EMBEDDING, ResetCause};
-use crate::crc32;
 use crate::wafer::CLASS_COUNT;
+use crate::{codec, crc32};
 
 /// Most bytes of each text in a [`Hello`](super::message::Hello).
 pub const MAX_TEXT: usize = 64;
@@ -135,9 +135,7 @@ pub fn encode_payload<'a>(payload: &[u8], out: &'a mut [u8]) -> Result<&'a [u8],
 pub fn encode<'a, T: Serialize>(message: &T, out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
     let mut body = [0; MAX_PAYLOAD + CRC_LEN];
     let payload = body.get_mut(..MAX_PAYLOAD).ok_or(FrameTooLong)?;
-    let len = postcard::to_slice(message, payload)
-        .map_err(|_| FrameTooLong)?
-        .len();
+    let len = codec::to_slice(message, payload).map_err(|_| FrameTooLong)?;
     seal(&mut body, len, out)
 }
 
@@ -162,10 +160,7 @@ fn seal<'a>(body: &mut [u8], len: usize, out: &'a mut [u8]) -> Result<&'a [u8], 
 /// # Errors
 /// [`Malformed`] when the payload is anything but one `T`.
 pub fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
-    match postcard::take_from_bytes(payload) {
-        Ok((message, [])) => Ok(message),
-        _ => Err(Malformed),
-    }
+    codec::whole(payload).map_err(|_| Malformed)
 }
 
 /// Takes bytes from a line one by one and gives the payloads of the frames among them.

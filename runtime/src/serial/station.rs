@@ -7,6 +7,7 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
@@ -20,6 +21,10 @@ use super::message::{
 use super::update::{NoUpdates, Updates};
 use crate::answer::Engine;
 use crate::wafer::{MAX_PACKED_LEN, Mask};
+use crate::{codec, divide};
+
+/// Microseconds a millisecond.
+const US_PER_MS: NonZeroU64 = NonZeroU64::new(1000).unwrap();
 
 /// What a station asks of the board it runs on.
 pub trait Platform {
@@ -285,7 +290,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
     fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
-        self.statistics.uptime_ms = self.platform.uptime_us() / 1000;
+        self.statistics.uptime_ms = divide(self.platform.uptime_us(), US_PER_MS);
         self.statistics.stack_max = self.platform.stack_max();
         self.statistics
     }
@@ -380,7 +385,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Desk<E, P, U> {
             _ => {
                 increment(&mut self.statistics.malformed);
                 // The number can often be read where the command cannot: the host then knows which.
-                let seq = postcard::take_from_bytes(payload).map_or(0, |(seq, _)| seq);
+                let seq = codec::take(payload).map_or(0, |(seq, _)| seq);
                 return Response {
                     seq,
                     reply: Reply::Error(ErrorReply::Malformed),

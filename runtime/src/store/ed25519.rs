@@ -40,8 +40,8 @@ pub(super) fn verify(
     }
 }
 
-/// As [`verify`], each question computed once: under a fuzzer's instrumentation one takes 15 ms, and a store asks
-/// about the same few signatures again and again.
+/// As [`verify`], each question computed once: a fuzzer's instrumentation makes it slow, and a store asks about the same
+/// few signatures again and again.
 #[cfg(all(fuzzing, feature = "sim"))]
 pub(super) fn verify_once(
     public_key: &[u8; 32],

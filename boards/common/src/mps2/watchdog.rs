@@ -62,6 +62,8 @@ impl<M: Map> Watchdog<M> {
 }
 
 impl<M: Map> watchdog::Watchdog for Watchdog<M> {
+    // Once in an image: it is fed in many places.
+    #[inline(never)]
     fn feed(&mut self) {
         Self::unlocked(|| write::<M>(Register::Clear, 1));
     }

@@ -96,6 +96,17 @@ impl Random {
         }
     }
 
+    /// Pixels, of at most `step` bytes in a row, and groups of four channels. Most are few; sets that compute many
+    /// pixels at a time see several such turns as well.
+    fn extent(&mut self, step: usize) -> (usize, usize) {
+        let groups = 1 + self.below(6);
+        let pixels = match self.below(8) {
+            0 => (BYTES - 256) / step.max(4 * groups + 4),
+            _ => 40,
+        };
+        (1 + self.below(pixels.min(IMAGE_SIZE) as u32), groups)
+    }
+
     fn quantization(&mut self) -> Quantization {
         let zero_point = i32::from(self.byte() as i8);
         let relu = self.one_in(2);
@@ -200,7 +211,7 @@ impl Twins {
             _ if random.one_in(8) => len + 4,
             _ => len,
         };
-        let (pixels, groups) = (1 + random.below(40), 1 + random.below(6));
+        let (pixels, groups) = random.extent(step);
         let (channels, planar) = (4 * groups, random.one_in(8) != (count > 1));
         let steps = if planar {
             (1, pixels + random.below(5))
@@ -240,7 +251,7 @@ impl Twins {
 
     fn depthwise(&mut self, set: &Set) -> bool {
         let random = &mut self.random;
-        let (pixels, groups) = (1 + random.below(40), 1 + random.below(6));
+        let (pixels, groups) = random.extent(24);
         let channels = 4 * groups;
         let steps = match random.below(4) {
             0 => (1, plane_bytes(pixels)),

@@ -4,6 +4,8 @@
 //! output channels side by side for dense convolutions, many pixels side by side for depthwise ones.
 #![allow(unsafe_code)]
 
+use std::sync::LazyLock;
+
 use super::{checked, portable};
 use crate::kernels::dense::Segment;
 use crate::kernels::image_conv::{CodeRow, Table};
@@ -17,12 +19,16 @@ pub use portable::max4;
 
 /// Whether [`avx512`] runs here.
 pub fn has_avx512() -> bool {
-    std::is_x86_feature_detected!("avx512f")
-        && std::is_x86_feature_detected!("avx512bw")
-        && std::is_x86_feature_detected!("avx512dq")
-        && std::is_x86_feature_detected!("avx512vl")
-        && std::is_x86_feature_detected!("avx512vbmi")
-        && std::is_x86_feature_detected!("avx512vnni")
+    // One question instead of six: it is asked for every row.
+    static HAS: LazyLock<bool> = LazyLock::new(|| {
+        std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx512vbmi")
+            && std::is_x86_feature_detected!("avx512vnni")
+    });
+    *HAS
 }
 
 /// Whether [`avx2`] runs here.
@@ -41,7 +47,7 @@ pub fn dense(
 ) {
     match checked::dense(segments, weights, records, &out) {
         // SAFETY: the processor was asked, and the slices were checked.
-        Some(job) if avx512::takes(segments, out.pixels) && has_avx512() => unsafe {
+        Some(job) if avx512::takes_dense(segments, quantization, &out) && has_avx512() => unsafe {
             avx512::dense(job, segments, weights, records, quantization, out);
         },
         // SAFETY: as above.
@@ -62,7 +68,7 @@ pub fn depthwise(
 ) {
     match checked::depthwise(rows, weights, records, &out) {
         // SAFETY: the processor was asked, and the slices were checked.
-        Some(channels) if has_avx512() => unsafe {
+        Some(channels) if avx512::takes_depthwise(quantization, &out) && has_avx512() => unsafe {
             avx512::depthwise(channels, rows, weights, records, quantization, out);
         },
         // SAFETY: as above.
@@ -85,8 +91,11 @@ pub fn image4(
     let planes = out.pixel_step == 1
         && (1..=codes[0].codes().len()).contains(&out.pixels)
         && out.bytes.len() >= 3 * out.channel_step + out.pixels;
-    if planes && has_avx2() {
+    if planes && avx512::takes_image(quantization) && has_avx512() {
         // SAFETY: the processor was asked; four planes of at most a code row's pixels are there.
+        unsafe { avx512::image4(codes, table, bias, multipliers, quantization, out) }
+    } else if planes && has_avx2() {
+        // SAFETY: as above.
         unsafe { avx2::image4(codes, table, bias, multipliers, quantization, out) }
     } else {
         portable::image4(codes, table, bias, multipliers, quantization, out);
@@ -122,7 +131,7 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
             segments, weights, records, &out,
         ) {
             // SAFETY: the processor was asked below, and the slices were checked.
-            Some(job) if avx512::takes(segments, out.pixels) => unsafe {
+            Some(job) if avx512::takes_dense(segments, q, &out) => unsafe {
                 avx512::dense(job, segments, weights, records, q, out)
             },
             _ => portable::dense(segments, weights, records, q, scratch, out),
@@ -131,10 +140,10 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
             rows, weights, records, &out,
         ) {
             // SAFETY: as above.
-            Some(channels) => unsafe {
+            Some(channels) if avx512::takes_depthwise(q, &out) => unsafe {
                 avx512::depthwise(channels, rows, weights, records, q, out);
             },
-            None => portable::depthwise(rows, weights, records, q, out),
+            _ => portable::depthwise(rows, weights, records, q, out),
         },
         image4,
         mask_row,

@@ -77,7 +77,7 @@ fn block() -> [u8; 128] {
     block
 }
 
-fn examples() -> [(&'static str, std::vec::Vec<u8>); 24] {
+pub(crate) fn examples() -> [(&'static str, std::vec::Vec<u8>); 24] {
     let mut packed = [0; MAX_PACKED_LEN];
     let map = DieMap::pack(3, 3, &DIES, &mut packed).unwrap();
     let (data, crc) = (map.packed(), crc32(map.packed()));

@@ -1,7 +1,7 @@
 //! The station with a small engine: every message, every refusal, and any bytes whatever.
 
 mod damage;
-mod examples;
+pub(crate) mod examples;
 mod sizes;
 
 use super::frame::{self, FrameDecoder, FrameError, MAX_FRAME};
