@@ -5,8 +5,8 @@
 //! arithmetic wraps.
 //!
 //! Pixels lie side by side in a vector, so that everything a channel needs is one value in all lanes. A
-//! block of 64 pixels and one channel ends as one vector of bytes ([`finish`]), which is written as it is
-//! to a plane, or interleaved with those of the channels beside it ([`store`]).
+//! block of 64 pixels and one channel ends as one vector of bytes (`finish`), which is written as it is
+//! to a plane, or interleaved with those of the channels beside it (`store`).
 
 mod dense;
 mod depthwise;
