@@ -74,6 +74,7 @@ fn tensors_differ(a: &Path, b: &Path) -> Vec<String> {
 
 #[test]
 fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
+    let _alone = common::alone();
     let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     tch::set_num_threads(1);
     let data = common::data(&[0, 4, 19], 30);
@@ -146,6 +147,7 @@ fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
 
 #[test]
 fn the_teachers_answer_is_the_same_for_every_symmetry() {
+    let _alone = common::alone();
     let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     tch::set_num_threads(1);
     let data = common::data(&[4, 19], 20);
@@ -176,6 +178,7 @@ fn the_teachers_answer_is_the_same_for_every_symmetry() {
 
 #[test]
 fn a_student_does_not_teach() {
+    let _alone = common::alone();
     let dir = tempfile::tempdir().unwrap();
     let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     let data = common::data(&[0, 4], 10);
@@ -192,6 +195,7 @@ fn a_student_does_not_teach() {
 /// The command line: a whole configuration, twice, and what is refused.
 #[test]
 fn a_configuration_runs_once_and_its_figures_are_left() {
+    let _alone = common::alone();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let wafers = common::data(&[0, 4, 19], 20);

@@ -56,6 +56,7 @@ fn same_tensors(a: &Path, b: &Path) -> bool {
 
 #[test]
 fn a_stopped_run_resumes_to_the_same_bits() {
+    let _alone = common::alone();
     let _alone = alone();
     tch::set_num_threads(1);
     let data = common::data(&[0, 4, 19], 30);
@@ -101,6 +102,7 @@ fn a_stopped_run_resumes_to_the_same_bits() {
 
 #[test]
 fn two_kinds_of_wafer_are_told_apart_and_masked() {
+    let _alone = common::alone();
     let _alone = alone();
     let data = common::data(&[0, 4], 80);
     let dir = tempfile::tempdir().unwrap();
@@ -124,6 +126,7 @@ fn two_kinds_of_wafer_are_told_apart_and_masked() {
 
 #[test]
 fn a_folder_with_a_run_is_not_overwritten() {
+    let _alone = common::alone();
     let dir = tempfile::tempdir().unwrap();
     fs::write(Run::last(dir.path()), b"something").unwrap();
     let Err(error) = Run::start(dir.path(), settings("32x1"), |_| Ok(()), Device::Cpu) else {
@@ -138,6 +141,7 @@ fn a_folder_with_a_run_is_not_overwritten() {
 
 #[test]
 fn another_architecture_is_refused_by_name() {
+    let _alone = common::alone();
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.safetensors");
@@ -170,6 +174,7 @@ fn another_architecture_is_refused_by_name() {
 
 #[test]
 fn a_damaged_checkpoint_is_an_error() {
+    let _alone = common::alone();
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
@@ -186,6 +191,7 @@ fn a_damaged_checkpoint_is_an_error() {
 
 #[test]
 fn the_student_is_within_its_budget_and_has_the_stated_cost() {
+    let _alone = common::alone();
     let _alone = alone();
     let student = Student::new(Device::Cpu);
     assert_eq!(student.parameters(), 54_239);
@@ -207,6 +213,7 @@ fn the_student_is_within_its_budget_and_has_the_stated_cost() {
 
 #[test]
 fn stages_are_read_or_refused_in_words() {
+    let _alone = common::alone();
     let stage: Stage = "224x1.5/16@1e-3".parse().unwrap();
     assert_eq!(
         (stage.size, stage.epochs, stage.batch, stage.rate),
@@ -225,6 +232,7 @@ fn stages_are_read_or_refused_in_words() {
 
 #[test]
 fn nothing_to_train_on_is_an_error() {
+    let _alone = common::alone();
     let wafers = lightwafer_runtime::npz::WaferSet {
         rows: 1,
         cols: 1,

@@ -1,9 +1,19 @@
 //! Synthetic wafers for the trainer's tests.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use lightwafer_runtime::npz::WaferSet;
 use lightwafer_runtime::synth::synthesize;
 use lightwafer_runtime::wafer::Class;
 use trainer::data::{Data, Protocol};
+
+/// Lets no other test of the program run: libtorch draws random numbers from one generator a process, which a run
+/// seeds, and another one's draws in between would change its bits.
+#[allow(dead_code)] // Some programs have but one such test.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// `each` synthetic wafers of each of `classes`.
 pub fn data(classes: &[u8], each: u64) -> Data {
