@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lightwafer_equipment::{Board, Local};
@@ -11,6 +12,13 @@ use lightwafer_runtime::wafer::{Class, DieMap, MAX_PACKED_LEN};
 
 fn model() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/light-int8.lw")
+}
+
+/// Lets no other test of the program run: a program that one starts holds the other's line, lock and all, until it
+/// has become itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A daemon that ends with the test.
@@ -31,9 +39,13 @@ fn daemon() -> Command {
 
 impl Daemon {
     fn start() -> Self {
+        Self::of("fixed", model())
+    }
+
+    fn of(engine: &str, model: PathBuf) -> Self {
         let mut child = daemon()
-            .args(["--pty", "--model"])
-            .arg(model())
+            .args(["--pty", "--engine", engine, "--model"])
+            .arg(model)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -77,6 +89,7 @@ impl Drop for Daemon {
 
 #[test]
 fn answers_equal_the_local_engines_and_a_signal_ends_it() {
+    let _alone = alone();
     let daemon = Daemon::start();
     let local = Local::load(model()).unwrap();
     let mut wafers = 0;
@@ -101,8 +114,38 @@ fn answers_equal_the_local_engines_and_a_signal_ends_it() {
     assert!(log.contains(&format!("ending: {wafers} wafers")), "{log}");
 }
 
+/// The student in floats need not answer the same bits; on clear wafers it says the same.
+#[cfg(feature = "tract")]
+#[test]
+fn tract_says_the_same_over_the_line() {
+    let _alone = alone();
+    let daemon = Daemon::of("tract", model().with_file_name("light.onnx"));
+    let local = Local::load(model()).unwrap();
+    let mut board = Board::open(&daemon.port).unwrap();
+    let mut wafers = 0;
+    for class in Class::all().step_by(5) {
+        let dies = synthesize(class, 7, 52, 52);
+        let mut packed = [0; MAX_PACKED_LEN];
+        let map = DieMap::pack(52, 52, &dies, &mut packed).unwrap();
+        let (far, near) = (board.classify(&map).unwrap(), local.classify(&map).unwrap());
+        assert_eq!(far.class, near.class, "{}", class.label());
+        let differ = far
+            .mask
+            .0
+            .iter()
+            .zip(&near.mask.0)
+            .map(|(a, b)| (a ^ b).count_ones());
+        assert!(differ.sum::<u32>() <= 4, "{}", class.label());
+        wafers += 1;
+    }
+    let (code, log) = daemon.end("TERM");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains(&format!("ending: {wafers} wafers")), "{log}");
+}
+
 #[test]
 fn an_interrupt_ends_it_too() {
+    let _alone = alone();
     assert_eq!(Daemon::start().end("INT").0, Some(0));
 }
 
@@ -112,6 +155,7 @@ fn outcome(args: &[&str]) -> Output {
 
 #[test]
 fn what_is_wrong_is_named_and_has_its_exit_code() {
+    let _alone = alone();
     let model = model();
     let model = model.to_str().unwrap();
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
