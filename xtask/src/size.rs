@@ -160,6 +160,14 @@ impl Row {
     }
 }
 
+/// As `cargo xtask size` without arguments: for tests.
+///
+/// # Errors
+/// As [`run`].
+pub fn check() -> Result<()> {
+    run(&Args { json: false })
+}
+
 /// Measures every board.
 ///
 /// # Errors

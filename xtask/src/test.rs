@@ -15,6 +15,7 @@ use crate::process::{self, say};
 use crate::project::{self, Board};
 use crate::sanitize;
 use crate::setup;
+use crate::size;
 
 /// How much to test.
 #[derive(clap::Args)]
@@ -61,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
     if !args.fast {
         steps.step("budget", budget::check);
+        steps.step("size", size::check);
     }
     steps.step("lints of the boards", || {
         for board in Board::ALL {
