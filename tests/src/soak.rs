@@ -96,7 +96,7 @@ pub struct Outcome {
     /// What the board counted, as far as it was asked before a reset.
     pub seen: Statistics,
     /// How often the board started, by cause.
-    pub starts: BTreeMap<String, u32>,
+    pub starts: BTreeMap<&'static str, u32>,
     /// Deepest stack, in bytes, within each tenth of the wafers.
     pub stack: Vec<u32>,
     /// How long it took.
@@ -312,13 +312,15 @@ impl Wafer {
     }
 }
 
-/// Longest way from a request to its answer on a line of this machine.
-const OPTIONS: fn() -> BoardOptions = || BoardOptions {
-    baud: u32::MAX,
-    request_timeout: Duration::from_millis(250),
-    run_repeat: Duration::from_secs(3),
-    ..BoardOptions::default()
-};
+/// Short waits: the line is one of this machine.
+fn patience() -> BoardOptions {
+    BoardOptions {
+        baud: u32::MAX,
+        request_timeout: Duration::from_millis(250),
+        run_repeat: Duration::from_secs(3),
+        ..BoardOptions::default()
+    }
+}
 
 /// A wafer that fails so often is a finding.
 const MOST_TRIES: u32 = 4;
@@ -372,7 +374,7 @@ pub fn run(
         broken: None,
     };
     let shared = Shared(Rc::new(RefCell::new(rough)));
-    let mut board = Board::over_with(shared.clone(), OPTIONS())?;
+    let mut board = Board::over_with(shared.clone(), patience())?;
 
     let mut queue: VecDeque<Wafer> = (0..plan.wafers).map(|at| Wafer::draw(plan, at)).collect();
     let mut queued_again = BTreeMap::new();
@@ -466,24 +468,15 @@ pub fn run(
         events: rough.events.clone(),
         repairs: board.line(),
         seen: sum(&seen, &last),
-        starts: CAUSES
-            .iter()
+        starts: ResetCause::ALL
+            .into_iter()
+            .map(ResetCause::name)
             .zip(health.starts)
-            .map(|(cause, count)| (format!("{cause:?}"), count))
             .collect(),
         stack,
         seconds: start.elapsed().as_secs_f64(),
     })
 }
-
-const CAUSES: [ResetCause; ResetCause::COUNT] = [
-    ResetCause::PowerOn,
-    ResetCause::External,
-    ResetCause::Software,
-    ResetCause::Watchdog,
-    ResetCause::Panic,
-    ResetCause::Fault,
-];
 
 /// A socket that goes when the run ends.
 struct Removed(PathBuf);

@@ -8,7 +8,7 @@
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
 //! * [`models`]: a flash for models that come over the line.
 //! * [`watchdog`]: what resets a board that hangs.
-//! * [`signals`]: READY and BUSY lines, as `embedded-hal` pins.
+//! * [`signals`]: READY, BUSY, REJECT and TRIGGER.
 //! * `pump` (feature `pump`): between a line and an asynchronous driver.
 //! * `mps2` (feature `mps2`): the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]

@@ -198,7 +198,7 @@ fn started(name: &str, clock: &Clock, hardware: Option<ResetCause>) -> ResetCaus
         "{=str} firmware {=str}, started: {=str}, instruction counter: {=bool}",
         name,
         FIRMWARE,
-        name_of(note.cause),
+        note.cause.name(),
         clock.instructions().is_some()
     );
     match note.cause {
@@ -256,17 +256,6 @@ where
 }
 
 const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
-
-fn name_of(cause: ResetCause) -> &'static str {
-    match cause {
-        ResetCause::PowerOn => "power on",
-        ResetCause::External => "external reset",
-        ResetCause::Software => "software reset",
-        ResetCause::Watchdog => "watchdog",
-        ResetCause::Panic => "panic",
-        ResetCause::Fault => "fault",
-    }
-}
 
 /// The board as the station sees it.
 struct BoardPlatform<W> {

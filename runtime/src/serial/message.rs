@@ -194,8 +194,30 @@ pub enum ResetCause {
 }
 
 impl ResetCause {
+    /// All, by number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::PowerOn,
+        Self::External,
+        Self::Software,
+        Self::Watchdog,
+        Self::Panic,
+        Self::Fault,
+    ];
+
     /// How many there are.
     pub const COUNT: usize = 6;
+
+    /// Its name in logs and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PowerOn => "power_on",
+            Self::External => "external",
+            Self::Software => "software",
+            Self::Watchdog => "watchdog",
+            Self::Panic => "panic",
+            Self::Fault => "fault",
+        }
+    }
 }
 
 /// The result for one wafer.

@@ -14,7 +14,7 @@ use lightwafer_runtime::Engine;
 use lightwafer_runtime::serial::message::{ResetCause, Statistics};
 use lightwafer_runtime::serial::{Platform, Station, StationMemory};
 use lightwafer_tests::fault::{Direction, Fault, Way};
-use lightwafer_tests::soak::sum as add;
+use lightwafer_tests::soak::sum;
 
 use Direction::*;
 use Fault::{BoardReset, FlippedBit, Overrun, Unplugged};
@@ -85,7 +85,7 @@ impl<'m, E: Engine> FaultyLine<'m, E> {
     /// What the board has counted, over all its restarts.
     pub fn seen(&mut self) -> Statistics {
         let now = self.station.as_mut().unwrap().statistics();
-        add(&self.before, &now)
+        sum(&self.before, &now)
     }
 
     /// The frame as it arrives: nothing, itself, or something else.

@@ -20,7 +20,7 @@ use lightwafer_runtime::wafer::{DieMap, MAX_PACKED_LEN, Mask};
 use lightwafer_runtime::{Answer, Engine, EngineFailure, crc32};
 
 use lightwafer_tests::fault::{Direction, Fault};
-use lightwafer_tests::soak::sum as add;
+use lightwafer_tests::soak::sum;
 use line::FaultyLine;
 
 /// No call may take longer, whatever the line does.
@@ -259,7 +259,7 @@ fn endure<E: Engine>(
         tally.restarts += seen.restarts;
         tally.reconnects += seen.reconnects;
     }
-    tally.board = add(&tally.board, &line.seen());
+    tally.board = sum(&tally.board, &line.seen());
     for (kind, count) in &line.injected {
         *tally.injected.entry(*kind).or_default() += count;
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use lightwafer_equipment::{Health, KeyId, Local, UpdateError};
+use lightwafer_equipment::{Health, KeyId, Local, ResetCause, UpdateError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -55,8 +55,11 @@ pub fn status(args: &Status) -> Result<bool> {
     let mut connection = Connection::open(&args.board)?;
     let mut status = serde_json::to_value(connection.board.statistics()?)?;
     if let Some(health) = connection.health()? {
-        for (cause, count) in CAUSES.into_iter().zip(health.starts) {
-            extend(&mut status, json!({ format!("starts_{cause}"): count }));
+        for (cause, count) in ResetCause::ALL.into_iter().zip(health.starts) {
+            extend(
+                &mut status,
+                json!({ format!("starts_{}", cause.name()): count }),
+            );
         }
         extend(&mut status, models(&health));
         let sha256: String = health.sha256.iter().map(|b| format!("{b:02x}")).collect();
@@ -65,11 +68,6 @@ pub fn status(args: &Status) -> Result<bool> {
     print(&status, args.json)?;
     Ok(true)
 }
-
-/// Names of [`ResetCause`](lightwafer_equipment::ResetCause)s, in order.
-const CAUSES: [&str; 6] = [
-    "power_on", "external", "software", "watchdog", "panic", "fault",
-];
 
 /// The model that runs and what may replace it; without a limit the board takes none.
 fn models(health: &Health) -> Value {

@@ -71,7 +71,7 @@ impl Tile {
 /// Four rounds of interleaving row i with row i + 8: each doubles how far a row's bytes lie apart.
 #[inline]
 #[target_feature(enable = "sse2")]
-pub fn transposed(mut rows: [__m128i; 16]) -> [__m128i; 16] {
+fn transposed(mut rows: [__m128i; 16]) -> [__m128i; 16] {
     for _ in 0..4 {
         let mut next = rows;
         for i in 0..8 {
