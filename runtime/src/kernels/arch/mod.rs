@@ -5,6 +5,9 @@
 //! not made for, a set leaves to the portable twin. What shows that they agree: the twins' cases, on hosts and
 //! boards, and the whole-system tests, which compare boards with the host bit for bit.
 
+#[cfg(arm_dsp)]
+#[macro_use]
+mod assembly;
 #[cfg(any(
     arm_mve,
     all(

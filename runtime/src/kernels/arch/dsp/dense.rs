@@ -59,13 +59,14 @@ macro_rules! times {
     };
 }
 
-/// On to the next segment: the gap at this place of the stack.
+/// On to the next segment, or pixel: by the gap of this name in the [`Frame`].
 macro_rules! gap {
-    ($at:literal) => {
-        concat!("ldr r2, [sp, #", $at, "]\n", "add r3, r3, r2\n")
+    ($gap:literal) => {
+        concat!("ldr r2, [sp, #{", $gap, "}]\n", "add r3, r3, r2\n")
     };
-    ($at:literal, then count) => {
-        concat!("ldrd r2, lr, [sp, #", $at, "]\n", "add r3, r3, r2\n")
+    // The next segment's count lies behind it.
+    ($gap:literal, then count) => {
+        concat!("ldrd r2, lr, [sp, #{", $gap, "}]\n", "add r3, r3, r2\n")
     };
 }
 
@@ -111,6 +112,26 @@ macro_rules! put_planes {
     };
 }
 
+/// What lies on the stack while a kernel runs: the arguments that came in registers, the registers it saves, then
+/// the other arguments, where the calling convention puts them.
+#[repr(C)]
+struct Frame {
+    block: *const u32,
+    count: usize,
+    out: *mut i8,
+    end: *mut i8,
+    saved: [u32; 9],
+    run: *const i8,
+    gap0: isize,
+    count1: usize,
+    gap1: isize,
+    count2: usize,
+    gap2: isize,
+}
+
+adjacent!(Frame: block + 4 = count, out + 4 = end, gap0 + 4 = count1, gap1 + 4 = count2);
+const _: () = assert!(core::mem::offset_of!(Frame, saved) == 4 * 4);
+
 /// One row of four output channels; see [`kernel`].
 type Kernel = unsafe extern "C" fn(
     block: *const u32,
@@ -135,12 +156,12 @@ type Kernel = unsafe extern "C" fn(
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident, counted, [$($body:expr),*], $put:ident) => {
         kernel!($(#[$doc])* $name, [
-            "3: ldrd r12, lr, [sp]",
+            "3: ldrd r12, lr, [sp, #{block}]",
             $($body),*
         ], [
-            "ldrd r12, lr, [sp, #8]",
+            "ldrd r12, lr, [sp, #{out}]",
             $put!("r12"),
-            "str r12, [sp, #8]",
+            "str r12, [sp, #{out}]",
             "cmp r12, lr"
         ]);
     };
@@ -148,11 +169,11 @@ macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident, unrolled, [$($body:expr),*], $put:ident) => {
         kernel!($(#[$doc])* $name, [
             "mov lr, r2",
-            "3: ldr r12, [sp]",
+            "3: ldr r12, [sp, #{block}]",
             $($body),*
         ], [
             $put!("lr"),
-            "ldr r2, [sp, #12]",
+            "ldr r2, [sp, #{end}]",
             "cmp lr, r2"
         ]);
     };
@@ -173,12 +194,10 @@ macro_rules! kernel {
             count2: usize,
             gap2: isize,
         ) {
-            // On the stack: block, count, out, end, nine registers, then the arguments from `run` on.
-            core::arch::naked_asm!(
-                processor!(),
+            naked_asm_of!(Frame { block, out, end, saved, run, gap0, gap1, gap2 }, [
                 "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
                 "push {{r0, r1, r2, r3}}",
-                "ldr r3, [sp, #52]",
+                "ldr r3, [sp, #{run}]",
                 $start,
                 $($body,)*
                 "ldm r12, {{r0, r1, r2, r8, r9, r10, r11}}",
@@ -192,9 +211,9 @@ macro_rules! kernel {
                 "ssat r7, #8, r7",
                 $($put,)*
                 "bne 3b",
-                "add sp, sp, #16",
+                "add sp, sp, #{saved}",
                 "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
-            )
+            ])
         }
     };
 }
@@ -221,19 +240,19 @@ kernel!(
 kernel!(
     /// Two segments of 8.
     planes_8_8, unrolled,
-    [bias!(), eight!(), gap!("56"), eight!(), gap!("64")],
+    [bias!(), eight!(), gap!("gap0"), eight!(), gap!("gap1")],
     put_planes
 );
 kernel!(
     /// Two segments of 16.
     planes_16_16, unrolled,
-    [bias!(), eight!(), eight!(), gap!("56"), eight!(), eight!(), gap!("64")],
+    [bias!(), eight!(), eight!(), gap!("gap0"), eight!(), eight!(), gap!("gap1")],
     put_planes
 );
 kernel!(
     /// Two segments of eights.
     planes_2, counted,
-    [bias!(), times!(eight!()), gap!("56", then count), times!(eight!()), gap!("64")],
+    [bias!(), times!(eight!()), gap!("gap0", then count), times!(eight!()), gap!("gap1")],
     put_planes
 );
 kernel!(
@@ -242,11 +261,11 @@ kernel!(
     [
         bias!(),
         times!(eight!(), eight!(), eight!()),
-        gap!("56", then count),
+        gap!("gap0", then count),
         times!(eight!(), eight!(), eight!()),
-        gap!("64", then count),
+        gap!("gap1", then count),
         times!(eight!(), eight!(), eight!()),
-        gap!("72")
+        gap!("gap2")
     ],
     put_planes
 );

@@ -9,7 +9,7 @@ use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::{Output, Quantization, record};
 use crate::model::RECORD_BYTES;
 
-/// What a kernel needs of a row and four channels; it reads it by position.
+/// What a kernel needs of a row and four channels.
 #[repr(C, align(8))]
 struct Job {
     weights: *const u8,
@@ -40,6 +40,8 @@ struct Job {
     /// segments, where its words come from.
     places: [u32; 4],
 }
+
+adjacent!(Job: run + 4 = step, out + 4 = out_step, gaps + 8 = extra);
 
 impl Job {
     const EMPTY: Self = Self {
@@ -174,7 +176,7 @@ macro_rules! narrow {
 /// Raises q7 to the smallest activation.
 macro_rules! least {
     () => {
-        "ldr r0, [r7, #56]\n\
+        "ldr r0, [r7, #{least}]\n\
          vdup.32 q5, r0\n\
          vmax.s8 q7, q7, q5\n"
     };
@@ -183,19 +185,19 @@ macro_rules! least {
 /// Writes q7 as four pixels of four channels.
 macro_rules! put_words {
     () => {
-        "ldrd r0, r2, [r7, #12]\n\
-         vldrb.u8 q0, [r7, #96]\n\
+        "ldrd r0, r2, [r7, #{out}]\n\
+         vldrb.u8 q0, [r7, #{places}]\n\
          vstrb.8 q7, [r0, q0]\n\
          add r0, r0, r2\n\
-         str r0, [r7, #12]\n"
+         str r0, [r7, #{out}]\n"
     };
 }
 
 /// Writes q7 as four planes of four pixels.
 macro_rules! put_planes {
     () => {
-        "ldr r0, [r7, #12]\n\
-         ldr r2, [r7, #20]\n\
+        "ldr r0, [r7, #{out}]\n\
+         ldr r2, [r7, #{plane}]\n\
          vmov r4, r6, q7[2], q7[0]\n\
          vmov r8, r10, q7[3], q7[1]\n\
          add r12, r2, r2, lsl #1\n\
@@ -203,7 +205,7 @@ macro_rules! put_planes {
          str r6, [r0, r2, lsl #1]\n\
          str r10, [r0, r12]\n\
          str r4, [r0], #4\n\
-         str r0, [r7, #12]\n"
+         str r0, [r7, #{out}]\n"
     };
 }
 
@@ -215,14 +217,18 @@ macro_rules! kernel {
         // and steps say; weights are word-aligned, and so are runs whose words are gathered.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(job: *mut Job) {
-            core::arch::naked_asm!(
-                processor!(),
-                "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-                "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "mov r7, r0",
-                $($code,)*
-                "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+            naked_asm_of!(
+                Job {
+                    weights, run, out, plane, zero_point, turns, counts, gaps, extra, least, bias, multipliers, places,
+                },
+                [
+                    "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+                    "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                    "mov r7, r0",
+                    $($code,)*
+                    "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                    "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+                ]
             )
         }
     };
@@ -231,12 +237,12 @@ macro_rules! kernel {
 /// On to the next turn's pixels, and to it.
 macro_rules! next_turn {
     () => {
-        "ldrd r1, r3, [r7, #4]\n\
+        "ldrd r1, r3, [r7, #{run}]\n\
          add r1, r1, r3, lsl #2\n\
-         str r1, [r7, #4]\n\
-         ldr r1, [r7, #28]\n\
+         str r1, [r7, #{run}]\n\
+         ldr r1, [r7, #{turns}]\n\
          subs r1, r1, #1\n\
-         str r1, [r7, #28]\n\
+         str r1, [r7, #{turns}]\n\
          bne 2b\n"
     };
 }
@@ -245,11 +251,11 @@ macro_rules! next_turn {
 macro_rules! counted {
     ($first:literal) => {
         concat!(
-            "ldrd r1, r3, [r7, #4]\n",
+            "ldrd r1, r3, [r7, #{run}]\n",
             $first,
             "add r3, r1, r3, lsl #1\n",
-            "ldr r5, [r7]\n",
-            "ldr r9, [r7, #32]\n",
+            "ldr r5, [r7, #{weights}]\n",
+            "ldr r9, [r7, #{counts}]\n",
             block!("vmladav.s8"),
             "subs r9, r9, #1\n",
             "beq 4f\n",
@@ -257,20 +263,20 @@ macro_rules! counted {
             block!("vmladava.s8"),
             "subs r9, r9, #1\n",
             "bne 3b\n",
-            "4: ldr r9, [r7, #36]\n",
+            "4: ldr r9, [r7, #{counts} + 4]\n",
             "cmp r9, #0\n",
             "beq 6f\n",
-            "ldr r11, [r7, #44]\n",
+            "ldr r11, [r7, #{gaps}]\n",
             "add r1, r1, r11\n",
             "add r3, r3, r11\n",
             "3:\n",
             block!("vmladava.s8"),
             "subs r9, r9, #1\n",
             "bne 3b\n",
-            "ldr r9, [r7, #40]\n",
+            "ldr r9, [r7, #{counts} + 8]\n",
             "cmp r9, #0\n",
             "beq 6f\n",
-            "ldr r11, [r7, #48]\n",
+            "ldr r11, [r7, #{gaps} + 4]\n",
             "add r1, r1, r11\n",
             "add r3, r3, r11\n",
             "3:\n",
@@ -291,7 +297,7 @@ kernel!(
     requantize!("q7"),
     counted!("add r1, r1, r3\n"),
     requantize!("q5"),
-    "ldr r0, [r7, #24]",
+    "ldr r0, [r7, #{zero_point}]",
     narrow!("r0"),
     least!(),
     put_words!(),
@@ -305,7 +311,7 @@ kernel!(
     requantize!("q7"),
     counted!("add r1, r1, r3\n"),
     requantize!("q5"),
-    "ldr r0, [r7, #24]",
+    "ldr r0, [r7, #{zero_point}]",
     narrow!("r0"),
     put_planes!(),
     next_turn!(),
@@ -315,15 +321,15 @@ kernel!(
 macro_rules! rests {
     ($first:literal) => {
         concat!(
-            "ldrd r1, r3, [r7, #4]\n",
+            "ldrd r1, r3, [r7, #{run}]\n",
             $first,
             "add r3, r1, r3, lsl #1\n",
-            "ldr r5, [r7]\n",
+            "ldr r5, [r7, #{weights}]\n",
             weights!(),
             two_pixels!("vmladav.s8", "vldrb.u8 q4, [r1]", "vldrb.u8 q4, [r3]"),
-            "ldr r5, [r7, #52]\n",
+            "ldr r5, [r7, #{extra}]\n",
             weights!(),
-            "vldrw.u32 q5, [r7, #96]\n",
+            "vldrw.u32 q5, [r7, #{places}]\n",
             two_pixels!(
                 "vmladava.s8",
                 "vldrw.u32 q4, [r1, q5]",
@@ -334,7 +340,7 @@ macro_rules! rests {
             "vldrw.u32 q2, [r5, #32]\n",
             "vldrw.u32 q3, [r5, #48]\n",
             // The third segment, then the second.
-            "ldrd r9, r11, [r7, #44]\n",
+            "ldrd r9, r11, [r7, #{gaps}]\n",
             "add r9, r9, r11\n",
             "add r1, r1, r9\n",
             "add r3, r3, r9\n",
@@ -343,7 +349,7 @@ macro_rules! rests {
                 "vldrb.s16 q4, [r1, #16]",
                 "vldrb.s16 q4, [r3, #16]"
             ),
-            "ldr r5, [r7]\n",
+            "ldr r5, [r7, #{weights}]\n",
             "add r5, r5, #192\n",
             weights!(),
             two_pixels!("vmladava.s8", "vldrb.u8 q4, [r1]", "vldrb.u8 q4, [r3]"),
@@ -365,7 +371,7 @@ kernel!(
     requantize!("q7"),
     rests!("add r1, r1, r3\n"),
     requantize!("q5"),
-    "ldr r0, [r7, #24]",
+    "ldr r0, [r7, #{zero_point}]",
     narrow!("r0"),
     put_planes!(),
     next_turn!(),
@@ -375,10 +381,10 @@ kernel!(
 /// to the next (r5), the zero point (r12), the turns (lr).
 macro_rules! resident {
     () => {
-        "ldr r1, [r7, #4]\n\
-         ldrd r3, r5, [r7, #12]\n\
-         ldr r12, [r7, #24]\n\
-         ldr lr, [r7, #28]\n"
+        "ldr r1, [r7, #{run}]\n\
+         ldrd r3, r5, [r7, #{out}]\n\
+         ldr r12, [r7, #{zero_point}]\n\
+         ldr lr, [r7, #{turns}]\n"
     };
 }
 
@@ -388,7 +394,7 @@ macro_rules! put_resident {
         concat!(
             narrow!("r12"),
             least!(),
-            "vldrb.u8 q4, [r7, #96]\n\
+            "vldrb.u8 q4, [r7, #{places}]\n\
              vstrb.8 q7, [r3, q4]\n\
              add r3, r3, r5\n\
              le lr, 2b\n"
@@ -399,7 +405,7 @@ macro_rules! put_resident {
 kernel!(
     /// One segment of 16, which is all of a pixel.
     words_16,
-    "ldr r5, [r7]",
+    "ldr r5, [r7, #{weights}]",
     weights!(),
     resident!(),
     "sub r1, r1, #16",
@@ -415,7 +421,7 @@ kernel!(
 kernel!(
     /// One segment of 8, which is all of a pixel; the weights are sixteen bits each.
     words_8,
-    "ldr r5, [r7, #52]",
+    "ldr r5, [r7, #{extra}]",
     "vldrw.u32 q0, [r5]",
     "vldrw.u32 q1, [r5, #16]",
     "vldrw.u32 q2, [r5, #32]",
@@ -435,19 +441,19 @@ kernel!(
     /// Two segments of 8, which are all of a pixel, put together; to planes. The words' places are addresses,
     /// one pixel before the run's.
     planes_8_8,
-    "ldr r5, [r7]",
+    "ldr r5, [r7, #{weights}]",
     weights!(),
     resident!(),
-    "ldr r5, [r7, #20]",
+    "ldr r5, [r7, #{plane}]",
     "add r1, r5, r5, lsl #1",
-    "2: vldrw.u32 q6, [r7, #96]",
+    "2: vldrw.u32 q6, [r7, #{places}]",
     one_pixel!("vldrw.u32 q4, [q6, #8]", "vmladav.s8", "q5"),
     one_pixel!("vldrw.u32 q4, [q6, #24]", "vmladav.s8", "q6"),
     requantize!("q7"),
-    "vldrw.u32 q6, [r7, #96]",
+    "vldrw.u32 q6, [r7, #{places}]",
     one_pixel!("vldrw.u32 q4, [q6, #16]", "vmladav.s8", "q5"),
     "vldrw.u32 q4, [q6, #32]!",
-    "vstrw.32 q6, [r7, #96]",
+    "vstrw.32 q6, [r7, #{places}]",
     one_pixel!("", "vmladav.s8", "q6"),
     requantize!("q5"),
     narrow!("r12"),

@@ -9,7 +9,7 @@ use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 use crate::model::RECORD_BYTES;
 
-/// What [`near`] and [`far`] need of a row; it reads it by position.
+/// What [`near`] and [`far`] need of a row.
 #[repr(C, align(8))]
 struct Job {
     /// The next channel's first weight; the others of a channel are four bytes apart.
@@ -41,6 +41,8 @@ struct Job {
     /// Where the sixteen outputs of a turn go: bytes from `out`; or, for far outputs, eight halfwords.
     places: [u8; 16],
 }
+
+adjacent!(Job: columns + 4 = plane, channel_step + 4 = zero_point, turns + 4 = back);
 
 impl Job {
     const EMPTY: Self = Self {
@@ -118,72 +120,79 @@ macro_rules! kernel {
         // are there; columns are at even addresses.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(job: *mut Job) {
-            core::arch::naked_asm!(
-                processor!(),
-                "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-                "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "mov r7, r0",
-                "vldrw.u32 q2, [r7, #96]",
-                "ldr r12, [r7, #24]",
-                "ldr r11, [r7, #16]",
-                "3: ldr r0, [r7]",
-                "ldrd r2, r4, [r7, #48]",
-                "vldrb.u8 q5, [r7, #64]",
-                "vldrb.u8 q6, [r7, #80]",
-                "vmsr p0, r2",
-                "vpst",
-                "vldrbt.u8 q0, [r0, q5]",
-                "vmsr p0, r4",
-                "vpst",
-                "vldrbt.u8 q1, [r0, q6]",
-                // The next channel's weights.
-                "ldr r2, [r7, #44]",
-                "adds r0, r0, #1",
-                "adds r2, r2, #1",
-                "ands r2, r2, #3",
-                "it eq",
-                "addeq r0, r0, #32",
-                "str r0, [r7]",
-                "str r2, [r7, #44]",
-                "ldr r0, [r7, #40]",
-                "ldrd r5, r2, [r0], #8",
-                "str r0, [r7, #40]",
-                "vdup.32 q4, r2",
-                "ldr r1, [r7, #4]",
-                "ldr r3, [r7, #12]",
-                "ldrd lr, r9, [r7, #32]",
-                "2:",
-                eight!("q7"),
-                "sub r1, r1, #10",
-                eight!("q5"),
-                "add r1, r1, #2",
-                "vqadd.s16 q7, q7, r12",
-                "vqadd.s16 q5, q5, r12",
-                "vqmovnb.s16 q7, q7",
-                "vqmovnt.s16 q7, q5",
-                $($put,)*
-                "add r3, r3, r11, lsl #4",
-                "le lr, 2b",
-                "cmp r9, #0",
-                "beq 5f",
-                "sub r1, r1, r9",
-                "mls r3, r9, r11, r3",
-                "mov r9, #0",
-                "mov lr, #1",
-                "b 2b",
-                "5: ldrd r0, r2, [r7, #4]",
-                "add r0, r0, r2",
-                "str r0, [r7, #4]",
-                "ldr r0, [r7, #12]",
-                "ldrd r2, r4, [r7, #20]",
-                "add r0, r0, r2",
-                "str r0, [r7, #12]",
-                "ldr r0, [r7, #28]",
-                "subs r0, r0, #1",
-                "str r0, [r7, #28]",
-                "bne 3b",
-                "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+            naked_asm_of!(
+                Job {
+                    weights, columns, out, pixel_step, channel_step, zero_point, channels, turns, records, within,
+                    used, taps, window, places,
+                },
+                [
+                    "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+                    "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                    "mov r7, r0",
+                    "vldrw.u32 q2, [r7, #{window}]",
+                    "ldr r12, [r7, #{zero_point}]",
+                    "ldr r11, [r7, #{pixel_step}]",
+                    "3: ldr r0, [r7, #{weights}]",
+                    "ldrd r2, r4, [r7, #{used}]",
+                    "vldrb.u8 q5, [r7, #{taps}]",
+                    "vldrb.u8 q6, [r7, #{taps} + 16]",
+                    "vmsr p0, r2",
+                    "vpst",
+                    "vldrbt.u8 q0, [r0, q5]",
+                    "vmsr p0, r4",
+                    "vpst",
+                    "vldrbt.u8 q1, [r0, q6]",
+                    // The next channel's weights.
+                    "ldr r2, [r7, #{within}]",
+                    "adds r0, r0, #1",
+                    "adds r2, r2, #1",
+                    "ands r2, r2, #3",
+                    "it eq",
+                    "addeq r0, r0, #{rest}",
+                    "str r0, [r7, #{weights}]",
+                    "str r2, [r7, #{within}]",
+                    "ldr r0, [r7, #{records}]",
+                    "ldrd r5, r2, [r0], #{record}",
+                    "str r0, [r7, #{records}]",
+                    "vdup.32 q4, r2",
+                    "ldr r1, [r7, #{columns}]",
+                    "ldr r3, [r7, #{out}]",
+                    "ldrd lr, r9, [r7, #{turns}]",
+                    "2:",
+                    eight!("q7"),
+                    "sub r1, r1, #10",
+                    eight!("q5"),
+                    "add r1, r1, #2",
+                    "vqadd.s16 q7, q7, r12",
+                    "vqadd.s16 q5, q5, r12",
+                    "vqmovnb.s16 q7, q7",
+                    "vqmovnt.s16 q7, q5",
+                    $($put,)*
+                    "add r3, r3, r11, lsl #4",
+                    "le lr, 2b",
+                    "cmp r9, #0",
+                    "beq 5f",
+                    "sub r1, r1, r9",
+                    "mls r3, r9, r11, r3",
+                    "mov r9, #0",
+                    "mov lr, #1",
+                    "b 2b",
+                    "5: ldrd r0, r2, [r7, #{columns}]",
+                    "add r0, r0, r2",
+                    "str r0, [r7, #{columns}]",
+                    "ldr r0, [r7, #{out}]",
+                    "ldrd r2, r4, [r7, #{channel_step}]",
+                    "add r0, r0, r2",
+                    "str r0, [r7, #{out}]",
+                    "ldr r0, [r7, #{channels}]",
+                    "subs r0, r0, #1",
+                    "str r0, [r7, #{channels}]",
+                    "bne 3b",
+                    "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                    "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+                ],
+                rest = GROUP_BYTES - 4,
+                record = RECORD_BYTES,
             )
         }
     };
@@ -192,13 +201,13 @@ macro_rules! kernel {
 kernel!(
     /// Outputs of a turn within 256 bytes.
     near,
-    "vldrb.u8 q3, [r7, #112]",
+    "vldrb.u8 q3, [r7, #{places}]",
     "vstrb.8 q7, [r3, q3]",
 );
 kernel!(
     /// Outputs that lie further apart.
     far,
-    "vldrb.u8 q3, [r7, #112]",
+    "vldrb.u8 q3, [r7, #{places}]",
     "vmovlb.s8 q5, q7",
     "vmovlt.s8 q6, q7",
     "vstrb.16 q5, [r3, q3]",
@@ -208,6 +217,9 @@ kernel!(
 
 /// A function that computes a row.
 type Kernel = unsafe extern "C" fn(*mut Job);
+
+/// Bytes of four channels' weights.
+const GROUP_BYTES: usize = 9 * 4;
 
 /// Outputs of a turn.
 const TURN: usize = 16;
@@ -332,4 +344,5 @@ fn run_narrow(job: &mut Job, kernel: Kernel, out: &mut Output<'_>) {
     }
 }
 
+// The two words of a record are loaded together.
 const _: () = assert!(RECORD_BYTES == 8);

@@ -128,7 +128,8 @@ unsafe extern "C" fn mask_16(
         processor!(),
         "push {{r4, r5, r6, r7, r8, r9, r10, lr}}",
         "vpush {{d8, d9}}",
-        "ldr lr, [sp, #48]",
+        // Behind eight registers and two more of eight bytes.
+        "ldr lr, [sp, #8 * 4 + 2 * 8]",
         "vldrb.s16 q4, [r1]",
         "2:",
         sums!("q1", "0", "32", "64", "96"),
