@@ -6,7 +6,7 @@
 use crate::kernels::Output;
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::plane_bytes;
-#[cfg(not(arm_mve))]
+#[cfg(not(arm_dsp))]
 use crate::kernels::record;
 use crate::model::RECORD_BYTES;
 
@@ -66,7 +66,7 @@ fn reaches(out: &Output<'_>, channels: usize) -> bool {
 }
 
 /// Biases and multipliers of `N` channels from `first` on, zeros where `records` has none.
-#[cfg(not(arm_mve))]
+#[cfg(not(arm_dsp))]
 #[inline(always)]
 pub fn lanes<const N: usize>(records: &[u8], first: usize) -> ([i32; N], [i32; N]) {
     let pairs = core::array::from_fn::<_, N, _>(|lane| record(records, first + lane));

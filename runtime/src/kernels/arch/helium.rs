@@ -6,8 +6,9 @@
 //! zero point is added to sixteen bits with saturation, which the last narrowing makes the same as
 //! saturating once.
 //!
-//! Whole rows are functions in assembly. What they are not made for the portable twin computes, or for
-//! depthwise rows the DSP one. `build.rs` makes sure the processor has the extension.
+//! Whole rows are functions in assembly. Which rows they are made for,
+//! [`path::helium`](crate::kernels::path::helium) says; the DSP extension's kernels compute the others.
+//! `build.rs` makes sure the processor has the extension.
 #![allow(unsafe_code)]
 
 /// What assembly outside of functions starts with: there LLVM does not know `target-cpu`.

@@ -9,7 +9,7 @@
 #[macro_use]
 mod assembly;
 #[cfg(any(
-    arm_mve,
+    arm_dsp,
     all(
         any(target_arch = "x86_64", target_arch = "aarch64"),
         not(target_os = "none")

@@ -1,8 +1,8 @@
 //! Depthwise convolutions: rows of one channel as a loop in assembly.
 
-use crate::kernels::arch::portable;
+use crate::kernels::arch::{checked, portable};
 use crate::kernels::depthwise::plane_bytes;
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::{Output, Quantization, path, record4};
 use crate::model::RECORD_BYTES;
 
 /// What [`depthwise_fours`] needs of a channel and a row.
@@ -151,21 +151,11 @@ fn depthwise_fast(
     quantization: Quantization,
     out: &mut Output<'_>,
 ) -> Option<()> {
-    let Quantization {
-        shift,
-        zero_point,
-        act_min,
-    } = quantization;
+    path::dsp::depthwise(&quantization).ok()?;
+    checked::depthwise(rows, weights, records, out)?;
     let (groups, _) = weights.as_chunks::<36>();
     let (records, _) = records.as_chunks::<{ 4 * RECORD_BYTES }>();
-    let channels = 4 * groups.len().min(records.len());
     let plane = plane_bytes(out.pixels);
-    let long = rows.iter().all(|row| row.len() >= channels * plane);
-    let reach =
-        out.pixels.checked_sub(1)? * out.pixel_step + channels.checked_sub(1)? * out.channel_step;
-    if shift != 0 || act_min != -128 || !long || out.bytes.len() <= reach {
-        return None;
-    }
     // Whole fours, and what is left of a last one.
     let (fours, rest) = (out.pixels & !3, out.pixels & 3);
     let mut starts = rows.map(<[i8]>::as_ptr);
@@ -182,7 +172,7 @@ fn depthwise_fast(
                 outer: tap(6) | tap(8) << 16,
                 middle: tap(7),
                 multiplier,
-                zero_point,
+                zero_point: quantization.zero_point,
                 step: out.pixel_step,
                 step3: 3 * out.pixel_step,
             };

@@ -2,7 +2,7 @@
 
 use crate::kernels::arch::portable;
 use crate::kernels::image_conv::{CODES, CodeRow, Table};
-use crate::kernels::{Output, Quantization};
+use crate::kernels::{Output, Quantization, path};
 
 /// What [`image_pixels`] needs of four channels.
 #[repr(C)]
@@ -105,7 +105,7 @@ pub fn image4(
 ) {
     let [a, b, c] = codes.map(CodeRow::codes);
     let [_, middle, _] = table;
-    let planes = out.pixel_step == 1 && quantization.act_min == -128 && quantization.shift == 0;
+    let planes = path::dsp::image(&quantization, out).is_ok();
     let room =
         (1..=a.len()).contains(&out.pixels) && out.bytes.len() >= 3 * out.channel_step + out.pixels;
     if !planes || !room || !table.as_ptr().cast::<u32>().is_aligned() {

@@ -6,7 +6,8 @@
 
 use crate::kernels::arch::{checked, dsp};
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
-use crate::kernels::{Output, Quantization};
+use crate::kernels::path::helium::{Depthwise, TURN};
+use crate::kernels::{Output, Quantization, path};
 use crate::model::RECORD_BYTES;
 
 /// What [`near`] and [`far`] need of a row.
@@ -221,9 +222,6 @@ type Kernel = unsafe extern "C" fn(*mut Job);
 /// Bytes of four channels' weights.
 const GROUP_BYTES: usize = 9 * 4;
 
-/// Outputs of a turn.
-const TURN: usize = 16;
-
 /// The weights that each byte of a window meets, for its first output; a byte further for its second.
 const TAPS: [[u8; 16]; 2] = [
     [0, 4, 8, 0, 12, 16, 20, 0, 24, 28, 32, 0, 0, 0, 0, 0],
@@ -243,7 +241,7 @@ pub fn depthwise(
     }
 }
 
-/// `None`, with nothing written, for what the assembly is not made for.
+/// `None`, with nothing written, for what no kernel here is made for and for what cannot be proved.
 #[inline(never)]
 fn depthwise_fast(
     rows: &[&[i8]; 3],
@@ -258,8 +256,8 @@ fn depthwise_fast(
     Some(())
 }
 
-/// Checks what the kernels will touch and fills the job; `None` also for rows more than 64 KiB apart. By
-/// itself, so that it takes no stack below the kernels.
+/// Chooses the kernel, proves that what it touches is there, and fills the job. By itself, so that it takes no stack
+/// below the kernels.
 #[inline(never)]
 fn prepare(
     job: &mut Job,
@@ -269,45 +267,49 @@ fn prepare(
     quantization: Quantization,
     out: &Output<'_>,
 ) -> Option<Kernel> {
-    job.channels = checked::depthwise(*rows, weights, records, out)?;
-    job.plane = plane_bytes(out.pixels);
     let starts = rows.map(|row| row.as_ptr().expose_provenance());
-    let lowest = rows.iter().min_by_key(|row| row.as_ptr().addr())?;
-    let base = lowest.as_ptr().expose_provenance();
-    let (turns, rest) = (out.pixels / TURN, out.pixels % TURN);
+    let kernel = path::helium::depthwise(starts, &quantization, out).ok()?;
+    job.channels = checked::depthwise(*rows, weights, records, out)?;
     let even = starts.iter().all(|start| start.is_multiple_of(2));
-    // A narrow row's only turn reads, and computes, beyond its end, but within its plane.
-    let narrow = turns == 0;
-    let fits = !narrow || job.plane > PLANE_START + TURN;
-    let simple = quantization.shift == 0 && quantization.act_min == -128;
-    if !(simple && even && fits && out.pixel_step < 4096) {
+    // The words of a record are loaded together, which no processor does at other addresses.
+    if !even || !records.as_ptr().addr().is_multiple_of(4) {
         return None;
     }
+    let lowest = rows.iter().min_by_key(|row| row.as_ptr().addr())?;
+    let base = lowest.as_ptr().expose_provenance();
     for (pair, start) in job.window.as_chunks_mut::<2>().0.iter_mut().zip(starts) {
-        let distance = u16::try_from(start - base).ok()?;
-        *pair = [distance, distance.checked_add(2)?];
+        // Within 64 KiB, as the choice has made sure.
+        let distance = (start - base) as u16;
+        *pair = [distance, distance.wrapping_add(2)];
     }
+    let (turns, rest) = (out.pixels / TURN, out.pixels % TURN);
+    let narrow = turns == 0;
+    job.plane = plane_bytes(out.pixels);
     job.weights = weights.as_ptr();
     job.columns = lowest.as_ptr().wrapping_add(PLANE_START - 1);
-    job.pixel_step = if narrow { 1 } else { out.pixel_step };
+    job.pixel_step = path::helium::pixel_step(out);
     job.channel_step = out.channel_step;
     job.zero_point = quantization.zero_point;
     job.turns = turns.max(1);
     job.back = if narrow || rest == 0 { 0 } else { TURN - rest };
     job.records = records.as_ptr();
     let step = job.pixel_step;
-    if (TURN - 1) * step < 256 {
-        for (at, place) in job.places.iter_mut().enumerate() {
-            // Pairs of pixels come from two registers in turn.
-            let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
-            *place = (pixel * step) as u8;
+    Some(match kernel {
+        Depthwise::Near => {
+            for (at, place) in job.places.iter_mut().enumerate() {
+                // Pairs of pixels come from two registers in turn.
+                let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
+                *place = (pixel * step) as u8;
+            }
+            near
         }
-        return Some(near);
-    }
-    for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
-    }
-    Some(far)
+        Depthwise::Far => {
+            for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
+            }
+            far
+        }
+    })
 }
 
 /// Computes a prepared row.
