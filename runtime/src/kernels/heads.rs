@@ -1,7 +1,7 @@
 //! The two outputs: mask bits, and the embedding with its class logits.
 
 use super::{Quantization, arch, record, requantize};
-use crate::wafer::CLASS_COUNT;
+use crate::dies::CLASS_COUNT;
 
 /// Channels that the fast kernels for the mask head read.
 pub const MASK_CHANNELS: usize = 8;

@@ -1,7 +1,7 @@
 //! Which kernel computes a row, decided by shapes and quantization alone.
 //!
 //! A board's dispatchers decide with the functions of this module, and a host asks them the same question for any
-//! board: see `crate::exec::paths`. What a kernel needs besides (bytes that are there, words that are aligned) holds
+//! board: see `crate::engine::paths`. What a kernel needs besides (bytes that are there, words that are aligned) holds
 //! for every row of a checked model in an arena; the dispatchers prove it again.
 
 pub mod dsp;
@@ -52,17 +52,17 @@ impl Isa {
 
 /// How a row is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub enum KernelPath {
     /// By a kernel that was written for such rows.
     Fast,
     /// In assembly that takes any row, which costs up to twice as many instructions; on Helium a multiple of that,
     /// since it is the DSP kernel.
-    General(Reason),
+    General(SlowReason),
     /// By the reference kernel, which costs several times as many instructions.
-    Reference(Reason),
+    Reference(SlowReason),
 }
 
-impl Path {
+impl KernelPath {
     /// Its name, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ impl Path {
     }
 
     /// Why it is not the fast one.
-    pub const fn reason(self) -> Option<Reason> {
+    pub const fn reason(self) -> Option<SlowReason> {
         match self {
             Self::Fast => None,
             Self::General(reason) | Self::Reference(reason) => Some(reason),
@@ -81,7 +81,7 @@ impl Path {
     }
 
     /// What a check gives where all kernels but the reference are fast.
-    fn of(chosen: Result<(), Reason>) -> Self {
+    fn of(chosen: Result<(), SlowReason>) -> Self {
         chosen.map_or_else(Self::Reference, |()| Self::Fast)
     }
 }
@@ -89,7 +89,7 @@ impl Path {
 /// Why a row is not computed by a fast kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum SlowReason {
     /// The processor has no instruction set that kernels are written for.
     Isa,
     /// No instruction set has a kernel for the operator.
@@ -114,7 +114,7 @@ pub enum Reason {
     Arena,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for SlowReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Isa => "the processor has neither the DSP extension nor Helium",
@@ -140,16 +140,16 @@ pub fn dense(
     segments: &[Segment<'_>],
     quantization: &Quantization,
     out: &Output<'_>,
-) -> Path {
+) -> KernelPath {
     match isa {
-        Isa::Portable => Path::Reference(Reason::Isa),
+        Isa::Portable => KernelPath::Reference(SlowReason::Isa),
         Isa::Dsp => match dsp::dense(segments, quantization, out) {
-            Ok(_) => Path::Fast,
-            Err(reason) => Path::General(reason),
+            Ok(_) => KernelPath::Fast,
+            Err(reason) => KernelPath::General(reason),
         },
         Isa::Helium => match helium::dense(segments, quantization, out) {
-            Ok(_) => Path::Fast,
-            Err(reason) => Path::General(reason),
+            Ok(_) => KernelPath::Fast,
+            Err(reason) => KernelPath::General(reason),
         },
     }
 }
@@ -161,41 +161,45 @@ pub fn depthwise(
     starts: [usize; 3],
     quantization: &Quantization,
     out: &Output<'_>,
-) -> Path {
+) -> KernelPath {
     match isa {
-        Isa::Portable => Path::Reference(Reason::Isa),
-        Isa::Dsp => Path::of(dsp::depthwise(quantization)),
+        Isa::Portable => KernelPath::Reference(SlowReason::Isa),
+        Isa::Dsp => KernelPath::of(dsp::depthwise(quantization)),
         Isa::Helium => match helium::depthwise(starts, quantization, out) {
-            Ok(_) => Path::Fast,
+            Ok(_) => KernelPath::Fast,
             Err(reason) => dsp::depthwise(quantization)
-                .map_or_else(Path::Reference, |()| Path::General(reason)),
+                .map_or_else(KernelPath::Reference, |()| KernelPath::General(reason)),
         },
     }
 }
 
 /// How `isa` computes a row of the first convolution.
-pub fn image(isa: Isa, quantization: &Quantization, out: &Output<'_>) -> Path {
+pub fn image(isa: Isa, quantization: &Quantization, out: &Output<'_>) -> KernelPath {
     match isa {
-        Isa::Portable => Path::Reference(Reason::Isa),
-        Isa::Dsp | Isa::Helium => Path::of(dsp::image(quantization, out)),
+        Isa::Portable => KernelPath::Reference(SlowReason::Isa),
+        Isa::Dsp | Isa::Helium => KernelPath::of(dsp::image(quantization, out)),
     }
 }
 
 /// How `isa` computes a row of maxima: so many bytes of so many channels a pixel.
-pub fn max(isa: Isa, channels: usize, bytes: usize) -> Path {
+pub fn max(isa: Isa, channels: usize, bytes: usize) -> KernelPath {
     match isa {
-        Isa::Portable => Path::Reference(Reason::Isa),
-        Isa::Dsp => Path::Fast,
-        Isa::Helium => helium::max(channels, bytes).map_or_else(Path::General, |_| Path::Fast),
+        Isa::Portable => KernelPath::Reference(SlowReason::Isa),
+        Isa::Dsp => KernelPath::Fast,
+        Isa::Helium => {
+            helium::max(channels, bytes).map_or_else(KernelPath::General, |_| KernelPath::Fast)
+        }
     }
 }
 
 /// How `isa` computes a row of so many bytes of the mask, from so many channels.
-pub fn mask(isa: Isa, channels: usize, bytes: usize) -> Path {
+pub fn mask(isa: Isa, channels: usize, bytes: usize) -> KernelPath {
     match isa {
-        Isa::Portable => Path::Reference(Reason::Isa),
-        _ if channels != super::heads::MASK_CHANNELS => Path::Reference(Reason::MaskChannels),
-        Isa::Dsp => Path::Fast,
-        Isa::Helium => helium::mask(bytes).map_or_else(Path::General, |()| Path::Fast),
+        Isa::Portable => KernelPath::Reference(SlowReason::Isa),
+        _ if channels != super::heads::MASK_CHANNELS => {
+            KernelPath::Reference(SlowReason::MaskChannels)
+        }
+        Isa::Dsp => KernelPath::Fast,
+        Isa::Helium => helium::mask(bytes).map_or_else(KernelPath::General, |()| KernelPath::Fast),
     }
 }

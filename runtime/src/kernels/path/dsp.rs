@@ -1,6 +1,6 @@
 //! What the kernels for Arm DSP are made for.
 
-use super::Reason;
+use super::SlowReason;
 use crate::kernels::dense::Segment;
 use crate::kernels::{Output, Quantization};
 
@@ -41,14 +41,14 @@ pub fn dense(
     segments: &[Segment<'_>],
     quantization: &Quantization,
     out: &Output<'_>,
-) -> Result<Dense, Reason> {
+) -> Result<Dense, SlowReason> {
     let planar = out.pixel_step == 1;
     if quantization.shift != 0 {
-        return Err(Reason::Shift);
+        return Err(SlowReason::Shift);
     }
     // The smallest value is free where it is int8's, and cheap in words of four channels.
     if planar && quantization.act_min != -128 {
-        return Err(Reason::Relu);
+        return Err(SlowReason::Relu);
     }
     let kernel = match (segments, planar) {
         ([a], false) if a.step == a.len && out.channel_step == 1 => match a.len {
@@ -56,39 +56,39 @@ pub fn dense(
             16 => Dense::Words16,
             _ => Dense::Words,
         },
-        ([a, b], true) if a.step != b.step => return Err(Reason::Concatenation),
+        ([a, b], true) if a.step != b.step => return Err(SlowReason::Concatenation),
         ([a, b], true) => match (a.len, b.len) {
             (8, 8) => Dense::Planes8And8,
             (16, 16) => Dense::Planes16And16,
             _ => Dense::Planes2,
         },
         ([a, b, c], true) if a.step == b.step && b.step == c.step => Dense::Planes3,
-        _ => return Err(Reason::Form),
+        _ => return Err(SlowReason::Form),
     };
     if segments.iter().all(|s| kernel.turns(s.len).is_some()) {
         Ok(kernel)
     } else {
-        Err(Reason::Channels(8))
+        Err(SlowReason::Channels(8))
     }
 }
 
 /// Whether the kernel takes rows of such a depthwise convolution.
 #[inline(always)]
-pub fn depthwise(quantization: &Quantization) -> Result<(), Reason> {
+pub fn depthwise(quantization: &Quantization) -> Result<(), SlowReason> {
     match quantization {
-        q if q.shift != 0 => Err(Reason::Shift),
-        q if q.act_min != -128 => Err(Reason::Relu),
+        q if q.shift != 0 => Err(SlowReason::Shift),
+        q if q.act_min != -128 => Err(SlowReason::Relu),
         _ => Ok(()),
     }
 }
 
 /// Whether the kernel takes rows of such a first convolution.
 #[inline(always)]
-pub fn image(quantization: &Quantization, out: &Output<'_>) -> Result<(), Reason> {
+pub fn image(quantization: &Quantization, out: &Output<'_>) -> Result<(), SlowReason> {
     match quantization {
-        _ if out.pixel_step != 1 => Err(Reason::Form),
-        q if q.act_min != -128 => Err(Reason::Relu),
-        q if q.shift != 0 => Err(Reason::Shift),
+        _ if out.pixel_step != 1 => Err(SlowReason::Form),
+        q if q.act_min != -128 => Err(SlowReason::Relu),
+        q if q.shift != 0 => Err(SlowReason::Shift),
         _ => Ok(()),
     }
 }

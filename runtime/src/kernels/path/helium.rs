@@ -1,6 +1,6 @@
 //! What the kernels for Helium are made for.
 
-use super::Reason;
+use super::SlowReason;
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
@@ -31,26 +31,26 @@ pub fn dense(
     segments: &[Segment<'_>],
     quantization: &Quantization,
     out: &Output<'_>,
-) -> Result<Dense, Reason> {
+) -> Result<Dense, SlowReason> {
     let planar = out.pixel_step == 1;
     let step = segments.first().map_or(0, |s| s.step);
     if quantization.shift != 0 {
-        return Err(Reason::Shift);
+        return Err(SlowReason::Shift);
     }
     if planar && quantization.act_min != -128 {
-        return Err(Reason::Relu);
+        return Err(SlowReason::Relu);
     }
     if !planar && out.channel_step != 1 || segments.len() > 3 {
-        return Err(Reason::Form);
+        return Err(SlowReason::Form);
     }
     if !planar && out.pixel_step > MAX_PIXEL_STEP {
-        return Err(Reason::Apart);
+        return Err(SlowReason::Apart);
     }
     if out.pixels < 4 {
-        return Err(Reason::Columns);
+        return Err(SlowReason::Columns);
     }
     if segments.iter().any(|s| s.step != step) {
-        return Err(Reason::Concatenation);
+        return Err(SlowReason::Concatenation);
     }
     let whole = |s: &Segment<'_>| s.len % 16 == 0 && s.len > 0;
     let of = |len: usize| move |s: &Segment<'_>| s.len == len;
@@ -61,7 +61,7 @@ pub fn dense(
         ([_, _, _], true) if segments.iter().all(of(24)) => Ok(Dense::Planes24),
         (_, false) if segments.iter().all(whole) => Ok(Dense::Words),
         (_, true) if segments.iter().all(whole) => Ok(Dense::Planes),
-        _ => Err(Reason::Channels(16)),
+        _ => Err(SlowReason::Channels(16)),
     }
 }
 
@@ -90,14 +90,14 @@ pub fn depthwise(
     starts: [usize; 3],
     quantization: &Quantization,
     out: &Output<'_>,
-) -> Result<Depthwise, Reason> {
+) -> Result<Depthwise, SlowReason> {
     super::dsp::depthwise(quantization)?;
     // A narrow row's only turn reads, and computes, beyond its end, but within its plane.
     if out.pixels < TURN && plane_bytes(out.pixels) <= PLANE_START + TURN {
-        return Err(Reason::Columns);
+        return Err(SlowReason::Columns);
     }
     if out.pixel_step >= 4096 {
-        return Err(Reason::Apart);
+        return Err(SlowReason::Apart);
     }
     // A window's halfwords are found by sixteen bits from the lowest row on.
     let lowest = starts.into_iter().min().unwrap_or(0);
@@ -105,7 +105,7 @@ pub fn depthwise(
         .iter()
         .any(|start| start - lowest > usize::from(u16::MAX) - 2)
     {
-        return Err(Reason::Arena);
+        return Err(SlowReason::Arena);
     }
     if (TURN - 1) * pixel_step(out) < 256 {
         Ok(Depthwise::Near)
@@ -135,25 +135,25 @@ impl Max {
 
 /// The kernel for a row of `bytes` bytes of maxima; an error where it is that of the DSP extension.
 #[inline(always)]
-pub fn max(channels: usize, bytes: usize) -> Result<Max, Reason> {
+pub fn max(channels: usize, bytes: usize) -> Result<Max, SlowReason> {
     let kernel = match channels {
         8 => Max::Channels8,
         16 => Max::Channels16,
-        _ => return Err(Reason::Operator),
+        _ => return Err(SlowReason::Operator),
     };
     if bytes.is_multiple_of(kernel.turn()) {
         Ok(kernel)
     } else {
-        Err(Reason::Columns)
+        Err(SlowReason::Columns)
     }
 }
 
 /// Whether the kernel takes a mask row of so many bytes; an error where it is that of the DSP extension.
 #[inline(always)]
-pub fn mask(bytes: usize) -> Result<(), Reason> {
+pub fn mask(bytes: usize) -> Result<(), SlowReason> {
     if bytes >= 2 && bytes.is_multiple_of(2) {
         Ok(())
     } else {
-        Err(Reason::Columns)
+        Err(SlowReason::Columns)
     }
 }

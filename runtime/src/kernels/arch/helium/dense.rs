@@ -2,11 +2,11 @@
 
 mod kernels;
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp, portable};
 use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::path::helium::Dense;
 use crate::kernels::{Output, Quantization, path, record};
-use crate::model::RECORD_BYTES;
 use kernels::{Job, function, widen};
 
 /// See [`crate::kernels::dense::dense_row`].

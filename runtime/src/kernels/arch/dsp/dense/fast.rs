@@ -1,10 +1,10 @@
 //! Rows that a kernel was written for.
 
 use super::{Proof, general, kernels, prove, widen};
+use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::portable;
 use crate::kernels::dense::Segment;
 use crate::kernels::{Output, Quantization, path, record4};
-use crate::model::RECORD_BYTES;
 
 /// See [`crate::kernels::dense::dense_row`].
 pub fn dense(

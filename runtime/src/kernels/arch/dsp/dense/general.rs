@@ -5,9 +5,9 @@
 //! besides the products.
 
 use super::{Proof, widen};
+use crate::graph::RECORD_BYTES;
 use crate::kernels::dense::Segment;
 use crate::kernels::{Output, Quantization, record4};
-use crate::model::RECORD_BYTES;
 
 /// A segment of the next pixel.
 #[repr(C)]
