@@ -7,6 +7,7 @@
 //! * [`dies`]: die maps, rendering, masks, classes.
 //! * [`image`]: the model image, parsed without copying; [`graph`]: its layers.
 //! * [`Engine`]: what classifies a wafer; [`FixedEngine`]: in integers; [`Answer`]: what comes out.
+//! * [`Arena`] and [`include_model!`]: memory that begins where kernels can read words.
 //! * [`limits`]: what memory is set aside for.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
@@ -21,6 +22,10 @@
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod aligned;
 mod answer;
 mod codec;
 pub mod dies;
@@ -58,6 +63,9 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     CRC.checksum(bytes)
 }
 
+#[cfg(feature = "alloc")]
+pub use aligned::AlignedBox;
+pub use aligned::{ALIGNMENT, Aligned, Arena};
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
 pub use dies::{Class, DieMap, DieMapError, Mask};
 pub use engine::{EngineError, FixedEngine, RowEvent, SelfTestFailed, StartError};

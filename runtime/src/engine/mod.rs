@@ -11,6 +11,7 @@ use core::fmt;
 use heapless::Vec;
 
 use crate::Sentence;
+use crate::aligned::{ALIGNMENT, beyond};
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op, channels_in};
@@ -34,14 +35,26 @@ pub enum EngineError {
         /// Bytes that were given.
         given: usize,
     },
+    /// The arena does not begin at a multiple of [`ALIGNMENT`] bytes: an [`Arena`](crate::Arena) does.
+    Alignment {
+        /// How many bytes after such a multiple it begins.
+        beyond: usize,
+    },
 }
 
 impl EngineError {
     /// The error as text, in no more code than a board can afford.
     pub fn sentence(self) -> Sentence {
-        let Self::Arena { needed, given } = self;
-        let text = "the model needs # bytes of arena, # were given";
-        Sentence::new(text, [needed, given])
+        match self {
+            Self::Arena { needed, given } => Sentence::new(
+                "the model needs # bytes of arena, # were given",
+                [needed, given],
+            ),
+            Self::Alignment { beyond } => Sentence::new(
+                "the arena begins # bytes after a multiple of #: use Arena",
+                [beyond, ALIGNMENT],
+            ),
+        }
     }
 }
 
@@ -153,10 +166,11 @@ struct Memory<'a> {
 }
 
 impl<'m, 'a> FixedEngine<'m, 'a> {
-    /// Prepares `arena` (its content does not matter) for `model`.
+    /// Prepares `arena` for `model`; its content does not matter. An [`Arena`](crate::Arena) begins where it should.
     ///
     /// # Errors
-    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`.
+    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`, [`EngineError::Alignment`] when it
+    /// does not begin at a multiple of [`ALIGNMENT`] bytes.
     pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
         let mut engine = Self {
             model,
@@ -208,9 +222,13 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     #[inline(never)]
     fn prepare(&mut self) -> Result<(), EngineError> {
         let needed = self.model.header().arena_bytes as usize;
-        let given = self.memory.arena.as_deref().map_or(0, <[i8]>::len);
+        let arena = self.memory.arena.as_deref().unwrap_or_default();
+        let (given, beyond) = (arena.len(), beyond(arena));
         if given < needed {
             return Err(EngineError::Arena { needed, given });
+        }
+        if beyond != 0 {
+            return Err(EngineError::Alignment { beyond });
         }
         self.memory.tile = None;
         self.facts = Some(self.model.facts());

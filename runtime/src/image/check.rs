@@ -29,7 +29,8 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         }
         let (weight_bytes, records) = layer.parameters(channels_in(layers, layer));
         let (weights, params) = model.parameters(layer);
-        if weights.len() != weight_bytes || params.len() != records * RECORD_BYTES {
+        let there = weights.len() == weight_bytes && params.len() == records * RECORD_BYTES;
+        if !there || !on_words(weights) || !on_words(params) {
             return Err(ModelError::Data(at));
         }
         if layer.op == Op::ImageConv3x3 && *table.get_or_insert(weights) != weights {
@@ -56,6 +57,11 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         return Err(ModelError::Arena { expected, found });
     }
     Ok(())
+}
+
+/// Whether bytes, if there are any, begin on a word.
+fn on_words(bytes: &[u8]) -> bool {
+    bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(4)
 }
 
 /// The same in the image's words.

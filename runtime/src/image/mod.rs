@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 
 pub use facts::{ModelFacts, Rounding};
 
+use crate::aligned::{ALIGNMENT, beyond};
 use crate::dies::{CLASS_COUNT, DieMap};
 use crate::graph::{Layer, RECORD_BYTES, channels_in};
 use crate::limits::MAX_LAYERS;
@@ -136,6 +137,12 @@ static NO_PARTS: Parts<'static> = Parts {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ModelError {
+    /// The image does not begin at a multiple of [`ALIGNMENT`] bytes: what
+    /// [`include_model!`](crate::include_model) gives does.
+    Alignment {
+        /// How many bytes after such a multiple it begins.
+        beyond: usize,
+    },
     /// The first bytes are not [`MAGIC`].
     Magic,
     /// Another version of the format.
@@ -161,7 +168,7 @@ pub enum ModelError {
     Inputs(usize),
     /// A layer's shape does not follow from its inputs, or is not supported.
     Shape(usize),
-    /// A layer's weights or records lie outside the data section.
+    /// A layer's weights or records lie outside the data section, or not on a word.
     Data(usize),
     /// A first convolution has other weights than the one before: they share one table.
     Table(usize),
@@ -194,6 +201,10 @@ impl ModelError {
     /// The error as text, in no more code than a board can afford.
     pub fn sentence(self) -> Sentence {
         let (text, numbers) = match self {
+            Self::Alignment { beyond } => (
+                "the image begins # bytes after a multiple of #: use include_model",
+                [beyond, ALIGNMENT],
+            ),
             Self::Magic => ("not a LightWafer model image (wrong first bytes)", [0; 2]),
             Self::Version(v) => (
                 "model format #; this build reads #: export it again",
@@ -209,7 +220,10 @@ impl ModelError {
             Self::LayerCount(n) => ("# layers; 1 to # are supported", [n, MAX_LAYERS]),
             Self::Inputs(l) => ("layer #: its inputs are not earlier layers", [l, 0]),
             Self::Shape(l) => ("layer #: its shape does not follow from its inputs", [l, 0]),
-            Self::Data(l) => ("layer #: its weights lie outside the image", [l, 0]),
+            Self::Data(l) => (
+                "layer #: its weights lie outside the image, or not on words",
+                [l, 0],
+            ),
             Self::Table(l) => (
                 "layer #: another first convolution's weights differ",
                 [l, 0],
@@ -295,7 +309,10 @@ impl<'a> Model<'a> {
     #[inline(never)]
     fn decode(&mut self, image: &'a [u8]) -> Result<(), ModelError> {
         self.layers.clear();
-        let found = image.len();
+        let (found, beyond) = (image.len(), beyond(image));
+        if beyond != 0 {
+            return Err(ModelError::Alignment { beyond });
+        }
         let short = ModelError::Length {
             expected: field::END + field::CRC_LEN,
             found,
