@@ -46,8 +46,6 @@ pub struct Dependency {
 pub struct Target {
     /// `lib`, `bin`, `example`, `test`, `custom-build`, …
     pub kind: Vec<String>,
-    /// Its name.
-    pub name: String,
     /// Its root file.
     pub src_path: PathBuf,
 }

@@ -42,7 +42,7 @@ struct Row {
 /// # Errors
 /// When a step of the set-up or a measurement fails.
 pub fn run(json: bool) -> Result<()> {
-    setup::torch(true, true)?;
+    setup::torch::setup(true, true)?;
     let python = setup::pytorch::python()?.context("onnxruntime was not set up")?;
     let models = project::root().join("models");
     let build = [
