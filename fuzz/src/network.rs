@@ -4,10 +4,10 @@
 //! a generator seeded by them. Most are accepted by the writer; those that are not are no finding.
 
 use arbitrary::{Result, Unstructured};
-use lightwafer_runtime::exec::strips::most;
-use lightwafer_runtime::model::writer::{LayerSpec, ModelSpec};
-use lightwafer_runtime::model::{IMAGE, NONE, Op};
-use lightwafer_runtime::wafer::{CLASS_COUNT, IMAGE_SIZE};
+use lightwafer_compiler::writer::{LayerSpec, ModelSpec};
+use lightwafer_runtime::dies::{CLASS_COUNT, IMAGE_SIZE};
+use lightwafer_runtime::graph::{IMAGE, NONE, Op};
+use lightwafer_runtime::internals::plan::tiles::most;
 
 /// Most layers before the way back up.
 const MAX_STEPS: u8 = 12;

@@ -38,6 +38,12 @@ const TARGETS: [Target; 2] = [
     },
 ];
 
+/// Packages whose tests run on the emulated processor: what a Linux board runs, kernels above all.
+const TESTED: [&str; 3] = [
+    "lightwafer-runtime",
+    "lightwafer-compiler",
+    "lightwafer-device",
+];
 /// A server that hangs must not hold up the rest for longer.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(90);
 
@@ -95,22 +101,23 @@ impl Target {
         Ok(Ok(()))
     }
 
-    /// Runs the runtime's tests on the emulated processor, and this machine's client against the other's daemon.
+    /// Runs tests on the emulated processor, and this machine's client against the other's daemon.
     fn test(&self) -> Result<()> {
         say(format_args!("cross: {}", self.triple));
         let emulate = format!("{} -L {}", self.emulator, self.libraries);
         let name = self.triple.replace('-', "_").to_uppercase();
         let folder = lightwafer::target()?.join("cross");
-        let cargo = |command: &str, package: &str| {
+        let cargo = |command: &str, packages: &[&str]| {
             let mut cargo = process::cargo();
             cargo.env(format!("CARGO_TARGET_{name}_LINKER"), self.linker);
             cargo.env(format!("CARGO_TARGET_{name}_RUNNER"), &emulate);
             cargo.env("CARGO_TARGET_DIR", &folder);
-            cargo.args([command, "--target", self.triple, "--package", package]);
+            cargo.args([command, "--target", self.triple]);
+            cargo.args(packages.iter().flat_map(|package| ["--package", package]));
             cargo
         };
-        process::run(&mut cargo("test", "lightwafer-runtime"))?;
-        process::run(&mut cargo("build", "lightwafer-linux"))?;
+        process::run(&mut cargo("test", &TESTED))?;
+        process::run(&mut cargo("build", &["lightwafer-linux"]))?;
         let daemon = folder.join(self.triple).join("debug/lightwafer-linux");
         let mut tests = process::cargo();
         tests.env(

@@ -1,8 +1,9 @@
 //! `cargo xtask sanitize`: under AddressSanitizer, the tests of what parses bytes from outside or is unsafe.
 //!
-//! That is the runtime, whose kernels are the project's only `unsafe` code on the host, the protocol and the faults
-//! on the line. Other crates have neither and are left out, with the dependencies that they would bring (building
-//! tract alone takes a quarter of an hour). It needs a nightly compiler.
+//! That is the runtime, whose kernels are the project's only `unsafe` code on the host, the image writer, whose tests
+//! run them on networks of all shapes, protocol, station and store, the readers of wafer files, and the faults on the
+//! line. The other crates have neither; what they would bring is left out (instrumented, tract alone takes a quarter
+//! of an hour to build). It needs a nightly compiler.
 
 use anyhow::Result;
 
@@ -10,25 +11,16 @@ use crate::outcome::Outcome;
 use crate::process;
 use crate::{lightwafer, toolchain};
 
-/// Packages whose unit tests run; the second package's are whole-system tests.
-const ARGUMENTS: [&str; 14] = [
-    "--package",
+/// Packages whose tests run.
+const PACKAGES: [&str; 5] = [
     "lightwafer-runtime",
-    "--features",
-    "lightwafer-runtime/npz,lightwafer-runtime/sign,lightwafer-runtime/sim,lightwafer-runtime/writer,\
-     lightwafer-runtime/twins,lightwafer-runtime/synth",
-    "--package",
+    "lightwafer-compiler",
+    "lightwafer-device",
+    "lightwafer-maps",
     "lightwafer-tests",
-    "--lib",
-    "--test",
-    "faults",
-    "--test",
-    "protocol_page",
-    "--",
-    // Minutes of inference that the runtime's own tests have already.
-    "--skip",
-    "faults_with_the_real_engine",
 ];
+/// Minutes of inference that the writer's tests have already.
+const SKIPPED: &str = "faults_with_the_real_engine";
 
 /// How to run.
 #[derive(clap::Args)]
@@ -57,9 +49,12 @@ pub fn check() -> Result<Outcome> {
     cargo.env("CARGO_TARGET_DIR", lightwafer::target()?.join("sanitize"));
     // Tests hand memory out for ever where a board's flash and arena are meant; the runtime itself allocates none.
     cargo.env("ASAN_OPTIONS", "detect_leaks=0");
-    cargo
-        .args(["test", "--target", toolchain::HOST])
-        .args(ARGUMENTS);
+    // Boards have no AddressSanitizer.
+    cargo.env("LIGHTWAFER_SKIP_EMULATED", "1");
+    // One call, so that what they share is built once.
+    cargo.args(["test", "--target", toolchain::HOST]);
+    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    cargo.args(["--all-features", "--tests", "--", "--skip", SKIPPED]);
     process::run(&mut cargo)?;
     Ok(Outcome::Whole)
 }

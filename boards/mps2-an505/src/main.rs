@@ -7,7 +7,7 @@ mod map;
 use cortex_m_rt::entry;
 use lightwafer_board::signals::{Lines, NoPin, NoTrigger};
 use lightwafer_board::{Board, mps2, reset, serve};
-use lightwafer_runtime::serial::StationMemory;
+use lightwafer_device::StationMemory;
 
 use map::Fpga;
 

@@ -1,7 +1,7 @@
 //! The two outputs: mask bits, and the embedding with its class logits.
 
 use super::{Quantization, arch, record, requantize};
-use crate::wafer::CLASS_COUNT;
+use crate::dies::CLASS_COUNT;
 
 /// One mask row from an input row without borders: bit = accumulator + bias ≥ 0.
 #[inline]

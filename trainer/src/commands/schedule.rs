@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::model::schedule::{self, Schedule, cheapest, schedules};
+use lightwafer_compiler::layer_specs;
+use lightwafer_compiler::schedule::{self, Schedule, cheapest, schedules};
+use lightwafer_runtime::image::Model;
 use trainer::checkpoint::write_atomically;
 
 /// Bytes as people write them: `192K` and `192KiB` are 196,608, `165000` is 165,000.
@@ -43,7 +44,7 @@ pub fn rewrite(from: &Path, budget: Option<usize>, output: &Path) -> Result<()> 
 /// When no schedule fits, with the bytes of the smallest.
 pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<Vec<u8>> {
     let model = Model::new_checked(image)?;
-    let all = schedules(&model.layer_specs())?;
+    let all = schedules(&layer_specs(&model))?;
     let chosen = cheapest(&all, budget.unwrap_or(usize::MAX));
     print_table(&all, chosen.ok());
     let chosen = match chosen {

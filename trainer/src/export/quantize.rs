@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use lightwafer_runtime::model::writer::LayerSpec;
-use lightwafer_runtime::model::{IMAGE, NONE, Op};
+use lightwafer_compiler::writer::LayerSpec;
+use lightwafer_runtime::graph::{IMAGE, NONE, Op};
 use tch::{Kind, Tensor};
 
 use super::calibrate::Affine;
@@ -247,7 +247,7 @@ pub fn layers(
         layers: vec![],
         outputs: vec![],
     };
-    let mut size = lightwafer_runtime::wafer::IMAGE_SIZE as u16;
+    let mut size = lightwafer_runtime::dies::IMAGE_SIZE as u16;
     let (mut from, mut skips) = (IMAGE, vec![]);
     for (i, block) in student.encoder.iter().enumerate() {
         let op = if i == 0 {

@@ -8,11 +8,51 @@ use super::check::Rows;
 pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
     &["trainer", "boards/linux", "boards/*"],
-    &["equipment"],
+    &["equipment", "boards/tract"],
     &["boards/common", "boards/build"],
+    &["device", "compiler"],
+    &["maps"],
     &["runtime"],
 ];
 
 /// Modules of the crates that have an order inside, `lib` what the root file defines itself. Modules of modules
 /// (`export::fold`) fall under their parent unless they are named.
-pub const MODULES: &[(&str, Rows)] = &[];
+pub const MODULES: &[(&str, Rows)] = &[
+    (
+        "runtime",
+        &[
+            &["lib", "internals"],
+            &["engine"],
+            &["answer"],
+            &["image"],
+            &["plan"],
+            &["kernels"],
+            &["graph"],
+            &["dies"],
+            &["codec", "divide", "limits", "sentence"],
+        ],
+    ),
+    (
+        "device",
+        &[&["lib"], &["store"], &["station"], &["protocol"]],
+    ),
+    (
+        "compiler",
+        &[
+            &["lib"],
+            &["schedule", "specs"],
+            &["writer"],
+            &["placement"],
+        ],
+    ),
+    (
+        "maps",
+        &[
+            &["lib"],
+            &["read"],
+            &["csv", "synth"],
+            &["npz"],
+            &["canvas", "file", "wafer"],
+        ],
+    ),
+];

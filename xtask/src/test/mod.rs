@@ -63,7 +63,7 @@ const fn emulated(name: &'static str, about: &'static str, run: fn() -> Result<O
 }
 
 /// All steps, in the order they run: what fails quickly comes first.
-pub const STEPS: [Step; 19] = [
+pub const STEPS: [Step; 20] = [
     step(
         "format",
         "source files of all workspaces are formatted",
@@ -104,6 +104,11 @@ pub const STEPS: [Step; 19] = [
         "tests",
         "unit, integration and documentation tests of all host crates",
         steps::tests,
+    ),
+    step(
+        "tract",
+        "tests of the tract engine and of the Linux daemon with it",
+        steps::tract,
     ),
     step("firmware", "the boards' firmware builds", steps::firmware),
     step(

@@ -8,6 +8,11 @@ use crate::outcome::Outcome;
 use crate::project::{self, Board};
 use crate::{firmware, process, setup, toolchain, workspaces};
 
+/// The engine that is built in a step of its own: tract takes minutes, and only it needs tract.
+const TRACT: &str = "lightwafer-tract";
+/// All other packages of the host.
+const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", TRACT];
+
 /// Formatting, in all workspaces.
 ///
 /// # Errors
@@ -33,15 +38,8 @@ pub fn lint() -> Result<Outcome> {
     toolchain::components()?;
     setup::torch::setup(true, false)?;
     let mut cargo = process::cargo();
-    cargo.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]);
-    process::run(&mut cargo)?;
+    cargo.arg("clippy").args(WORKSPACE);
+    process::run(cargo.args(["--all-targets", "--", "-D", "warnings"]))?;
     Ok(Outcome::Whole)
 }
 
@@ -52,10 +50,8 @@ pub fn lint() -> Result<Outcome> {
 pub fn docs() -> Result<Outcome> {
     setup::torch::setup(true, false)?;
     let mut cargo = process::cargo();
-    cargo
-        .args(["doc", "--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings");
-    process::run(&mut cargo)?;
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(cargo.arg("doc").args(WORKSPACE).arg("--no-deps"))?;
     Ok(Outcome::Whole)
 }
 
@@ -72,7 +68,7 @@ pub fn tests() -> Result<Outcome> {
         Some(python) => _ = cargo.env(setup::pytorch::PYTHON, python),
         None => left_out.push("comparisons with PyTorch and onnxruntime".to_owned()),
     }
-    process::run(cargo.args(["test", "--workspace", "--no-fail-fast"]))?;
+    process::run(cargo.arg("test").args(WORKSPACE).arg("--no-fail-fast"))?;
     Ok(Outcome::without(left_out))
 }
 
@@ -89,9 +85,21 @@ pub fn emulated() -> Result<Outcome> {
         Ok(python) => _ = cargo.env(setup::client::PYTHON, python),
         Err(why) => left_out.push(format!("the Python client: {why}")),
     }
-    // The whole workspace, so that crates have the features that the step `tests` has built them with.
-    process::run(cargo.args(["test", "--workspace", "--test", "boards", "--no-fail-fast"]))?;
+    // Of the whole workspace, so that crates have the features that the step `tests` has built them with.
+    cargo.arg("test").args(WORKSPACE);
+    process::run(cargo.args(["--test", "boards", "--no-fail-fast"]))?;
     Ok(Outcome::without(left_out))
+}
+
+/// The tests of the tract engine, and of the Linux daemon with it.
+///
+/// # Errors
+/// When one fails.
+pub fn tract() -> Result<Outcome> {
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--package", TRACT, "--package", "lightwafer-linux"]);
+    process::run(cargo.args(["--features", "lightwafer-linux/tract"]))?;
+    Ok(Outcome::Whole)
 }
 
 /// The firmware of all boards.

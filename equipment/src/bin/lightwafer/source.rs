@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lightwafer_device::protocol::message::ErrorReply;
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, Health};
-use lightwafer_runtime::serial::message::ErrorReply;
 
 use crate::args::BoardArgs;
 

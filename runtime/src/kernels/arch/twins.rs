@@ -4,11 +4,11 @@
 //! output buffer is compared, so that a byte written beside the output is found too.
 
 use super::portable;
+use crate::dies::{IMAGE_SIZE, MASK_ROW_BYTES};
 use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::depthwise::plane_bytes;
 use crate::kernels::image_conv::{CODES, CodeRow, Table};
 use crate::kernels::{Output, Quantization, pool, record4};
-use crate::wafer::{IMAGE_SIZE, MASK_ROW_BYTES};
 
 /// The kernels of one instruction set, as this module's neighbours offer them.
 #[derive(Debug, Clone, Copy)]

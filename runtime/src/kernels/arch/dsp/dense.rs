@@ -6,10 +6,10 @@
 
 use core::arch::asm;
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{dense_scratch_words, portable};
 use crate::kernels::dense::Segment;
 use crate::kernels::{Output, Quantization, record4};
-use crate::model::RECORD_BYTES;
 
 /// Four activations, in the named register, against four channels' weights (r12), into r4…r7.
 macro_rules! four {

@@ -1,9 +1,9 @@
 //! Depthwise convolutions: rows of one channel as a loop in assembly.
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::portable;
 use crate::kernels::depthwise::plane_bytes;
 use crate::kernels::{Output, Quantization, record4};
-use crate::model::RECORD_BYTES;
 
 /// What [`depthwise_fours`] needs of a channel and a row; it reads it by position.
 #[repr(C)]

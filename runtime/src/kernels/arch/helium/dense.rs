@@ -4,10 +4,10 @@
 //! Where a pixel's sum is one block long, the weights stay in registers for the whole row. Pixels 0 and 2 of
 //! a turn are computed first, then 1 and 3: the narrowing moves interleave pairs.
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, portable};
 use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::{Output, Quantization, record};
-use crate::model::RECORD_BYTES;
 
 /// What a kernel needs of a row and four channels; it reads it by position.
 #[repr(C, align(8))]

@@ -4,10 +4,10 @@
 //! side. A VMLADAV with the nine weights in the right bytes is a whole sum, with the weights a byte further the
 //! next one.
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp};
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
-use crate::model::RECORD_BYTES;
 
 /// What [`near`] and [`far`] need of a row; it reads it by position.
 #[repr(C, align(8))]
