@@ -1,13 +1,13 @@
-//! Schedules: the same network in less memory for more arithmetic.
+//! Schedules: the same network in less memory for more arithmetic, with the same bits.
 //!
-//! A skip connection is a long ring: the decoder reads a row of an encoder level long after it was made.
-//! A schedule computes the first levels a second time, just ahead of the decoder, instead of keeping them.
-//! That is a rewrite of the layers, which no executor needs to know about: the second computation is layers
-//! of its own that share weights with the first. Every schedule gives the same bits.
+//! A skip connection needs a long line buffer: the decoder reads a row of an encoder level long after it was
+//! computed. A schedule computes the first levels a second time, just ahead of the decoder, instead of keeping
+//! them (rematerialization). It is a rewrite of the layers: the second computation is layers of its own that
+//! share weights with the first, so no engine needs to know about it.
 //!
-//! In the smallest ones the decoder's end is computed in strips of columns (the runtime's `plan::tiles`): the
-//! encoder's levels that will be computed twice make the tensor that the deeper ones begin with, those make
-//! what the decoder's end begins with, and only these two are ever whole.
+//! The smallest schedules also compute the decoder's end in tiles of columns (the runtime's `plan::tiles`). Only
+//! two tensors are then held whole: the one that the deeper levels begin with, and the one that the decoder's
+//! end begins with.
 
 use lightwafer_runtime::Model;
 use lightwafer_runtime::graph::{NONE, Op};
@@ -20,8 +20,8 @@ use crate::writer::{LayerSpec, ModelSpec, WriteError, plan, write};
 pub struct Schedule {
     /// Encoder levels that are computed twice, from the first on.
     pub recomputed: usize,
-    /// Strips of columns in which the second computation and what reads it are done; 1 where rows are whole.
-    pub strips: u8,
+    /// Tiles of columns in which the second computation and what reads it are done; 1 where rows are whole.
+    pub tiles: u8,
     /// The layers, as [`super::writer::write`] takes them.
     pub layers: Vec<LayerSpec>,
     /// Bytes of arena that an inference needs.
@@ -30,23 +30,23 @@ pub struct Schedule {
     pub macs: u64,
 }
 
-/// Most strips tried: beyond these arenas hardly shrink.
-const MOST_STRIPS: u8 = 8;
+/// Most tiles tried: beyond these arenas hardly shrink.
+const MOST_TILES: u8 = 8;
 
 /// The schedules of a network that the format has room for: those of whole rows, the plain one first, then
-/// in strips what needs less memory than any cheaper schedule. `layers` may be of any of them.
+/// in tiles what needs less memory than any cheaper schedule. `layers` may be of any of them.
 ///
 /// # Errors
-/// Those of the writer, for layers that are none.
+/// [`WriteError`], for layers that cannot be written.
 pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     let layers = plain(layers);
     let skips = skips(&layers);
     let mut all = Vec::new();
-    let planned = |recomputed: usize, strips: u8, layers: Vec<LayerSpec>| {
+    let planned = |recomputed: usize, tiles: u8, layers: Vec<LayerSpec>| {
         let plan = plan(&layers)?;
         Ok(Schedule {
             recomputed,
-            strips,
+            tiles,
             layers,
             arena_bytes: plan.arena_bytes,
             macs: plan.macs,
@@ -64,11 +64,11 @@ pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     for (recomputed, whole) in all.iter().enumerate().skip(1) {
         let skip = skips.get(recomputed - 1).copied().unwrap_or(NONE);
         let mut least = usize::MAX;
-        for strips in 2..=MOST_STRIPS {
-            let Some(layers) = cut(&whole.layers, skip, strips) else {
+        for tiles in 2..=MOST_TILES {
+            let Some(layers) = cut(&whole.layers, skip, tiles) else {
                 break;
             };
-            let schedule = planned(recomputed, strips, layers)?;
+            let schedule = planned(recomputed, tiles, layers)?;
             if schedule.arena_bytes >= least {
                 break;
             }
@@ -88,9 +88,9 @@ pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     Ok(all)
 }
 
-/// Layers that are computed twice up to `skip`, in three stages, the last of them in strips; `None` where
+/// Layers that are computed twice up to `skip`, in three stages, the last of them in tiles; `None` where
 /// the layers are no such network.
-fn cut(layers: &[LayerSpec], skip: u8, strips: u8) -> Option<Vec<LayerSpec>> {
+fn cut(layers: &[LayerSpec], skip: u8, tiles: u8) -> Option<Vec<LayerSpec>> {
     let mut out = layers.to_vec();
     let down = layers
         .iter()
@@ -99,18 +99,18 @@ fn cut(layers: &[LayerSpec], skip: u8, strips: u8) -> Option<Vec<LayerSpec>> {
     // Before the second computation lies the transposed convolution, and before that its input.
     let up = layers.iter().rposition(images)?.checked_sub(2)?;
     (down < up).then_some(())?;
-    out.get_mut(down)?.strips = 1;
-    out.get_mut(up)?.strips = 1;
-    out.last_mut()?.strips = strips;
+    out.get_mut(down)?.tiles = 1;
+    out.get_mut(up)?.tiles = 1;
+    out.last_mut()?.tiles = tiles;
     // What a stage reads of earlier ones must be whole.
     let mut first = 0;
     for (at, layer) in out.iter().enumerate() {
         for input in layer.inputs.map(usize::from) {
-            if input < first && out.get(input)?.strips == 0 {
+            if input < first && out.get(input)?.tiles == 0 {
                 return None;
             }
         }
-        if layer.strips > 0 {
+        if layer.tiles > 0 {
             first = at + 1;
         }
     }
@@ -173,7 +173,7 @@ fn moved(layer: &LayerSpec, to: &[u8]) -> LayerSpec {
         inputs: layer
             .inputs
             .map(|input| to.get(usize::from(input)).copied().unwrap_or(input)),
-        strips: 0,
+        tiles: 0,
         ..layer.clone()
     }
 }

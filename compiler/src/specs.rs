@@ -69,7 +69,7 @@ fn layer_spec(model: &Model<'_>, at: usize) -> Option<LayerSpec> {
         zero_point: layer.zero_point,
         relu: layer.act_min == layer.zero_point,
         shift: layer.shift,
-        strips: layer.strips,
+        tiles: layer.tiles,
         weights,
         bias,
         multipliers,

@@ -1,7 +1,7 @@
 //! Writes model images: from layers with weights in PyTorch's order to the bytes a board reads.
 //!
 //! An exporter hands over quantized tensors; everything that follows from them is worked out here:
-//! kernel weight order, zero points folded into biases, ring sizes, arena size,
+//! kernel weight order, zero points folded into biases, line buffer sizes, arena size,
 //! multiply-accumulates, the golden wafer's answer. What comes out has passed
 //! [`Model::new_checked`], so an exporter cannot write an image that a board refuses.
 
@@ -46,9 +46,9 @@ pub struct LayerSpec {
     pub relu: bool,
     /// Left shift before the multiplication; 0 unless a multiplier would reach 2^31.
     pub shift: u8,
-    /// If not 0, everything since the last such layer is computed for this one, in so many strips: see
+    /// If not 0, everything since the last such layer is computed for this one, in so many tiles: see
     /// the runtime's `plan::tiles`. An exporter leaves that to [`crate::schedule`].
-    pub strips: u8,
+    pub tiles: u8,
     /// Weights in PyTorch's order.
     pub weights: Vec<i8>,
     /// One bias an output channel.
@@ -173,7 +173,7 @@ pub(crate) struct Plan {
     pub work: [u32; WORK_COUNT],
 }
 
-/// Lays out the data section and sizes the rings. Layers of equal weights and records share theirs.
+/// Lays out the data section and sizes the line buffers. Layers of equal weights and records share theirs.
 pub(crate) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
     if specs.is_empty() || specs.len() > MAX_LAYERS {
         return Err(WriteError::Model(ModelError::LayerCount(specs.len())));
@@ -198,9 +198,9 @@ pub(crate) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
         }
         layers.push(layer);
     }
-    let rings = order::minimum_rings(&layers);
-    for (layer, rows) in layers.iter_mut().zip(rings) {
-        layer.ring_rows = if layer.has_ring() {
+    let rows = order::minimum_rows(&layers);
+    for (layer, rows) in layers.iter_mut().zip(rows) {
+        layer.buffer_rows = if layer.has_line_buffer() {
             rows.min(layer.height)
         } else {
             0
@@ -245,8 +245,8 @@ fn layer(
         zero_point: from.zero_point,
         act_min: if from.relu { from.zero_point } else { -128 },
         shift: from.shift,
-        ring_rows: 0,
-        strips: from.strips,
+        buffer_rows: 0,
+        tiles: from.tiles,
         start: 0,
         weights: 0,
         records: 0,

@@ -66,7 +66,7 @@ fn student(seed: u64) -> ModelSpec {
                 zero_point,
                 relu,
                 shift: if op == Op::ClassHead { 3 } else { 0 },
-                strips: 0,
+                tiles: 0,
                 weights: (0..weights)
                     .map(|_| (random.below(255) as i32 - 127) as i8)
                     .collect(),
@@ -460,10 +460,10 @@ fn an_engine_refuses_wafers_until_it_is_started() {
 #[test]
 fn strips_that_cannot_be_are_refused_by_name() {
     let map = DieMap::new_checked(1, 1, &[2]).unwrap();
-    let refuse = |strips: &[(usize, u8)]| {
+    let refuse = |tiles: &[(usize, u8)]| {
         let mut spec = student(4);
-        for &(at, strips) in strips {
-            spec.layers[at].strips = strips;
+        for &(at, tiles) in tiles {
+            spec.layers[at].tiles = tiles;
         }
         write(&spec, &map).map(|_| ())
     };
@@ -473,11 +473,11 @@ fn strips_that_cannot_be_are_refused_by_name() {
     assert_eq!(refuse(&[(mask_head, 2)]), model(ModelError::Heads));
     assert_eq!(
         refuse(&[(mask_head, 29)]),
-        model(ModelError::Strips(mask_head))
+        model(ModelError::Tiles(mask_head))
     );
     // A depthwise convolution is never a target, nor is a class head.
-    assert_eq!(refuse(&[(17, 1)]), model(ModelError::Strips(17)));
-    assert_eq!(refuse(&[(19, 1)]), model(ModelError::Strips(19)));
+    assert_eq!(refuse(&[(17, 1)]), model(ModelError::Tiles(17)));
+    assert_eq!(refuse(&[(19, 1)]), model(ModelError::Tiles(19)));
     // Level 0's skip is read by the decoder, so that it cannot end within the first stage.
     assert!(matches!(
         refuse(&[(3, 1)]),
@@ -517,7 +517,7 @@ fn every_schedule_gives_the_same_bits() {
             .iter()
             .map(|s| (s.arena_bytes, s.macs))
             .eq(plain.iter().map(|s| (s.arena_bytes, s.macs)));
-        assert!(same, "{} {}", schedule.recomputed, schedule.strips);
+        assert!(same, "{} {}", schedule.recomputed, schedule.tiles);
         let mut arena = vec![0; schedule.arena_bytes];
         let mut engine = FixedEngine::new(model, &mut arena).unwrap();
         let answers: Vec<_> = maps
@@ -532,7 +532,7 @@ fn every_schedule_gives_the_same_bits() {
             expected = answers;
         } else {
             for (answer, expected) in answers.iter().zip(&expected) {
-                let which = (schedule.recomputed, schedule.strips);
+                let which = (schedule.recomputed, schedule.tiles);
                 assert_eq!(answer.0, expected.0, "{which:?}");
                 assert!(answer.1.0 == expected.1.0, "{which:?}");
             }
@@ -545,8 +545,8 @@ fn every_schedule_gives_the_same_bits() {
     assert_eq!(cheapest(&plain, all - 1).unwrap().recomputed, 1);
     let smallest = plain.iter().map(|s| s.arena_bytes).min().unwrap();
     assert_eq!(cheapest(&plain, smallest - 1).unwrap_err(), smallest);
-    // In strips 64 KiB are enough.
-    assert!(cheapest(&plain, 64 << 10).unwrap().strips > 1);
+    // In tiles 64 KiB are enough.
+    assert!(cheapest(&plain, 64 << 10).unwrap().tiles > 1);
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub trait Engine {
 
 /// An engine could not finish an inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EngineFailure;
 
 impl fmt::Display for EngineFailure {

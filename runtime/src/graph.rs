@@ -1,8 +1,8 @@
 //! One layer of the network, as the model image describes it.
 //!
 //! Tensors are int8, rows of interleaved channels (H, W, C). A layer's parameters lie in the image's
-//! data section: weights in the order its kernel reads them, and one record (bias, multiplier) a
-//! channel. How a weight tensor is ordered is said at each [`Op`].
+//! data section: weights in the order its kernel reads them, and one record a channel: bias and requantization
+//! multiplier. How a weight tensor is ordered is said at each [`Op`].
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ pub const NONE: u8 = 0xff;
 /// Weight orders: `g` is a group of four output channels and `j` the channel in it, so that a kernel
 /// reads four activations as one word and the weights they meet as the next words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Op {
     /// 3×3 convolution, zero padding, on the image's three colours. Weights `[ky][kx][ci][co]`.
     ImageConv3x3,
@@ -54,17 +55,18 @@ pub struct Layer {
     pub width: u16,
     /// Channels of the output.
     pub channels: u16,
-    /// Zero point of the output; of the embedding for [`Op::ClassHead`].
+    /// Zero point of the output, as in TensorFlow Lite: real value = scale · (q − zero point). Of the embedding
+    /// for [`Op::ClassHead`].
     pub zero_point: i8,
-    /// Smallest value of the output: the zero point after a ReLU, else −128.
+    /// Smallest value of the output, TensorFlow Lite's `activation_min`: the zero point after a ReLU, else −128.
     pub act_min: i8,
     /// Left shift of accumulators before they are multiplied.
     pub shift: u8,
     /// Rows of output that are kept.
-    pub ring_rows: u16,
-    /// If not 0, everything since the last such layer is computed for this one, in so many strips of its
-    /// columns, and its whole output is kept: see [`crate::plan::tiles`].
-    pub strips: u8,
+    pub buffer_rows: u16,
+    /// If not 0, everything since the last such layer is computed for this one, in so many tiles of its
+    /// columns, and its whole output is kept: see `plan::tiles`.
+    pub tiles: u8,
     /// Where they lie in the arena, in bytes, a multiple of 4.
     pub start: u32,
     /// Position of the weights in the data section.
@@ -74,8 +76,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Whether the layer's output is kept in a ring of rows.
-    pub const fn has_ring(&self) -> bool {
+    /// Whether the layer's output is kept in a line buffer of rows.
+    pub const fn has_line_buffer(&self) -> bool {
         !matches!(self.op, Op::MaskHead | Op::ClassHead)
     }
 

@@ -21,6 +21,8 @@ pub struct DieMap<'a> {
 
 /// Why bytes are not a die map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum DieMapError {
     /// A side is 0 or above [`MAX_GRID`].
     Grid {

@@ -1,8 +1,8 @@
 //! The fixed-point engine: rows stream through the network in one caller-given arena.
 //!
-//! Each layer keeps a ring of its last rows, sized by the exporter and proved at load (see [`order`]).
-//! The input is random access, since the die map is at hand. Nothing is allocated, nothing recurses,
-//! and after [`FixedEngine::new`] or [`FixedEngine::start`] nothing can fail.
+//! Each layer keeps a line buffer of its last rows, sized by the exporter and proved at load (see [`order`]).
+//! The die map is at hand, so input rows are rendered on demand. Nothing is allocated, nothing recurses, and
+//! after [`FixedEngine::new`] or [`FixedEngine::start`] nothing can fail.
 
 mod row;
 
@@ -20,10 +20,12 @@ use crate::kernels::{Quantization, heads};
 use crate::limits::MAX_CHANNELS;
 use crate::plan::layout::{Form, Layout, Part};
 use crate::plan::order;
-use crate::plan::tiles::Strip;
+use crate::plan::tiles::Tile;
 
 /// Why an engine cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum EngineError {
     /// The arena is too small.
     Arena {
@@ -35,7 +37,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What it says.
+    /// The error as text, in no more code than a board can afford.
     pub fn sentence(self) -> Sentence {
         let Self::Arena { needed, given } = self;
         let text = "the model needs # bytes of arena, # were given";
@@ -53,6 +55,8 @@ impl core::error::Error for EngineError {}
 
 /// Why an engine does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum StartError {
     /// The image is not a model.
     Model(ModelError),
@@ -61,7 +65,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What it says.
+    /// The error as text, in no more code than a board can afford.
     pub fn sentence(self) -> Sentence {
         match self {
             Self::Model(error) => error.sentence(),
@@ -78,12 +82,25 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
+impl From<ModelError> for StartError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<EngineError> for StartError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
 /// The golden wafer's answer is not the expected one: image and code do not agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SelfTestFailed;
 
 impl SelfTestFailed {
-    /// What it says.
+    /// The error as text, in no more code than a board can afford.
     pub const fn sentence(self) -> Sentence {
         Sentence::new(
             "the golden wafer's answer is not the one in the model image",
@@ -100,8 +117,9 @@ impl fmt::Display for SelfTestFailed {
 
 impl core::error::Error for SelfTestFailed {}
 
-/// What [`FixedEngine::infer_watched`] tells.
+/// What [`FixedEngine::infer_watched`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RowEvent {
     /// A row is about to be computed.
     Begins,
@@ -123,8 +141,8 @@ struct Memory<'a> {
     /// `None` is all zeros: an idle engine in a `static` takes no flash.
     arena: Option<&'a mut [i8]>,
     layout: Layout,
-    /// The strip that the layout is for.
-    strip: Option<Strip>,
+    /// The tile that the layout is for.
+    tile: Option<Tile>,
     /// Codes of the last three image rows, row y at y % 3, and which rows and columns those are.
     codes: [CodeRow; 3],
     code_rows: [usize; 3],
@@ -157,7 +175,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             memory: Memory {
                 arena: None,
                 layout: Layout::EMPTY,
-                strip: None,
+                tile: None,
                 codes: [const { CodeRow::EMPTY }; 3],
                 code_rows: [0; 3],
                 sums: [0; MAX_CHANNELS],
@@ -171,7 +189,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     /// stack.
     ///
     /// # Errors
-    /// Those of [`Model::new_checked`] and [`FixedEngine::new`]; the engine is idle then.
+    /// Any error of [`Model::new_checked`] or [`FixedEngine::new`]. After an error the engine is idle.
     pub fn start(&mut self, image: &'m [u8], arena: &'a mut [i8]) -> Result<(), StartError> {
         self.memory.arena = Some(arena);
         self.load(image)
@@ -183,8 +201,8 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     /// As [`FixedEngine::start`].
     pub fn load(&mut self, image: &'m [u8]) -> Result<(), StartError> {
         self.facts = None;
-        self.model.load(image).map_err(StartError::Model)?;
-        self.prepare().map_err(StartError::Engine)
+        self.model.load(image)?;
+        Ok(self.prepare()?)
     }
 
     #[inline(never)]
@@ -194,7 +212,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         if given < needed {
             return Err(EngineError::Arena { needed, given });
         }
-        self.memory.strip = None;
+        self.memory.tile = None;
         self.facts = Some(self.model.facts());
         Ok(())
     }
@@ -219,7 +237,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     ) -> Answer {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        order::walk(model.layers(), |step| {
+        order::for_each_row(model.layers(), |step| {
             watch(RowEvent::Begins);
             memory.take(model, step, map, mask);
             watch(RowEvent::Ends(step.at));
@@ -227,13 +245,13 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         self.answer()
     }
 
-    // By themselves, so that what an answer takes of the stack does not lie below the kernels.
+    // Not inlined: the answer's stack frame must not lie below those of the kernels.
 
     #[inline(never)]
     fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        order::walk(model.layers(), |step| memory.take(model, step, map, mask));
+        order::for_each_row(model.layers(), |step| memory.take(model, step, map, mask));
     }
 
     #[inline(never)]
@@ -295,28 +313,28 @@ impl Memory<'_> {
         map: &DieMap<'_>,
         mask: &mut Mask,
     ) {
-        if self.strip != Some(step.strip) {
-            self.begin(model, step.strip);
+        if self.tile != Some(step.tile) {
+            self.begin(model, step.tile);
         }
         self.produce(model, step.at, step.row, map, mask);
     }
 
-    /// Prepares the arena for a strip.
+    /// Prepares the arena for a tile.
     #[inline(never)]
-    fn begin(&mut self, model: &Model<'_>, strip: Strip) {
+    fn begin(&mut self, model: &Model<'_>, tile: Tile) {
         let layers = model.layers();
         let layout = &mut self.layout;
-        layout.lay_out(layers, &model.header().work, strip);
+        layout.lay_out(layers, &model.header().work, tile);
         let arena = self.arena.as_deref_mut().unwrap_or_default();
-        for at in strip.layers() {
-            let (Some(layer), Some(ring)) = (layers.get(at), layout.parts.get(at)) else {
+        for at in tile.layers() {
+            let (Some(layer), Some(buffer)) = (layers.get(at), layout.parts.get(at)) else {
                 continue;
             };
             // Rows are written without their borders: those stay at the zero point from here on.
-            let fresh = strip.is_first() || !strip.is_whole(at);
+            let fresh = tile.is_first() || !tile.is_whole(at);
             if fresh
-                && ring.form != Form::Plain
-                && let Some(bytes) = arena.get_mut(ring.region.range())
+                && buffer.form != Form::Nhwc
+                && let Some(bytes) = arena.get_mut(buffer.region.range())
             {
                 bytes.fill(layer.zero_point);
             }
@@ -327,7 +345,7 @@ impl Memory<'_> {
                 }
             }
         }
-        self.strip = Some(strip);
+        self.tile = Some(tile);
     }
 
     /// Takes the class head's input row into the sums; after the last, completes the logits.
@@ -336,13 +354,13 @@ impl Memory<'_> {
         let (weights, records) = model.parameters(layer);
         let channels = channels_in(model.layers(), layer);
         let input = usize::from(layer.inputs[0]);
-        let (Some(from), Some(ring)) = (model.layers().get(input), self.layout.parts.get(input))
+        let (Some(from), Some(buffer)) = (model.layers().get(input), self.layout.parts.get(input))
         else {
             return;
         };
         let arena = self.arena.as_deref().unwrap_or_default();
-        let bytes = arena.get(ring.region.range()).unwrap_or_default();
-        heads::add_row(ring.pixels(bytes, from, row, 0), channels, &mut self.sums);
+        let bytes = arena.get(buffer.region.range()).unwrap_or_default();
+        heads::add_row(buffer.pixels(bytes, from, row, 0), channels, &mut self.sums);
         if row + 1 == layer.height {
             let mut embedding = [0; MAX_CHANNELS];
             let used = embedding.get_mut(..channels).unwrap_or(&mut []);

@@ -1,4 +1,4 @@
-//! One row of one layer: finds its input rows in the rings and calls the kernel.
+//! One row of one layer: finds its input rows in the line buffers and calls the kernel.
 
 use super::Memory;
 use crate::dies::{DieMap, IMAGE_SIZE, Mask, source_index};
@@ -9,19 +9,19 @@ use crate::kernels::depthwise::depthwise_row;
 use crate::kernels::heads::mask_row;
 use crate::kernels::image_conv::{CodeRow, image_conv_row};
 use crate::kernels::pool;
-use crate::plan::layout::{Part, Region, Ring, scratch_of};
+use crate::plan::layout::{LineBuffer, Part, Region, scratch_of};
 
 /// A layer whose rows are read.
 #[derive(Clone, Copy)]
 struct Input<'r> {
     layer: &'r Layer,
-    ring: &'r Ring,
+    buffer: &'r LineBuffer,
     bytes: &'r [i8],
 }
 
 impl<'r> Input<'r> {
     fn pixels(&self, row: u16, column: u16) -> &'r [i8] {
-        self.ring.pixels(self.bytes, self.layer, row, column)
+        self.buffer.pixels(self.bytes, self.layer, row, column)
     }
 
     /// The rows above, at and below `row`, `padding` where there is none.
@@ -29,9 +29,9 @@ impl<'r> Input<'r> {
         [-1, 0, 1].map(|dy| {
             let y = i32::from(row) + dy;
             if (0..i32::from(self.layer.height)).contains(&y) {
-                self.ring.row(self.bytes, self.layer, y as u16)
+                self.buffer.row(self.bytes, self.layer, y as u16)
             } else {
-                let bytes = self.ring.row_bytes as usize;
+                let bytes = self.buffer.row_bytes as usize;
                 padding.get(..bytes).unwrap_or(&[])
             }
         })
@@ -57,7 +57,7 @@ fn repeats(map: &DieMap<'_>, row: u16) -> bool {
 }
 
 impl Memory<'_> {
-    /// Computes row `row` of layer `at`; its inputs are in their rings.
+    /// Computes row `row` of layer `at`; its inputs are in their line buffers.
     pub(super) fn produce(
         &mut self,
         model: &Model<'_>,
@@ -85,10 +85,10 @@ impl Memory<'_> {
         let Some(arena) = self.arena.as_deref_mut() else {
             return;
         };
-        let ring = |at: usize| layout.parts.get(at).unwrap_or(&Ring::NONE);
+        let buffer = |at: usize| layout.parts.get(at).unwrap_or(&LineBuffer::NONE);
         let [first, second] = layer.inputs;
-        let own = ring(at);
-        let from = [ring(usize::from(first)), ring(usize::from(second))];
+        let own = buffer(at);
+        let from = [buffer(usize::from(first)), buffer(usize::from(second))];
         let left = own.columns.left;
         let edge = layer.reads_padding(row);
         let work = match layer.op {
@@ -121,8 +121,12 @@ impl Memory<'_> {
                 other
             };
             let layer = layers.get(usize::from(*layer.inputs.get(which)?))?;
-            let ring = *from.get(which)?;
-            Some(Input { layer, ring, bytes })
+            let buffer = *from.get(which)?;
+            Some(Input {
+                layer,
+                buffer,
+                bytes,
+            })
         };
         if layer.op == Op::MaskHead {
             let Some(from) = input(0) else { return };
@@ -130,7 +134,7 @@ impl Memory<'_> {
                 return;
             };
             let channels = usize::from(from.layer.channels);
-            // A strip's columns are whole bytes.
+            // A tile's columns are whole bytes.
             let bytes = usize::from(left / 8)..usize::from(own.columns.right / 8);
             let out = out.get_mut(bytes).unwrap_or_default();
             return mask_row(from.pixels(row, left), channels, weights, records, out);
@@ -155,7 +159,7 @@ impl Memory<'_> {
             Op::Conv3x3 => {
                 let step = usize::from(from.layer.channels);
                 // With its border a row begins one pixel further left.
-                let start = usize::from(left.saturating_sub(from.ring.first)) * step;
+                let start = usize::from(left.saturating_sub(from.buffer.first)) * step;
                 let segments = from.window(row, padding).map(|row| Segment {
                     row: row.get(start..).unwrap_or_default(),
                     step,

@@ -1,4 +1,4 @@
-//! What a decoded model must fulfil before it may run: shapes, strips, data, quantization, overflow, rings.
+//! What a decoded model must fulfil before it may run: shapes, tiles, data, quantization, overflow, line buffers.
 
 use super::{Model, ModelError};
 use crate::dies::{CLASS_COUNT, IMAGE_SIZE};
@@ -21,10 +21,10 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         quantization(layers, layer)
             .then_some(())
             .ok_or(ModelError::Quantization(at))?;
-        if layer.strips > 0 {
-            let cut = u16::from(layer.strips) <= tiles::most(layer.width);
+        if layer.tiles > 0 {
+            let cut = u16::from(layer.tiles) <= tiles::most(layer.width);
             let whole = !matches!(layer.op, Op::Depthwise3x3 | Op::ClassHead);
-            (cut && whole).then_some(()).ok_or(ModelError::Strips(at))?;
+            (cut && whole).then_some(()).ok_or(ModelError::Tiles(at))?;
             first = at + 1;
         }
         let (weight_bytes, records) = layer.parameters(channels_in(layers, layer));
@@ -47,7 +47,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
     if tiles::macs(layers) != model.header().macs {
         return Err(ModelError::Macs);
     }
-    order::check_rings(layers).map_err(planned)?;
+    order::check_line_buffers(layers).map_err(planned)?;
     let regions = layout::regions(layers, &model.header().work);
     let expected = liveness::check(layers, &regions).map_err(planned)? as usize;
     let found = model.header().arena_bytes as usize;
@@ -62,7 +62,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
 fn planned(error: PlanError) -> ModelError {
     match error {
         PlanError::Heads => ModelError::Heads,
-        PlanError::Buffer(at) => ModelError::Ring(at),
+        PlanError::Buffer(at) => ModelError::LineBuffer(at),
         PlanError::Memory(at) => ModelError::Memory(at),
     }
 }
@@ -74,7 +74,7 @@ fn input(layers: &[Layer], layer: &Layer, which: usize) -> Option<Layer> {
 fn inputs(layers: &[Layer], first: usize, at: usize, layer: &Layer) -> Result<(), ModelError> {
     let earlier = |input: u8| {
         let input = usize::from(input);
-        let kept = |from: &Layer| from.has_ring() && (input >= first || from.strips > 0);
+        let kept = |from: &Layer| from.has_line_buffer() && (input >= first || from.tiles > 0);
         input < at && layers.get(input).is_some_and(kept)
     };
     let [first, second] = layer.inputs;
@@ -103,12 +103,12 @@ fn planar(layers: &[Layer], at: u8) -> bool {
 fn shape(layers: &[Layer], layer: &Layer) -> bool {
     let (h, w, c) = (layer.height, layer.width, layer.channels);
     let image = IMAGE_SIZE as u16;
-    let ring = (1..=image).contains(&h)
+    let sized = (1..=image).contains(&h)
         && (1..=image).contains(&w)
         && (4..=MAX_CHANNELS as u16).contains(&c)
         && c % 4 == 0;
     if layer.op == Op::ImageConv3x3 {
-        return ring && h == image && w == image;
+        return sized && h == image && w == image;
     }
     let Some(from) = input(layers, layer, 0) else {
         return false;
@@ -116,15 +116,15 @@ fn shape(layers: &[Layer], layer: &Layer) -> bool {
     let same = (h, w) == (from.height, from.width);
     match layer.op {
         Op::ImageConv3x3 => false,
-        Op::Conv3x3 => ring && same,
-        Op::Depthwise3x3 => ring && same && c == from.channels,
+        Op::Conv3x3 => sized && same,
+        Op::Depthwise3x3 => sized && same && c == from.channels,
         Op::Pointwise => {
             let second = input(layers, layer, 1);
-            ring && same && second.is_none_or(|s| (s.height, s.width) == (h, w))
+            sized && same && second.is_none_or(|s| (s.height, s.width) == (h, w))
         }
-        Op::TransposedConv2x2 => ring && (h, w) == (from.height * 2, from.width * 2),
+        Op::TransposedConv2x2 => sized && (h, w) == (from.height * 2, from.width * 2),
         Op::MaxPool2 | Op::AvgPool2 => {
-            ring && (h * 2, w * 2) == (from.height, from.width) && c == from.channels
+            sized && (h * 2, w * 2) == (from.height, from.width) && c == from.channels
         }
         Op::MaskHead => same && h == image && w == image && c == 1,
         Op::ClassHead => h == from.height && w == from.width && c == CLASS_COUNT as u16,

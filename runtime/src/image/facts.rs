@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How an accumulator becomes an int8 activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Rounding {
     /// (acc·2^s·m + 2^31) >> 32, one rounding, ties towards +∞.
     SingleUp,

@@ -108,7 +108,7 @@ struct Parts<'a> {
     golden: Golden<'a>,
 }
 
-/// Those of no model.
+/// The parts of no model.
 static NO_PARTS: Parts<'static> = Parts {
     image: &[],
     header: Header {
@@ -133,6 +133,8 @@ static NO_PARTS: Parts<'static> = Parts {
 
 /// Why bytes are not a model image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ModelError {
     /// The first bytes are not [`MAGIC`].
     Magic,
@@ -154,7 +156,7 @@ pub enum ModelError {
     /// No layers, or more than [`MAX_LAYERS`].
     LayerCount(usize),
     /// A layer's inputs are not earlier layers of the right kind; a depthwise convolution must read a
-    /// convolution that nothing else reads, and of what was computed in strips before only what is whole
+    /// convolution that nothing else reads, and of what was computed in tiles before only what is whole
     /// can be read.
     Inputs(usize),
     /// A layer's shape does not follow from its inputs, or is not supported.
@@ -170,16 +172,16 @@ pub enum ModelError {
     /// There is not exactly one mask head, the last layer, and one class head, or what the class head reads
     /// is not computed once and whole for the mask head.
     Heads,
-    /// A layer cannot be computed in so many strips, or not be kept whole.
-    Strips(usize),
+    /// A layer cannot be computed in so many tiles, or not be kept whole.
+    Tiles(usize),
     /// A layer keeps fewer rows than its readers need.
-    Ring(usize),
+    LineBuffer(usize),
     /// A part of the arena (a layer's rows by its position, or a work area behind those) lies over another
     /// that is in use at the same time, or not on a word.
     Memory(usize),
-    /// The header's arena size is less than the rings need, or more than twice that.
+    /// The header's arena size is less than the line buffers need, or more than twice that.
     Arena {
-        /// What the rings need.
+        /// What the line buffers need.
         expected: usize,
         /// What the header says.
         found: usize,
@@ -189,7 +191,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// What it says.
+    /// The error as text, in no more code than a board can afford.
     pub fn sentence(self) -> Sentence {
         let (text, numbers) = match self {
             Self::Magic => ("not a LightWafer model image (wrong first bytes)", [0; 2]),
@@ -218,8 +220,8 @@ impl ModelError {
                 "the model needs one mask head, its last layer, and one class head on its way",
                 [0; 2],
             ),
-            Self::Strips(l) => ("layer #: it cannot be computed in such strips", [l, 0]),
-            Self::Ring(l) => ("layer #: it keeps fewer rows than its readers need", [l, 0]),
+            Self::Tiles(l) => ("layer #: it cannot be computed in such tiles", [l, 0]),
+            Self::LineBuffer(l) => ("layer #: it keeps fewer rows than its readers need", [l, 0]),
             Self::Memory(p) => match p.checked_sub(MAX_LAYERS) {
                 None => (
                     "layer #: its rows lie over others in use at the same time",
@@ -228,7 +230,7 @@ impl ModelError {
                 Some(p) => ("work area # lies over rows in use at the same time", [p, 0]),
             },
             Self::Arena { expected, found } => (
-                "the header says # bytes of arena, the rings need #",
+                "the header says # bytes of arena, the line buffers need #",
                 [found, expected],
             ),
             Self::Macs => (
@@ -258,7 +260,7 @@ fn u32_at(bytes: &[u8], at: core::ops::Range<usize>) -> Option<usize> {
 
 impl<'a> Model<'a> {
     /// Checks an untrusted image: lengths, CRC-32, every layer's shape and data, that no accumulator
-    /// can overflow, and that every ring holds the rows its readers need.
+    /// can overflow, and that every line buffer holds the rows its readers need.
     ///
     /// # Errors
     /// Every variant of [`ModelError`]; layers are named by position.

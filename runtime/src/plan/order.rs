@@ -1,24 +1,25 @@
-//! The order in which rows are produced, and what it asks of memory.
+//! The execution order of rows.
 //!
-//! The mask head asks for its next row; a layer asked for a row first asks its inputs for the rows
-//! they still lack. Where a network is cut into stages and [`strips`](super::tiles), each stage's target
-//! asks, strip after strip. The exporter replays this order to size the rings, the check at load replays it
-//! to prove them, and the executor follows it: one definition for all three.
+//! Inference is depth first from the output: the mask head asks for its next row, and a layer asked for a row
+//! first asks its inputs for the rows that they still lack. Where a network is cut into stages and
+//! [`tiles`](super::tiles), each stage's target asks, tile after tile. The compiler replays this order to size
+//! the line buffers, the image's check replays it to prove them, and the engine follows it: one definition for
+//! all three.
 
 use super::PlanError;
-use super::tiles::Strip;
+use super::tiles::Tile;
 use crate::dies::IMAGE_SIZE;
 use crate::graph::{Layer, NONE, Op};
 use crate::limits::MAX_LAYERS;
 
-/// Rows produced so far in a strip and whole stages before, by layer.
+/// Rows produced so far in a tile and whole stages before, by layer.
 pub type Produced = [u16; MAX_LAYERS];
 
 /// A row about to be produced.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'p> {
-    /// The strip it belongs to.
-    pub strip: Strip,
+    /// The tile it belongs to.
+    pub tile: Tile,
     /// Its layer.
     pub at: usize,
     /// Which row it is.
@@ -27,25 +28,25 @@ pub struct Step<'p> {
     pub produced: &'p Produced,
 }
 
-/// Walks through one inference; `visit` is called for every row of every layer in every strip, when all its
-/// inputs are there. The mask head's last row comes last.
+/// Calls `visit` for every row of every layer in every tile, in execution order: all inputs of the row have been
+/// computed. The mask head's last row comes last.
 ///
 /// `layers` must read earlier layers only. A class head takes in each row as it is produced.
-pub fn walk(layers: &[Layer], mut visit: impl FnMut(&Step<'_>)) {
-    walk_with(layers, &mut visit);
+pub fn for_each_row(layers: &[Layer], mut visit: impl FnMut(&Step<'_>)) {
+    each_row(layers, &mut visit);
 }
 
-/// [`walk`], once in the image however many walks there are.
-fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
+/// [`for_each_row`], compiled once, however many callers there are.
+fn each_row(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
     let mut produced: Produced = [0; MAX_LAYERS];
     let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
     // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
     // positions than their readers, so it cannot outgrow the number of layers. A row fits a byte.
     const { assert!(IMAGE_SIZE <= 256) };
     let mut waiting = [(0u8, 0u8); MAX_LAYERS];
-    for strip in Strip::all(layers) {
-        let target = strip.target();
-        if let Some(rows) = produced.get_mut(strip.layers()) {
+    for tile in Tile::all(layers) {
+        let target = tile.target();
+        if let Some(rows) = produced.get_mut(tile.layers()) {
             rows.fill(0);
         }
         for last in 0..layers.get(target).map_or(0, |layer| layer.height) {
@@ -70,7 +71,7 @@ fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
                 }
                 let mut produce = |at| {
                     visit(&Step {
-                        strip,
+                        tile,
                         at,
                         row,
                         produced: &produced,
@@ -126,33 +127,35 @@ fn missing_input(
 }
 
 /// The fewest rows each layer must keep.
-pub fn minimum_rings(layers: &[Layer]) -> [u16; MAX_LAYERS] {
-    let mut rings = [1; MAX_LAYERS];
-    walk(layers, |step| {
+pub fn minimum_rows(layers: &[Layer]) -> [u16; MAX_LAYERS] {
+    let mut rows = [1; MAX_LAYERS];
+    for_each_row(layers, |step| {
         let Some(layer) = layers.get(step.at) else {
             return;
         };
         for (input, first, _) in input_rows(layers, layer, step.row) {
-            if let (Some(ring), Some(&rows)) = (rings.get_mut(input), step.produced.get(input)) {
-                *ring = (*ring).max(rows.saturating_sub(first));
+            if let (Some(buffer), Some(&rows)) = (rows.get_mut(input), step.produced.get(input)) {
+                *buffer = (*buffer).max(rows.saturating_sub(first));
             }
         }
     });
-    rings
+    rows
 }
 
-/// Proves that every ring holds the rows its readers need, and that the class head sees all rows of its
-/// input, once: in more strips than one it would see them as often.
-pub fn check_rings(layers: &[Layer]) -> Result<(), PlanError> {
-    let needed = minimum_rings(layers);
+/// Proves that every line buffer holds the rows its readers need, and that the class head sees all rows of its
+/// input, once: in more tiles than one it would see them as often.
+pub fn check_line_buffers(layers: &[Layer]) -> Result<(), PlanError> {
+    let needed = minimum_rows(layers);
     for (at, (layer, needed)) in layers.iter().zip(needed).enumerate() {
-        if layer.has_ring() && (layer.ring_rows < needed || layer.ring_rows > layer.height) {
+        if layer.has_line_buffer()
+            && (layer.buffer_rows < needed || layer.buffer_rows > layer.height)
+        {
             return Err(PlanError::Buffer(at));
         }
     }
     let is_class_head = |at: usize| layers.get(at).is_some_and(|l| l.op == Op::ClassHead);
     let (mut seen, mut height) = (0, 0);
-    walk(layers, |step| seen += u16::from(is_class_head(step.at)));
+    for_each_row(layers, |step| seen += u16::from(is_class_head(step.at)));
     for layer in layers.iter().filter(|l| l.op == Op::ClassHead) {
         height = layer.height;
     }

@@ -1,25 +1,24 @@
-//! Stages and strips: a network cut so that its finest rows are never held whole.
+//! Tiles: patch-based inference, so that the largest tensors are never held whole (as in MCUNetV2, Lin et al. 2021).
 //!
-//! A *stage* is a run of layers up to one whose whole tensor is kept, its *target*: the next layer with
-//! [`Layer::strips`], or the mask head. Stages are computed one after the other, each in as many *strips* of
-//! the target's columns, left to right, every strip from its first row to its last. All other layers of the
-//! stage hold only the columns that the strip at hand needs: those under its own and, since 3×3 operators
-//! look to the side, some of its neighbours', which are computed again there. Nothing but targets is read by
-//! later stages. A network that is not cut is one stage of one strip.
+//! A *stage* is a run of layers up to one whose whole tensor is kept, its *target*: the next layer whose
+//! [`Layer::tiles`] is not 0, or the mask head. Stages are computed one after the other. Each is computed in
+//! that many *tiles*: ranges of the target's columns, left to right, every tile from its first row to its last.
+//! All other layers of the stage hold only the columns that the tile needs: those under it and a *halo* of
+//! neighbours that 3×3 operators read, which the next tile computes again. Later stages read targets only. A
+//! network that is not cut is one stage of one tile.
 //!
-//! Which columns a layer computes follows from the layers alone ([`Strip::columns`]): an image only says
-//! where stages end and in how many strips they are computed. Borders of zero points lie at the tensors' own
-//! edges, as ever, since only there a layer's columns end where nothing more is needed.
+//! Which columns a layer computes follows from the layers alone ([`Tile::columns`]): an image only says where
+//! stages end and in how many tiles they are computed. Zero padding lies at the tensors' own edges.
 
 use core::ops::RangeInclusive;
 
 use crate::graph::{Layer, Op, channels_in};
 use crate::limits::MAX_LAYERS;
 
-/// Strips begin at multiples of so many of the target's columns: a byte of the mask has eight.
+/// Tiles begin at multiples of so many of the target's columns: a byte of the mask has eight.
 const GRAIN: u16 = 8;
 
-/// Most strips of a tensor of `width` columns; none is empty.
+/// Most tiles of a tensor of `width` columns; none is empty.
 pub const fn most(width: u16) -> u16 {
     if width < GRAIN { 1 } else { width / GRAIN }
 }
@@ -48,28 +47,28 @@ impl Columns {
     }
 }
 
-/// The columns of each layer of a strip's stage; none of others, and of those that the target does not need.
+/// The columns of each layer of a tile's stage; none of others, and of those that the target does not need.
 pub type AllColumns = [Columns; MAX_LAYERS];
 
-/// One strip of one stage.
+/// One tile of one stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Strip {
+pub struct Tile {
     first: u8,
     target: u8,
     number: u8,
 }
 
-impl Strip {
-    /// All strips of an inference, in order.
+impl Tile {
+    /// All tiles of an inference, in order.
     pub fn all(layers: &[Layer]) -> impl Iterator<Item = Self> {
-        core::iter::successors(Self::of_stage(layers, 0), |strip| strip.next(layers))
+        core::iter::successors(Self::of_stage(layers, 0), |tile| tile.next(layers))
     }
 
-    /// The first strip of the stage that begins with layer `first`.
+    /// The first tile of the stage that begins with layer `first`.
     fn of_stage(layers: &[Layer], first: usize) -> Option<Self> {
         let rest = layers.get(first..)?;
         let last = rest.len().checked_sub(1)?;
-        let length = rest.iter().position(|l| l.strips > 0).unwrap_or(last);
+        let length = rest.iter().position(|l| l.tiles > 0).unwrap_or(last);
         Some(Self {
             first: first as u8,
             target: (first + length) as u8,
@@ -81,7 +80,7 @@ impl Strip {
     fn next(&self, layers: &[Layer]) -> Option<Self> {
         let number = self.number + 1;
         match layers.get(self.target()) {
-            Some(target) if number < target.strips => Some(Self { number, ..*self }),
+            Some(target) if number < target.tiles => Some(Self { number, ..*self }),
             _ => Self::of_stage(layers, self.target() + 1),
         }
     }
@@ -96,7 +95,7 @@ impl Strip {
         self.target as usize
     }
 
-    /// Whether it is its stage's first strip.
+    /// Whether it is its stage's first tile.
     pub const fn is_first(self) -> bool {
         self.number == 0
     }
@@ -106,7 +105,7 @@ impl Strip {
         at < self.first as usize || at == self.target as usize
     }
 
-    /// The columns that each layer of the stage computes for this strip.
+    /// The columns that each layer of the stage computes for this tile.
     ///
     /// Proof that they cover what is read, from the target back: a layer's readers have higher positions, so
     /// that its columns are complete when its turn comes to ask for those of its inputs. A depthwise
@@ -119,10 +118,10 @@ impl Strip {
             return all;
         };
         let edge = |number: u8| {
-            let strips = u32::from(target.strips.max(1));
-            let at = u32::from(target.width) * u32::from(number) / strips;
-            // The last strip ends where the tensor does.
-            if u32::from(number) == strips {
+            let tiles = u32::from(target.tiles.max(1));
+            let at = u32::from(target.width) * u32::from(number) / tiles;
+            // The last tile ends where the tensor does.
+            if u32::from(number) == tiles {
                 target.width
             } else {
                 at as u16 / GRAIN * GRAIN
@@ -181,13 +180,13 @@ impl Strip {
 #[inline(never)]
 pub fn macs(layers: &[Layer]) -> u64 {
     let mut macs = 0u64;
-    for strip in Strip::all(layers) {
-        let columns = strip.columns(layers);
-        for at in strip.layers() {
+    for tile in Tile::all(layers) {
+        let columns = tile.columns(layers);
+        for at in tile.layers() {
             let (Some(layer), Some(columns)) = (layers.get(at), columns.get(at)) else {
                 continue;
             };
-            let once = layer.op == Op::ClassHead && strip.is_first();
+            let once = layer.op == Op::ClassHead && tile.is_first();
             let columns = if once { 1 } else { columns.count() };
             macs = macs.saturating_add(layer.macs(channels_in(layers, layer), columns));
         }

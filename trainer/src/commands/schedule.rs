@@ -61,7 +61,7 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
     let plain = all.first().map_or(1, |schedule| schedule.macs).max(1);
     println!(
         "  {:<28}{:>8}{:>12}{:>14}{:>8}",
-        "schedule", "strips", "arena bytes", "MACs", "ratio"
+        "schedule", "tiles", "arena bytes", "MACs", "ratio"
     );
     for schedule in all {
         let mark = if chosen.is_some_and(|c| std::ptr::eq(c, schedule)) {
@@ -76,7 +76,7 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
         };
         println!(
             "{mark} {name:<28}{:>8}{:>12}{:>14}{:>8.2}",
-            schedule.strips,
+            schedule.tiles,
             schedule.arena_bytes,
             schedule.macs,
             schedule.macs as f64 / plain as f64
