@@ -16,9 +16,15 @@ pub type Rows<'a> = &'a [&'a [&'a str]];
 /// What a crate's root file defines itself, in a table of modules.
 pub const ROOT: &str = "lib";
 
-/// The row of a module, and the entry that it falls under: the longest that is the module or holds it.
-pub fn entry<'a>(rows: Rows<'a>, path: &[String]) -> Option<(usize, &'a str)> {
-    let path = path.join("::");
+/// The row of a module, and the entry that it falls under: the longest that is the module or holds it. A module
+/// inside of another's file falls under that one.
+pub fn entry<'a>(rows: Rows<'a>, source: &Source, mut at: usize) -> Option<(usize, &'a str)> {
+    while let Some(parent) = source.modules[at].parent
+        && source.modules[parent].file == source.modules[at].file
+    {
+        at = parent;
+    }
+    let path = source.modules[at].path.join("::");
     let entries = rows
         .iter()
         .enumerate()
@@ -48,8 +54,8 @@ pub fn reason(from: (usize, &str), to: (usize, &str)) -> String {
 pub fn order(source: &Source, imports: &[Import], rows: Rows, root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut used = BTreeSet::new();
-    for module in &source.modules {
-        match entry(rows, &module.path) {
+    for (at, module) in source.modules.iter().enumerate() {
+        match entry(rows, source, at) {
             Some((_, name)) => _ = used.insert(name),
             None if module.path.len() == 1 => found.push(format!(
                 "{}: module {} stands in no row of xtask/src/layers/table.rs",
@@ -66,7 +72,7 @@ pub fn order(source: &Source, imports: &[Import], rows: Rows, root: &Path) -> Ve
         ));
     }
     for import in imports {
-        let [from, to] = [import.from, import.to].map(|at| entry(rows, &source.modules[at].path));
+        let [from, to] = [import.from, import.to].map(|at| entry(rows, source, at));
         if let (Some(from), Some(to)) = (from, to)
             && from.1 != to.1
             && from.0 >= to.0

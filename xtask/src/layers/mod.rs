@@ -96,6 +96,7 @@ fn look(root: &Path, crates: check::Rows, tables: &[(&str, check::Rows)]) -> Res
         picture: picture::crates(&all, crates),
         wrong: crates::order(&all, crates, root)?,
     };
+    let mut pictures = vec![String::new(); tables.len()];
     for one in &all {
         let library = one.package.library();
         let programs = one
@@ -112,15 +113,23 @@ fn look(root: &Path, crates: check::Rows, tables: &[(&str, check::Rows)]) -> Res
             let is_library = library.is_some_and(|library| std::ptr::eq(library, target));
             let table = tables
                 .iter()
-                .find(|(folder, _)| is_library && *folder == one.folder);
-            if let Some((folder, rows)) = table {
+                .position(|(folder, _)| is_library && *folder == one.folder);
+            if let Some(table) = table {
+                let (folder, rows) = tables[table];
                 outcome
                     .wrong
                     .extend(check::order(&source, &imports, rows, root));
-                outcome.picture += "\n";
-                outcome.picture += &picture::modules(folder, &source, &imports, rows);
+                pictures[table] = picture::modules(folder, &source, &imports, rows);
             }
         }
+    }
+    for (picture, (folder, _)) in pictures.into_iter().zip(tables) {
+        if picture.is_empty() {
+            let text = format!("xtask/src/layers/table.rs: there is no library in {folder}");
+            outcome.wrong.push(text);
+        }
+        outcome.picture += "\n";
+        outcome.picture += &picture;
     }
     Ok(outcome)
 }

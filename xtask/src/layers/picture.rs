@@ -35,7 +35,7 @@ pub fn crates(all: &[Crate], rows: Rows) -> String {
 pub fn modules(folder: &str, source: &Source, imports: &[Import], rows: Rows) -> String {
     let mut lines: BTreeMap<(usize, String), BTreeSet<String>> = BTreeMap::new();
     let entry = |at: usize| {
-        let entry = check::entry(rows, &source.modules[at].path);
+        let entry = check::entry(rows, source, at);
         entry.map(|(row, name)| (row, name.to_owned()))
     };
     for at in 0..source.modules.len() {

@@ -19,20 +19,6 @@ pub const CRATES: Rows = &[
 /// (`export::fold`) fall under their parent unless they are named.
 pub const MODULES: &[(&str, Rows)] = &[
     (
-        "runtime",
-        &[
-            &["lib", "internals"],
-            &["engine"],
-            &["answer"],
-            &["image"],
-            &["plan"],
-            &["kernels"],
-            &["graph"],
-            &["dies"],
-            &["codec", "divide", "limits", "sentence"],
-        ],
-    ),
-    (
         "device",
         &[&["lib"], &["store"], &["station"], &["protocol"]],
     ),
@@ -53,6 +39,20 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["csv", "synth"],
             &["npz"],
             &["canvas", "file", "wafer"],
+        ],
+    ),
+    (
+        "runtime",
+        &[
+            &["lib"],
+            &["engine"],
+            &["answer"],
+            &["image"],
+            &["plan"],
+            &["kernels"],
+            &["graph"],
+            &["dies"],
+            &["codec", "divide", "limits", "sentence"],
         ],
     ),
 ];

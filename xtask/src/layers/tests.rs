@@ -201,14 +201,15 @@ fn tests_may_use_what_they_like() {
 #[test]
 fn modules_without_a_place_are_named() {
     let files = [
-        ("a/src/lib.rs", "mod known;\nmod new { pub mod inner {} }\n"),
+        ("a/src/lib.rs", "mod known;\nmod new;\nmod inside {}\n"),
         ("a/src/known.rs", ""),
+        ("a/src/new.rs", ""),
     ];
     let found = one_crate(&files, &[&["lib"], &["known", "gone"]]);
     assert_eq!(
         found.wrong,
         [
-            "a/src/lib.rs: module new stands in no row of xtask/src/layers/table.rs",
+            "a/src/new.rs: module new stands in no row of xtask/src/layers/table.rs",
             "xtask/src/layers/table.rs: there is no module gone"
         ]
     );
