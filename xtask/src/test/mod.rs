@@ -63,7 +63,7 @@ const fn emulated(name: &'static str, about: &'static str, run: fn() -> Result<O
 }
 
 /// All steps, in the order they run: what fails quickly comes first.
-pub const STEPS: [Step; 20] = [
+pub const STEPS: [Step; 21] = [
     step(
         "format",
         "source files of all workspaces are formatted",
@@ -111,6 +111,11 @@ pub const STEPS: [Step; 20] = [
         steps::tract,
     ),
     step("firmware", "the boards' firmware builds", steps::firmware),
+    emulated(
+        "embed",
+        "examples/embed classifies a wafer on an emulated Cortex-M7 and M33",
+        steps::embed,
+    ),
     step(
         "lint-boards",
         "clippy on the boards' firmware",

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::outcome::Outcome;
 use crate::project::{self, Board};
@@ -109,6 +109,26 @@ pub fn tract() -> Result<Outcome> {
 pub fn firmware() -> Result<Outcome> {
     setup::arm::setup()?;
     firmware::build(&Board::ALL, firmware::Features::All)?;
+    Ok(Outcome::Whole)
+}
+
+/// The smallest firmware that uses the runtime, run on an emulated board of each Arm target.
+///
+/// # Errors
+/// When it cannot be built, or its answer is not the expected one.
+pub fn embed() -> Result<Outcome> {
+    let toolchain = setup::arm::setup()?;
+    setup::qemu::setup()?;
+    for target in project::ARM_TARGETS {
+        let mut cargo = process::cargo_of(&toolchain);
+        cargo.current_dir(project::root().join("examples/embed"));
+        cargo.args(["run", "--release", "--target", target]);
+        let said = process::read(&mut cargo)?;
+        ensure!(
+            said.contains("Normal, 0 pixels marked"),
+            "embed on {target} said: {said}"
+        );
+    }
     Ok(Outcome::Whole)
 }
 
