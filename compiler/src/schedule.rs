@@ -9,6 +9,7 @@
 //! two tensors are then held whole: the one that the deeper levels begin with, and the one that the decoder's
 //! end begins with.
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::Model;
 use lightwafer_runtime::graph::{NONE, Op};
 use lightwafer_runtime::limits::MAX_LAYERS;
@@ -134,7 +135,7 @@ pub fn cheapest(schedules: &[Schedule], budget: usize) -> Result<&Schedule, usiz
 /// # Errors
 /// An image that is none, as [`WriteError::Model`], and those of the writer; [`WriteError::Golden`] when the
 /// golden wafer's answer is not the image's.
-pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<Vec<u8>, WriteError> {
+pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<AlignedBox<u8>, WriteError> {
     let model = Model::new_checked(image).map_err(WriteError::Model)?;
     let header = model.header();
     let spec = ModelSpec {
