@@ -8,6 +8,7 @@ use std::time::Instant;
 use std::{io, thread};
 
 use lightwafer_device::store::{Block, BlockError, split};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::image::{Model, ModelError};
 use lightwafer_runtime::{EngineError, FixedEngine};
@@ -19,7 +20,7 @@ use crate::report::Report;
 /// A model file, checked.
 #[derive(Debug)]
 pub struct Local {
-    image: Vec<u8>,
+    image: AlignedBox<u8>,
     facts: ModelFacts,
     signature: Option<Block>,
 }
@@ -69,17 +70,16 @@ impl Local {
     /// [`LocalError`]: the file cannot be read, or its bytes are no model image.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LocalError> {
         let path = path.as_ref();
-        let mut image = std::fs::read(path).map_err(|reason| LocalError::Read {
+        let file = std::fs::read(path).map_err(|reason| LocalError::Read {
             path: path.into(),
             reason,
         })?;
         // Nobody's key is asked for here: the file is the user's own.
-        let parted = split(&image).map_err(|reason| LocalError::Signature {
+        let (image, signature) = split(&file).map_err(|reason| LocalError::Signature {
             path: path.into(),
             reason,
         })?;
-        let (length, signature) = (parted.0.len(), parted.1);
-        image.truncate(length);
+        let image = AlignedBox::from(image);
         match Model::new_checked(&image) {
             Ok(model) => {
                 let facts = ModelFacts::from(&model.facts());
@@ -120,7 +120,7 @@ impl Local {
             path: PathBuf::new(),
             reason,
         })?;
-        let mut arena = vec![0; self.facts.arena_bytes as usize];
+        let mut arena = AlignedBox::zeroed(self.facts.arena_bytes as usize);
         Ok(work(&mut FixedEngine::new(model, &mut arena)?))
     }
 

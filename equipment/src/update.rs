@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lightwafer_device::protocol::message::{Command, ErrorReply, Health, Reply};
 use lightwafer_device::store::{Block, BlockError, KeyId, split};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::{Model, ModelError};
 use thiserror::Error;
 
@@ -24,7 +25,7 @@ const ERASE: Duration = Duration::from_secs(20);
 /// A model image and the signature block behind it.
 #[derive(Debug, Clone)]
 pub struct SignedModel {
-    image: Vec<u8>,
+    image: AlignedBox<u8>,
     block: Block,
     facts: ModelFacts,
 }
@@ -167,14 +168,15 @@ impl SignedModel {
     /// [`UpdateError`]: `Block`, `Unsigned`, `Model`.
     pub fn new_checked(file: &[u8]) -> Result<Self, UpdateError> {
         let (image, block) = split(file).map_err(UpdateError::Block)?;
-        let model = Model::new_checked(image).map_err(UpdateError::Model)?;
+        let image = AlignedBox::from(image);
+        let model = Model::new_checked(&image).map_err(UpdateError::Model)?;
         let facts = ModelFacts::from(&model.facts());
         let block = block.ok_or(UpdateError::Unsigned)?;
         if block.sha256() != facts.sha256 {
             return Err(UpdateError::Block(BlockError::Crc));
         }
         Ok(Self {
-            image: image.to_vec(),
+            image,
             block,
             facts,
         })

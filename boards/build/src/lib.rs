@@ -43,15 +43,17 @@ pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
 pub fn model(from: &str, budget: usize) -> Result<(), Box<dyn Error>> {
     use lightwafer_compiler::layer_specs;
     use lightwafer_compiler::schedule::{cheapest, rewrite, schedules};
+    use lightwafer_runtime::AlignedBox;
     use lightwafer_runtime::image::Model;
 
     println!("cargo::rerun-if-changed={from}");
     let image = fs::read(from).map_err(|error| format!("{from}: {error}"))?;
+    let image = AlignedBox::from(image);
     let all = schedules(&layer_specs(&Model::new_checked(&image)?))?;
     let chosen = cheapest(&all, budget).map_err(|smallest| {
         format!("{from}: no schedule fits {budget} bytes of arena; the smallest needs {smallest}")
     })?;
     let path = PathBuf::from(env::var("OUT_DIR")?).join("model.lw");
-    fs::write(path, rewrite(&image, chosen)?)?;
+    fs::write(path, &*rewrite(&image, chosen)?)?;
     Ok(())
 }

@@ -34,14 +34,8 @@ pub mod watchdog;
 
 #[cfg(feature = "update")]
 pub use lightwafer_device::store::Updater;
+pub use lightwafer_runtime::{Aligned, Arena};
 pub use service::{Board, serve};
-
-/// Aligns what it holds to 8 bytes: weights and arenas are read in words.
-#[repr(C, align(8))]
-pub struct Aligned<T>(
-    /// The aligned value.
-    pub T,
-);
 
 /// Puts a model image and an arena of that many bytes into a board's image.
 ///
@@ -64,7 +58,7 @@ macro_rules! model_and_arena {
         #[unsafe(no_mangle)]
         $(#[unsafe(link_section = $section)])?
         #[allow(unsafe_code)]
-        static mut ARENA: $crate::Aligned<[i8; $arena_bytes]> = $crate::Aligned([0; $arena_bytes]);
+        static mut ARENA: $crate::Arena<{ $arena_bytes }> = $crate::Arena::new();
 
         /// The arena; `None` from the second time on.
         fn arena() -> Option<&'static mut [i8]> {
@@ -77,10 +71,10 @@ macro_rules! model_and_arena {
             #[allow(unsafe_code)]
             let arena = unsafe {
                 // Its content may come from before this start: nothing may be assumed of it.
-                let arena = ::core::hint::black_box(&raw mut ARENA.0);
+                let arena = ::core::hint::black_box(&raw mut ARENA);
                 &mut *arena
             };
-            Some(arena)
+            Some(arena.bytes())
         }
     };
 }

@@ -63,7 +63,7 @@ fn reads_and_writes_as_postcard_does() {
 fn reads_a_models_header_as_postcard_does() {
     use lightwafer_runtime::graph::Layer;
     use lightwafer_runtime::image::{Golden, Header};
-    let image = include_bytes!("../../../models/light-int8.lw");
+    let image = lightwafer_runtime::include_model!("../../../models/light-int8.lw");
     let mut rng = Rng(9);
     let length = usize::from(u16::from_le_bytes([image[10], image[11]]));
     let head = &image[24..24 + length];

@@ -17,7 +17,7 @@ use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op, channels_in};
 use crate::image::{Model, ModelError, ModelFacts};
 use crate::kernels::image_conv::{CodeRow, fill_table};
-use crate::kernels::{Quantization, heads};
+use crate::kernels::{Native, Quantization, heads};
 use crate::limits::MAX_CHANNELS;
 use crate::plan::layout::{Form, Layout, Part};
 use crate::plan::order;
@@ -336,7 +336,7 @@ impl Memory<'_> {
         if self.tile != Some(step.tile) {
             self.begin(model, step.tile);
         }
-        self.produce(model, step.at, step.row, map, mask);
+        self.produce(model, step.at, step.row, map, mask, &mut Native);
     }
 
     /// Prepares the arena for a tile.

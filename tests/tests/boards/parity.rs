@@ -5,6 +5,7 @@ use std::fs;
 use lightwafer_equipment::BoardOptions;
 use lightwafer_equipment::emulator::Emulator;
 use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::{CLASS_COUNT, Class, DieMap, Mask};
 use lightwafer_runtime::image::Model;
@@ -51,9 +52,9 @@ fn board_equals_host(machine: &str) {
         return;
     }
     let file = root().join("models/light-int8.lw");
-    let image = fs::read(&file).unwrap();
+    let image = AlignedBox::from(fs::read(&file).unwrap());
     let model = Model::new_checked(&image).unwrap();
-    let mut arena = vec![0i8; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
 
     let (_emulator, mut board) =
