@@ -9,6 +9,26 @@
 //! * [`Engine`]: the trait of engines; [`FixedEngine`]: the engine in integers; [`Answer`]: its result.
 //! * [`Arena`] and [`include_model!`]: memory with the alignment that the kernels need.
 //! * [`limits`]: the sizes for which memory is reserved.
+//!
+//! ```
+//! use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, include_model};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut arena = Arena::<316_080>::new();
+//! let mut engine = FixedEngine::idle();
+//! engine.start(include_model!("../../models/light-int8.lw"), arena.bytes())?;
+//!
+//! let dies = [1; 52 * 52]; // row by row: 0 no die, 1 pass, 2 fail
+//! let mut packed = [0; 52 * 52 / 4];
+//! let map = DieMap::pack(52, 52, &dies, &mut packed)?;
+//! let mut mask = Mask::new();
+//! let answer = engine.infer(&map, &mut mask);
+//! assert_eq!((answer.class.label(), mask.count()), ("Normal", 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same as firmware, without an operating system, is `examples/embed` in the repository.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 // Some items serve only the project's other crates.
