@@ -1,4 +1,4 @@
-//! A port that vanishes and comes back: the host against a real station on a pseudo-terminal.
+//! A port that disappears and comes back: the host against a real station on a pseudo-terminal.
 #![cfg(unix)]
 
 use std::io::{self, Read, Write};

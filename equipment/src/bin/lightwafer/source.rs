@@ -1,4 +1,4 @@
-//! Boards, as the command line names them.
+//! Opens the board that the command line names.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use lightwafer_equipment::{Board, BoardError, BoardOptions, Health};
 
 use crate::args::BoardArgs;
 
-/// Where the workspace's firmware lies, below its root: by the targets of its boards.
+/// Folders of the workspace's firmware below its root, one for each target of its boards.
 const FIRMWARE: [&str; 2] = [
     "boards/target/thumbv7em-none-eabihf/release",
     "boards/target/thumbv8m.main-none-eabihf/release",
 ];
 
-/// A board that has said hello, and what keeps it running.
+/// An open board and, if it is emulated, its QEMU.
 pub struct Connection {
     /// The board.
     pub board: Board,
-    /// Its QEMU, where it is emulated.
+    /// Its QEMU, if it is emulated. Dropping it ends the board.
     pub emulator: Option<Emulator>,
 }
 
@@ -56,7 +56,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// The board's health; `None` for firmware that does not know the question.
+    /// The board's health; `None` for firmware that does not know this request.
     pub fn health(&mut self) -> Result<Option<Health>> {
         match self.board.health() {
             Ok(health) => Ok(Some(health)),
@@ -69,7 +69,7 @@ impl Connection {
     }
 }
 
-/// The board's firmware in the workspace that the current folder, or this program, lies in.
+/// The board's firmware in the workspace of the current folder or of this program.
 fn default_firmware(machine: &str) -> PathBuf {
     let places = [std::env::current_dir(), std::env::current_exe()];
     let folders = places.iter().flatten().flat_map(|place| place.ancestors());
