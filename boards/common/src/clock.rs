@@ -46,6 +46,24 @@ impl InstructionRate {
             _ => None,
         }
     }
+
+    /// Of a core under QEMU's `-icount shift=…`, which takes 2^`shift` ns for every instruction.
+    pub const fn under_icount(core_hz: u32, shift: u8) -> Option<Self> {
+        if shift > 16 {
+            return None;
+        }
+        let (ticks, instructions) = ((core_hz as u64) << shift, 1_000_000_000);
+        // The fraction in lowest terms: Euclid's algorithm.
+        let (mut divisor, mut rest) = (ticks, instructions);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let (ticks, instructions) = (ticks / divisor, instructions / divisor);
+        if ticks > u32::MAX as u64 {
+            return None;
+        }
+        Self::new(ticks as u32, instructions as u32)
+    }
 }
 
 /// Time since start.
