@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
         )
     });
     steps.step("firmware", || {
-        firmware::build(&Board::ALL, firmware::Features::All)
+        firmware::build(Board::all(), firmware::Features::All)
     });
     steps.step("no panic in firmware", || nopanic::run(&nopanic::Args {}));
     if !args.fast {
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
         steps.step("size", size::check);
     }
     steps.step("lints of the boards", || {
-        for board in Board::ALL {
+        for board in Board::all() {
             let mut cargo = process::cargo_of(&toolchain);
             cargo
                 .current_dir(board.folder())

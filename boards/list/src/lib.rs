@@ -178,6 +178,15 @@ impl Core {
             Self::CortexM33 | Self::CortexM55 => TARGETS[1],
         }
     }
+
+    /// Where cargo puts release builds for it, from the repository's root: the firmware as [`Board::name`], the probe as
+    /// `examples/NAME-probe`.
+    pub const fn release_folder(self) -> &'static str {
+        match self {
+            Self::CortexM4F | Self::CortexM7 => "boards/target/thumbv7em-none-eabihf/release",
+            Self::CortexM33 | Self::CortexM55 => "boards/target/thumbv8m.main-none-eabihf/release",
+        }
+    }
 }
 
 /// The Rust targets that firmware is built for: Armv7E-M and Armv8-M.
@@ -238,6 +247,10 @@ mod tests {
             assert_eq!(Board::named(board.name), Some(board));
         }
         assert_eq!(Board::named("mps2-an50"), None);
+        for board in BOARDS {
+            let folder = format!("boards/target/{}/release", board.core.target());
+            assert_eq!(board.core.release_folder(), folder);
+        }
         assert_eq!(emulated().chain(real()).count(), BOARDS.len());
     }
 

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use lightwafer_board_list::TARGETS;
+
 use crate::process::{self, say};
-use crate::project::{self, ARM_TARGETS};
+use crate::project;
 
 /// The rustup name of the toolchain made from Debian's packages.
 const DEBIAN: &str = "lightwafer-arm";
@@ -31,7 +33,7 @@ pub fn toolchain() -> Result<String> {
     find()?.with_context(|| {
         format!(
             "no toolchain has {}; run: cargo xtask setup --arm",
-            ARM_TARGETS.join(" and ")
+            TARGETS.join(" and ")
         )
     })
 }
@@ -50,9 +52,8 @@ pub fn setup() -> Result<String> {
         Ok(toolchain) => toolchain,
         Err(error) => {
             say(format_args!("ARM targets: not from rustup: {error:#}"));
-            from_debian().with_context(|| {
-                format!("run by hand: rustup target add {}", ARM_TARGETS.join(" "))
-            })?
+            from_debian()
+                .with_context(|| format!("run by hand: rustup target add {}", TARGETS.join(" ")))?
         }
     };
     set_override(&toolchain)?;
@@ -92,7 +93,7 @@ fn sysroot(toolchain: &str) -> Result<PathBuf> {
 }
 
 fn has_targets(sysroot: &Path) -> bool {
-    ARM_TARGETS
+    TARGETS
         .iter()
         .all(|target| has_core(&libraries(sysroot, target)))
 }
@@ -119,11 +120,11 @@ fn from_rustup() -> Result<String> {
     }
     say(format_args!(
         "ARM targets: rustup target add {} (at most 60 s)",
-        ARM_TARGETS.join(" ")
+        TARGETS.join(" ")
     ));
     let mut add = process::command("rustup");
     add.args(["target", "add", "--toolchain", &active])
-        .args(ARM_TARGETS);
+        .args(TARGETS);
     process::run_within(&mut add, RUSTUP_LIMIT)?;
     if !has_targets(&sysroot(&active)?) {
         bail!("rustup succeeded, but {active} has no core library for the targets");
@@ -236,7 +237,7 @@ fn from_debian() -> Result<String> {
             .args(["toolchain", "link", DEBIAN])
             .arg(&sysroot),
     )?;
-    for target in ARM_TARGETS {
+    for target in TARGETS {
         if has_core(&libraries(&sysroot, target)) {
             continue;
         }
