@@ -9,7 +9,6 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(arm_dsp)");
     println!("cargo::rustc-check-cfg=cfg(arm_mve)");
     println!("cargo::rustc-check-cfg=cfg(arm_v8m)");
-    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
     println!("cargo::rerun-if-changed=build.rs");
     let target = std::env::var("TARGET").unwrap_or_default();
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();

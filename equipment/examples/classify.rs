@@ -4,9 +4,10 @@
 use std::error::Error;
 use std::path::Path;
 
-use lightwafer_equipment::{Board, Local, Report, input};
+use lightwafer_equipment::{Board, Local, Report};
+use lightwafer_maps::Wafer;
 
-type Classify = Box<dyn FnMut(&input::Wafer) -> Result<Report, Box<dyn Error>>>;
+type Classify = Box<dyn FnMut(&Wafer) -> Result<Report, Box<dyn Error>>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         Box::new(move |wafer| Ok(board.classify(&wafer.map())?))
     };
-    for wafer in input::read(Path::new(file))? {
+    for wafer in lightwafer_maps::read(Path::new(file))? {
         let report = classify(&wafer)?;
         print!(
             "map {}: {} failing dies in {} ",

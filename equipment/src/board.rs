@@ -8,13 +8,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::{Duration, Instant};
 
-use lightwafer_runtime::crc32;
-use lightwafer_runtime::serial::mask_code::decode_rows;
-use lightwafer_runtime::serial::message::{
+use lightwafer_device::protocol::mask_code::decode_rows;
+use lightwafer_device::protocol::message::{
     Command, ErrorReply, Health, MAX_CHUNK, PROTOCOL_VERSION, Reply, Statistics,
 };
-use lightwafer_runtime::serial::{frame::MAX_FRAME, message};
-use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE, Mask};
+use lightwafer_device::protocol::{frame::MAX_FRAME, message};
+use lightwafer_runtime::crc32;
+use lightwafer_runtime::dies::{DieMap, IMAGE_SIZE, Mask};
 
 use crate::error::{BoardError, ClassifyError, Loss};
 use crate::facts::BoardFacts;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use std::{fmt, io};
 
-use lightwafer_runtime::serial::message::{ErrorReply, ResetCause};
+use lightwafer_device::protocol::message::{ErrorReply, ResetCause};
 use thiserror::Error;
 
 use crate::report::BadReport;

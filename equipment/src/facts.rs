@@ -1,10 +1,10 @@
 //! Facts of boards and models, owned and ready for JSON.
 
-use lightwafer_runtime::model;
-use lightwafer_runtime::serial::message::{Hello, ResetCause};
+use lightwafer_device::protocol::message::{Hello, ResetCause};
+use lightwafer_runtime::image;
 use serde::{Serialize, Serializer};
 
-/// Facts of a model; see [`model::ModelFacts`].
+/// Facts of a model; see [`image::ModelFacts`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelFacts {
     /// The model's name.
@@ -62,8 +62,8 @@ impl ModelFacts {
     }
 }
 
-impl From<&model::ModelFacts<'_>> for ModelFacts {
-    fn from(facts: &model::ModelFacts<'_>) -> Self {
+impl From<&image::ModelFacts<'_>> for ModelFacts {
+    fn from(facts: &image::ModelFacts<'_>) -> Self {
         Self {
             name: facts.name.into(),
             parameters: facts.parameters,

@@ -5,7 +5,7 @@
 //! * [`emulator`]: the same boards in QEMU.
 //! * [`Board::update`]: a signed model onto a board, also over a line that breaks off.
 //! * [`Local`]: the same model on this machine, bit for bit.
-//! * [`input`], [`picture`]: wafer maps from files, results as pictures.
+//! * [`picture`]: results as pictures; [`lightwafer_maps`] reads wafer maps from files.
 //!
 //! ```no_run
 //! use lightwafer_equipment::{Board, DieMap};
@@ -25,8 +25,6 @@ mod board;
 pub mod emulator;
 mod error;
 mod facts;
-pub mod file;
-pub mod input;
 mod link;
 mod local;
 pub mod picture;
@@ -37,9 +35,9 @@ mod update;
 pub use board::{Board, BoardOptions};
 pub use error::{BoardError, ClassifyError, Loss};
 pub use facts::{BoardFacts, ModelFacts};
-pub use lightwafer_runtime::serial::message::{Health, ResetCause, Statistics};
-pub use lightwafer_runtime::store::{Block, KeyId, sign};
-pub use lightwafer_runtime::wafer::{Class, DieMap, Mask};
+pub use lightwafer_device::protocol::message::{Health, ResetCause, Statistics};
+pub use lightwafer_device::store::{Block, KeyId, sign};
+pub use lightwafer_runtime::dies::{Class, DieMap, Mask};
 pub use link::LineStatistics;
 pub use local::{Local, LocalError};
 pub use report::{BadReport, Report};

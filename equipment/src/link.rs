@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use lightwafer_runtime::serial::frame::{self, FrameDecoder, MAX_FRAME};
-use lightwafer_runtime::serial::message::{Command, ErrorReply, Reply, Request, Response};
+use lightwafer_device::protocol::frame::{self, FrameDecoder, MAX_FRAME};
+use lightwafer_device::protocol::message::{Command, ErrorReply, Reply, Request, Response};
 use serde::Serialize;
 
 use crate::transport::Transport;

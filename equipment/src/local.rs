@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use std::time::Instant;
 use std::{io, thread};
 
-use lightwafer_runtime::exec::{EngineError, FixedEngine};
-use lightwafer_runtime::model::{Model, ModelError};
-use lightwafer_runtime::store::{Block, BlockError, split};
-use lightwafer_runtime::wafer::{DieMap, Mask};
+use lightwafer_device::store::{Block, BlockError, split};
+use lightwafer_runtime::dies::{DieMap, Mask};
+use lightwafer_runtime::image::{Model, ModelError};
+use lightwafer_runtime::{EngineError, FixedEngine};
 use thiserror::Error;
 
 use crate::facts::ModelFacts;

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use embedded_graphics::mono_font::ascii::{FONT_9X15, FONT_9X18_BOLD, FONT_10X20};
 use embedded_graphics::pixelcolor::RgbColor;
-use lightwafer_runtime::canvas::{Alignment, Canvas, DIE_COLOURS as DIES, Rgb888};
-use lightwafer_runtime::wafer::{Class, DieMap, IMAGE_SIZE, Mask, source_index};
+use lightwafer_maps::canvas::{Alignment, Canvas, DIE_COLOURS as DIES, Rgb888};
+use lightwafer_runtime::dies::{Class, DieMap, IMAGE_SIZE, Mask, source_index};
 
-use crate::file;
 use crate::report::Report;
+use lightwafer_maps::file;
 
 const PAPER: Rgb888 = Rgb888::new(255, 255, 255);
 const INK: Rgb888 = Rgb888::new(31, 35, 40);
@@ -230,9 +230,9 @@ fn blend(bottom: Rgb888, top: Rgb888, weight: u32) -> Rgb888 {
 mod tests {
     use std::time::Duration;
 
+    use lightwafer_maps::synth::synthesize;
     use lightwafer_runtime::Answer;
-    use lightwafer_runtime::synth::synthesize;
-    use lightwafer_runtime::wafer::CLASS_COUNT;
+    use lightwafer_runtime::dies::CLASS_COUNT;
 
     use super::*;
 

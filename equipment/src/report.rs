@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lightwafer_runtime::serial::message;
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class, DieMap, Mask};
+use lightwafer_device::protocol::message;
+use lightwafer_runtime::dies::{CLASS_COUNT, Class, DieMap, Mask};
 use lightwafer_runtime::{Answer, SCORE_UNIT, crc32, softmax};
 use thiserror::Error;
 

@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lightwafer_runtime::model::{Model, ModelError};
-use lightwafer_runtime::serial::message::{Command, ErrorReply, Health, Reply};
-use lightwafer_runtime::store::{Block, BlockError, KeyId, split};
+use lightwafer_device::protocol::message::{Command, ErrorReply, Health, Reply};
+use lightwafer_device::store::{Block, BlockError, KeyId, split};
+use lightwafer_runtime::image::{Model, ModelError};
 use thiserror::Error;
 
 use crate::board::{Board, check_protocol, hello, named};

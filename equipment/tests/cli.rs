@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lightwafer_runtime::npz::read_wafers;
+use lightwafer_maps::npz::read_wafers;
 use serde_json::Value;
 use tempfile::TempDir;
 

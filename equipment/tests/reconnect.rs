@@ -9,13 +9,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lightwafer_device::protocol::message::ResetCause;
+use lightwafer_device::{Platform, Station, StationMemory};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local, Loss};
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::serial::message::ResetCause;
-use lightwafer_runtime::serial::{Platform, Station, StationMemory};
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::Class;
+use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::Class;
+use lightwafer_runtime::image::Model;
 use serialport::{SerialPort, TTYPort};
 
 struct Desk {

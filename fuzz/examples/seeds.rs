@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use arbitrary::Unstructured;
+use lightwafer_compiler::writer::write;
+use lightwafer_device::protocol::frame::{MAX_FRAME, encode};
+use lightwafer_device::protocol::message::{Command, Request};
 use lightwafer_fuzz::network;
 use lightwafer_fuzz::wafer::Wafer;
-use lightwafer_runtime::model::writer::write;
-use lightwafer_runtime::npz::{WaferSet, write_wafers};
-use lightwafer_runtime::serial::frame::{MAX_FRAME, encode};
-use lightwafer_runtime::serial::message::{Command, Request};
+use lightwafer_maps::npz::{WaferSet, write_wafers};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");

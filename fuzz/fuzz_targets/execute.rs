@@ -3,12 +3,12 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
+use lightwafer_compiler::writer::write;
 use lightwafer_fuzz::wafer::Wafer;
 use lightwafer_fuzz::{network, reference};
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::model::writer::write;
-use lightwafer_runtime::wafer::Mask;
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::image::Model;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let mut u = Unstructured::new(bytes);

@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lightwafer_runtime::serial::frame::{
+use lightwafer_device::protocol::frame::{
     FrameDecoder, MAX_FRAME, MAX_PAYLOAD, decode, encode, encode_payload,
 };
-use lightwafer_runtime::serial::mask_code::decode_rows;
-use lightwafer_runtime::serial::message::{Request, Response};
-use lightwafer_runtime::wafer::Mask;
+use lightwafer_device::protocol::mask_code::decode_rows;
+use lightwafer_device::protocol::message::{Request, Response};
+use lightwafer_runtime::dies::Mask;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut decoder = FrameDecoder::new();

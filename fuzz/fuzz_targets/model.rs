@@ -5,10 +5,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::crc32;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::{FORMAT_VERSION, MAGIC, Model};
-use lightwafer_runtime::wafer::Mask;
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::image::{FORMAT_VERSION, MAGIC, Model};
 
 /// Arenas beyond this are not tried: they only take time.
 const MAX_ARENA: u32 = 4 << 20;

@@ -8,8 +8,8 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 
 use libfuzzer_sys::fuzz_target;
-use lightwafer_runtime::npz::read_wafers;
-use lightwafer_runtime::wafer::{DieMap, MAX_PACKED_LEN};
+use lightwafer_maps::npz::read_wafers;
+use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 

@@ -9,16 +9,16 @@ use std::sync::LazyLock;
 use arbitrary::Unstructured;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use libfuzzer_sys::fuzz_target;
-use lightwafer_runtime::exec::{EngineError, SelfTestFailed, StartError};
-use lightwafer_runtime::model::{ModelFacts, Rounding};
-use lightwafer_runtime::serial::frame::{FrameDecoder, MAX_FRAME, decode, encode, encode_payload};
-use lightwafer_runtime::serial::message::{Command, Reply, Request, ResetCause, Response};
-use lightwafer_runtime::serial::{Platform, Station, StationMemory};
-use lightwafer_runtime::store::sign::SecretKey;
-use lightwafer_runtime::store::sim::{SimError, SimFlash};
-use lightwafer_runtime::store::{Block, Mapped, Reload, Store, Updater};
-use lightwafer_runtime::wafer::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_device::protocol::frame::{FrameDecoder, MAX_FRAME, decode, encode, encode_payload};
+use lightwafer_device::protocol::message::{Command, Reply, Request, ResetCause, Response};
+use lightwafer_device::store::sign::SecretKey;
+use lightwafer_device::store::sim::{SimError, SimFlash};
+use lightwafer_device::store::{Block, Mapped, Reload, Store, Updater};
+use lightwafer_device::{Platform, Station, StationMemory};
+use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::image::{ModelFacts, Rounding};
 use lightwafer_runtime::{Answer, Engine, EngineFailure, crc32};
+use lightwafer_runtime::{EngineError, SelfTestFailed, StartError};
 
 /// Models of a few versions, signed once. The first byte says what becomes of them, see [`Quick::load`].
 struct Models {

@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
+use lightwafer_device::store::sign::SecretKey;
+use lightwafer_device::store::sim::SimFlash;
+use lightwafer_device::store::{BLOCK_LEN, Block, Store, split};
 use lightwafer_runtime::crc32;
-use lightwafer_runtime::store::sign::SecretKey;
-use lightwafer_runtime::store::sim::SimFlash;
-use lightwafer_runtime::store::{BLOCK_LEN, Block, Store, split};
 
 type Flash = SimFlash<4, 256>;
 

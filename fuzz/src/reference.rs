@@ -2,9 +2,9 @@
 //!
 //! Nothing here is shared with the kernels but the types and the palette.
 
-use lightwafer_runtime::model::writer::{LayerSpec, ModelSpec};
-use lightwafer_runtime::model::{IMAGE, NONE, Op};
-use lightwafer_runtime::wafer::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, PALETTE, source_index};
+use lightwafer_compiler::writer::{LayerSpec, ModelSpec};
+use lightwafer_runtime::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, PALETTE, source_index};
+use lightwafer_runtime::graph::{IMAGE, NONE, Op};
 
 /// A whole tensor, `[y][x][c]`, less its zero point, with a border of zeros.
 struct Tensor {

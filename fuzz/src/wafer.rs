@@ -1,7 +1,7 @@
 //! Random wafer maps.
 
 use arbitrary::{Result, Unstructured};
-use lightwafer_runtime::wafer::DieMap;
+use lightwafer_runtime::dies::DieMap;
 
 /// A grid and its packed dies.
 #[derive(Debug, Clone)]

@@ -7,9 +7,9 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::wafer::Mask;
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::image::Model;
 
 /// Inferences that are timed, after a tenth as many that are not.
 const ROUNDS: usize = 200;

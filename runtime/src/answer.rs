@@ -5,10 +5,10 @@ use core::num::NonZeroU64;
 
 use heapless::Vec;
 
-use crate::divide;
-use crate::model::ModelFacts;
-use crate::serial::message::MAX_EMBEDDING;
-use crate::wafer::{CLASS_COUNT, Class, DieMap, Mask};
+use crate::dies::{CLASS_COUNT, Class, DieMap, Mask};
+use crate::divide::divide;
+use crate::image::ModelFacts;
+use crate::limits::MAX_CHANNELS;
 
 /// One wafer's result, without its mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub struct Answer {
     /// Probabilities in units of 2⁻²⁴ (see [`softmax`]).
     pub scores: [u32; CLASS_COUNT],
     /// The quantized embedding.
-    pub embedding: Vec<i8, MAX_EMBEDDING>,
+    pub embedding: Vec<i8, MAX_CHANNELS>,
 }
 
 impl Answer {
     /// Completes logits (units of 2⁻¹⁶) with class and scores.
-    pub fn from_logits(logits: [i32; CLASS_COUNT], embedding: Vec<i8, MAX_EMBEDDING>) -> Self {
+    pub fn from_logits(logits: [i32; CLASS_COUNT], embedding: Vec<i8, MAX_CHANNELS>) -> Self {
         let mut best = (0, i32::MIN);
         for (at, &logit) in logits.iter().enumerate() {
             if logit > best.1 {
@@ -56,6 +56,7 @@ pub trait Engine {
 
 /// An engine could not finish an inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EngineFailure;
 
 impl fmt::Display for EngineFailure {

@@ -4,25 +4,15 @@
 //! that comes from a file, a serial line or flash passes a `new_checked` that returns a named error.
 //! The same code runs on boards, in the host tools and in the trainer's evaluation, bit for bit.
 //!
-//! * [`wafer`]: die maps, rendering, masks, classes.
-//! * [`model`]: the model image, parsed without copying.
-//! * [`serial`]: frames, messages and the board's side of the protocol.
-//! * `store` (feature `store`): signed models in two slots of a NOR flash.
-//! * [`Engine`]: what classifies a wafer; [`Answer`]: what comes out.
-#![cfg_attr(
-    not(any(
-        test,
-        feature = "canvas",
-        feature = "npz",
-        feature = "sign",
-        feature = "sim",
-        feature = "synth",
-        feature = "tract",
-        feature = "writer"
-    )),
-    no_std
-)]
+//! * [`dies`]: die maps, rendering, masks, classes.
+//! * [`image`]: the model image, parsed without copying; [`graph`]: its layers.
+//! * [`Engine`]: what classifies a wafer; [`FixedEngine`]: in integers; [`Answer`]: what comes out.
+//! * [`Arena`] and [`include_model!`]: memory that begins where kernels can read words.
+//! * [`limits`]: what memory is set aside for.
+#![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
+// Part of it serves the project's other crates only.
+#![cfg_attr(not(feature = "_internals"), allow(dead_code, unused_imports))]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
@@ -32,25 +22,39 @@
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod aligned;
 mod answer;
-#[cfg(feature = "canvas")]
-pub mod canvas;
 mod codec;
+pub mod dies;
 mod divide;
-pub mod exec;
-pub mod kernels;
-pub mod model;
-#[cfg(feature = "npz")]
-pub mod npz;
+mod engine;
+pub mod graph;
+pub mod image;
+mod kernels;
+pub mod limits;
+mod plan;
 mod sentence;
-pub mod serial;
-#[cfg(feature = "store")]
-pub mod store;
-#[cfg(feature = "synth")]
-pub mod synth;
-#[cfg(feature = "tract")]
-pub mod tract;
-pub mod wafer;
+
+/// What the project's own crates share beyond the API. Everything here may change in any release.
+#[cfg(feature = "_internals")]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod internals {
+    pub use crate::divide::divide;
+    pub use crate::image::field;
+    pub mod codec {
+        pub use crate::codec::*;
+    }
+    pub mod kernels {
+        pub use crate::kernels::*;
+    }
+    pub mod plan {
+        pub use crate::plan::*;
+    }
+}
 
 /// CRC-32 as every part of the project means it: ISO-HDLC, as in Ethernet, zip and PNG.
 pub fn crc32(bytes: &[u8]) -> u32 {
@@ -59,6 +63,11 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     CRC.checksum(bytes)
 }
 
+#[cfg(feature = "alloc")]
+pub use aligned::AlignedBox;
+pub use aligned::{ALIGNMENT, Aligned, Arena};
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
-pub use divide::divide;
+pub use dies::{Class, DieMap, DieMapError, Mask};
+pub use engine::{EngineError, FixedEngine, RowEvent, SelfTestFailed, StartError};
+pub use image::{Model, ModelError, ModelFacts};
 pub use sentence::Sentence;

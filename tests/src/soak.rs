@@ -14,17 +14,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lightwafer_device::protocol::frame::{FrameDecoder, decode};
+use lightwafer_device::protocol::message::{Command, Request};
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 use lightwafer_equipment::{
     Board, BoardOptions, ClassifyError, LineStatistics, Report, ResetCause, SerialLine, Statistics,
     Transport,
 };
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::serial::frame::{FrameDecoder, decode};
-use lightwafer_runtime::serial::message::{Command, Request};
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::{Class, DieMap, Mask};
+use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::{Class, DieMap, Mask};
+use lightwafer_runtime::image::Model;
 use serde::Serialize;
 
 use crate::debugger::Debugger;

@@ -7,11 +7,11 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::serial::message::ResetCause;
-use lightwafer_runtime::serial::{Platform, Station, StationMemory};
-use lightwafer_runtime::wafer::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_device::protocol::message::ResetCause;
+use lightwafer_device::{Platform, Station, StationMemory};
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::image::Model;
 use lightwafer_runtime::{Engine, crc32};
 
 const PAGE: &str = include_str!("../../docs/serial-protocol.md");

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use lightwafer_runtime::wafer::{PALETTE, source_index};
+use lightwafer_runtime::dies::{PALETTE, source_index};
 use tch::{Device, Kind, Tensor};
 
 use crate::data::{Data, Random};
@@ -170,8 +170,8 @@ pub fn random_symmetries(random: &mut Random, count: usize) -> Vec<Symmetry> {
 mod tests {
     use super::*;
     use crate::data::Protocol;
-    use lightwafer_runtime::npz::WaferSet;
-    use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE};
+    use lightwafer_maps::npz::WaferSet;
+    use lightwafer_runtime::dies::{DieMap, IMAGE_SIZE};
 
     fn source(rows: u16, cols: u16) -> (Source, Vec<u8>) {
         let n = usize::from(rows) * usize::from(cols);

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use lightwafer_runtime::npz::{WaferSet, read_wafers};
-use lightwafer_runtime::wafer::CLASS_COUNT;
+use lightwafer_maps::npz::{WaferSet, read_wafers};
+use lightwafer_runtime::dies::CLASS_COUNT;
 use serde::{Deserialize, Serialize};
 
 /// Seed of every split, so that all models are tested on the same wafers.

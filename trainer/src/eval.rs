@@ -1,6 +1,6 @@
 //! Evaluation of a float network on wafers of a data set.
 
-use lightwafer_runtime::wafer::CLASS_COUNT;
+use lightwafer_runtime::dies::CLASS_COUNT;
 use tch::{Device, Kind, Tensor};
 
 use crate::batch::{Batch, Source, Symmetry};

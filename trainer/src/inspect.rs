@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class};
+use lightwafer_runtime::dies::{CLASS_COUNT, Class};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Device;

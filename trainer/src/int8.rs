@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
+use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::wafer::{DieMap, IMAGE_SIZE, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::dies::{DieMap, IMAGE_SIZE, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::image::Model;
 
 use crate::data::Data;
 use crate::metrics::{Collector, PixelCounts, Report};
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::batch::Source;
     use crate::data::Protocol;
-    use lightwafer_runtime::npz::WaferSet;
+    use lightwafer_maps::npz::WaferSet;
     use tch::Device;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Metrics, the same for every form of the model: class scores and mask counts in, a report out.
 
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class};
+use lightwafer_runtime::dies::{CLASS_COUNT, Class};
 use serde::Serialize;
 
 /// Pixels of masks, by prediction and truth.

@@ -14,7 +14,7 @@ use crate::student::{self, Student};
 use crate::teacher::{Encoder, Teacher};
 
 /// Classes.
-pub const CLASSES: i64 = lightwafer_runtime::wafer::CLASS_COUNT as i64;
+pub const CLASSES: i64 = lightwafer_runtime::dies::CLASS_COUNT as i64;
 
 /// What a network says about a batch of B images of S×S pixels.
 #[derive(Debug)]

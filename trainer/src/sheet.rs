@@ -3,8 +3,8 @@
 use std::io;
 
 use embedded_graphics::mono_font::ascii::{FONT_6X10, FONT_9X15_BOLD};
-use lightwafer_runtime::canvas::{Alignment, Canvas, DIE_COLOURS, Rgb888};
-use lightwafer_runtime::wafer::{Class, source_index};
+use lightwafer_maps::canvas::{Alignment, Canvas, DIE_COLOURS, Rgb888};
+use lightwafer_runtime::dies::{Class, source_index};
 
 use crate::data::Data;
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use lightwafer_runtime::synth::every_class;
+use lightwafer_maps::synth::every_class;
 use serde::Serialize;
 use tch::Device;
 

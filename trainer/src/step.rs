@@ -116,7 +116,7 @@ mod tests {
     use crate::batch::Source;
     use crate::data::{Data, Protocol};
     use crate::network::{CLASSES, Output, PartSize};
-    use lightwafer_runtime::npz::WaferSet;
+    use lightwafer_maps::npz::WaferSet;
     use tch::{Tensor, nn};
 
     /// A network for whose memory `fits` wafers are the most.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lightwafer_runtime::npz::{WaferSet, read_wafers, write_wafers};
-use lightwafer_runtime::synth::every_class;
+use lightwafer_maps::npz::{WaferSet, read_wafers, write_wafers};
+use lightwafer_maps::synth::every_class;
 use serde_json::Value;
 
 fn trainer(args: &[&str], paths: &[&Path]) -> Output {

@@ -199,11 +199,11 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let wafers = common::data(&[0, 4, 19], 20);
-    let set = lightwafer_runtime::npz::WaferSet {
+    let set = lightwafer_maps::npz::WaferSet {
         labels: Some(wafers.labels.clone()),
         ..wafers.wafers
     };
-    lightwafer_runtime::npz::write_wafers(&path("wafers.npz"), &set).unwrap();
+    lightwafer_maps::npz::write_wafers(&path("wafers.npz"), &set).unwrap();
     fs::write(
         path("run.toml"),
         "[teacher]\nencoder = 'resnet18'\nstages = ['32x1']\nbatch = 8\n[student]\nstages = ['32x1']\nbatch = 8\n\

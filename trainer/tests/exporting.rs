@@ -4,10 +4,10 @@ mod common;
 
 use std::collections::HashMap;
 
+use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::wafer::{CLASS_COUNT, Mask};
+use lightwafer_runtime::dies::{CLASS_COUNT, Mask};
+use lightwafer_runtime::image::Model;
 use tch::{Device, Tensor};
 use trainer::batch::Source;
 use trainer::checkpoint;

@@ -11,12 +11,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lightwafer_compiler::layer_specs;
+use lightwafer_maps::npz::write_wafers;
+use lightwafer_maps::synth::every_class;
+use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::npz::write_wafers;
-use lightwafer_runtime::synth::every_class;
-use lightwafer_runtime::wafer::{IMAGE_SIZE, Mask};
+use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
+use lightwafer_runtime::image::Model;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
@@ -208,7 +209,7 @@ fn the_published_files_belong_together() {
     assert_eq!(fact(&int8, "source_sha256"), sha256(&image));
     let constants = constants(&int8);
     let model = Model::new_checked(&image).unwrap();
-    for (at, layer) in model.layer_specs().iter().enumerate() {
+    for (at, layer) in layer_specs(&model).iter().enumerate() {
         if layer.bias.is_empty() {
             continue;
         }
@@ -223,7 +224,7 @@ fn the_published_files_belong_together() {
 #[test]
 fn layers_that_do_not_fit_together_are_named() {
     let image = fs::read(published("light-int8.lw")).unwrap();
-    let layers = Model::new_checked(&image).unwrap().layer_specs();
+    let layers = layer_specs(&Model::new_checked(&image).unwrap());
     assert!(qdq::graph(&layers, None).is_ok());
     let error = |change: &dyn Fn(&mut Vec<_>), scales: Option<&[f64]>| {
         let mut layers = layers.clone();
@@ -241,7 +242,7 @@ fn layers_that_do_not_fit_together_are_named() {
 #[test]
 fn a_layer_that_is_computed_twice_is_written_once() {
     let image = fs::read(published("light-int8.lw")).unwrap();
-    let layers = Model::new_checked(&image).unwrap().layer_specs();
+    let layers = layer_specs(&Model::new_checked(&image).unwrap());
     let mut doubled: Vec<_> = layers[..3].to_vec();
     doubled.extend(layers.iter().cloned().map(|mut layer| {
         for input in &mut layer.inputs {
@@ -274,7 +275,7 @@ fn the_int8_model_says_what_its_image_says() {
     // One in the checkpoint's units and one made from the image alone: the same integers.
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("alone.onnx");
-    let layers = Model::new_checked(&image).unwrap().layer_specs();
+    let layers = layer_specs(&Model::new_checked(&image).unwrap());
     let about = About {
         name: "alone".into(),
         description: "of the image alone".into(),

@@ -5,10 +5,10 @@ mod common;
 use std::cell::Cell;
 use std::path::Path;
 
+use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::wafer::{IMAGE_SIZE, Mask};
+use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
+use lightwafer_runtime::image::Model;
 use tch::{Device, Kind as Number};
 use trainer::batch::Source;
 use trainer::checkpoint::{self, Checkpoint};

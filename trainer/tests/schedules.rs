@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lightwafer_runtime::model::Model;
+use lightwafer_runtime::image::Model;
 
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
 

@@ -233,7 +233,7 @@ fn stages_are_read_or_refused_in_words() {
 #[test]
 fn nothing_to_train_on_is_an_error() {
     let _alone = common::alone();
-    let wafers = lightwafer_runtime::npz::WaferSet {
+    let wafers = lightwafer_maps::npz::WaferSet {
         rows: 1,
         cols: 1,
         dies: vec![],

@@ -80,6 +80,8 @@ pub fn run(_: &Args) -> Result<()> {
             cargo
         };
         process::run(&mut cargo("test", "lightwafer-runtime"))?;
+        process::run(&mut cargo("test", "lightwafer-compiler"))?;
+        process::run(&mut cargo("test", "lightwafer-device"))?;
         process::run(&mut cargo("build", "lightwafer-linux"))?;
         // This machine's tests and client, the other's daemon.
         let daemon = folder.join(target.triple).join("release/lightwafer-linux");

@@ -15,9 +15,9 @@ use crate::process::{self, say};
 /// Tests by (part of) name: those of the kernels, and quick ones of the decoders.
 const TESTS: [&str; 4] = [
     "kernels::",
-    "wafer::die_map",
-    "serial::tests::a_wafer_goes_through",
-    "serial::tests::refuses_by_name",
+    "dies::die_map",
+    "tests::a_wafer_goes_through",
+    "tests::refuses_by_name",
 ];
 /// No longer than this.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -49,6 +49,8 @@ pub fn run(_: &Args) -> Result<()> {
         "test",
         "--package",
         "lightwafer-runtime",
+        "--package",
+        "lightwafer-device",
         "--lib",
         "--",
     ]);

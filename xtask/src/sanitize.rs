@@ -22,7 +22,19 @@ pub fn run(_: &Args) -> Result<()> {
         return Ok(());
     };
     let sets: [&[&str]; 2] = [
-        &["--package", "lightwafer-runtime", "--all-features", "--lib"],
+        &[
+            "--package",
+            "lightwafer-runtime",
+            "--package",
+            "lightwafer-compiler",
+            "--package",
+            "lightwafer-device",
+            "--package",
+            "lightwafer-maps",
+            "--all-features",
+            "--lib",
+            "--tests",
+        ],
         &[
             "--package",
             "lightwafer-tests",

@@ -57,12 +57,13 @@ pub fn linker_script(name: &str, content: &[u8]) -> Result<(), Box<dyn Error>> {
 /// A file that is no model image, a budget that no schedule fits, or an output folder that cannot be written.
 #[cfg(feature = "schedule")]
 pub fn model(from: &str, budget: usize) -> Result<(), Box<dyn Error>> {
-    use lightwafer_runtime::model::Model;
-    use lightwafer_runtime::model::schedule::{cheapest, rewrite, schedules};
+    use lightwafer_compiler::layer_specs;
+    use lightwafer_compiler::schedule::{cheapest, rewrite, schedules};
+    use lightwafer_runtime::image::Model;
 
     println!("cargo::rerun-if-changed={from}");
     let image = fs::read(from).map_err(|error| format!("{from}: {error}"))?;
-    let all = schedules(&Model::new_checked(&image)?.layer_specs())?;
+    let all = schedules(&layer_specs(&Model::new_checked(&image)?))?;
     let chosen = cheapest(&all, budget).map_err(|smallest| {
         format!("{from}: no schedule fits {budget} bytes of arena; the smallest needs {smallest}")
     })?;

@@ -13,7 +13,7 @@ use cortex_m::interrupt;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
-use lightwafer_runtime::divide;
+use lightwafer_runtime::internals::divide;
 
 /// Ticks after which SysTick starts again.
 const PERIOD: u32 = 1 << 24;

@@ -22,19 +22,19 @@ pub struct ModelFlash<F: 'static> {
     /// The flash: two slots.
     pub flash: F,
     /// Empty; in a static, because it would be a good part of the stack.
-    pub place: &'static mut Option<lightwafer_runtime::store::Updater<'static, F>>,
+    pub place: &'static mut Option<lightwafer_device::store::Updater<'static, F>>,
 }
 
 /// What [`serve`](crate::serve) asks of a flash for models.
 #[cfg(feature = "update")]
 pub trait Flash:
-    embedded_storage::nor_flash::NorFlash + lightwafer_runtime::store::Mapped<'static> + 'static
+    embedded_storage::nor_flash::NorFlash + lightwafer_device::store::Mapped<'static> + 'static
 {
 }
 
 #[cfg(feature = "update")]
 impl<F> Flash for F where
-    F: embedded_storage::nor_flash::NorFlash + lightwafer_runtime::store::Mapped<'static> + 'static
+    F: embedded_storage::nor_flash::NorFlash + lightwafer_device::store::Mapped<'static> + 'static
 {
 }
 

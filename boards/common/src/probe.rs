@@ -17,10 +17,11 @@ use core::hint::black_box;
 use cortex_m::singleton;
 use embedded_io::{Read, Write};
 use heapless::String;
-use lightwafer_runtime::exec::{FixedEngine, RowEvent};
-use lightwafer_runtime::kernels::arch::twins::{self, Twins};
-use lightwafer_runtime::model::{MAX_LAYERS, Op, channels_in};
-use lightwafer_runtime::wafer::Mask;
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::graph::{Op, channels_in};
+use lightwafer_runtime::internals::kernels::arch::twins::{self, Twins};
+use lightwafer_runtime::limits::MAX_LAYERS;
+use lightwafer_runtime::{FixedEngine, RowEvent};
 
 use crate::clock::Clock;
 use crate::reset;

@@ -13,8 +13,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use cortex_m::interrupt;
 use cortex_m::peripheral::SCB;
+use lightwafer_device::protocol::message::ResetCause;
 use lightwafer_runtime::crc32;
-use lightwafer_runtime::serial::message::ResetCause;
 
 use crate::{log, stack};
 

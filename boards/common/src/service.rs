@@ -4,17 +4,17 @@ use cortex_m::singleton;
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
-use lightwafer_runtime::exec::{FixedEngine, SelfTestFailed, StartError};
-use lightwafer_runtime::model::{ModelFacts, Rounding};
 #[cfg(not(feature = "update"))]
-use lightwafer_runtime::serial::NoUpdates;
-use lightwafer_runtime::serial::frame::MAX_TEXT;
-use lightwafer_runtime::serial::message::ResetCause;
-use lightwafer_runtime::serial::{Platform, Station, StationMemory, Updates};
+use lightwafer_device::NoUpdates;
+use lightwafer_device::protocol::frame::MAX_TEXT;
+use lightwafer_device::protocol::message::ResetCause;
 #[cfg(feature = "update")]
-use lightwafer_runtime::store::{Reload, Store, Updater};
-use lightwafer_runtime::wafer::{DieMap, Mask};
+use lightwafer_device::store::{Reload, Store, Updater};
+use lightwafer_device::{Platform, Station, StationMemory, Updates};
+use lightwafer_runtime::dies::{DieMap, Mask};
+use lightwafer_runtime::image::{ModelFacts, Rounding};
 use lightwafer_runtime::{Answer, Engine, EngineFailure, Sentence};
+use lightwafer_runtime::{FixedEngine, SelfTestFailed, StartError};
 
 use crate::clock::Clock;
 use crate::line::sleep_until;

@@ -10,12 +10,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 #[cfg(feature = "update")]
-use lightwafer_runtime::exec::{SelfTestFailed, StartError};
-use lightwafer_runtime::model::ModelFacts;
-#[cfg(feature = "update")]
-use lightwafer_runtime::store::Reload;
-use lightwafer_runtime::wafer::{Class, DieMap, Mask};
+use lightwafer_device::store::Reload;
+use lightwafer_runtime::dies::{Class, DieMap, Mask};
+use lightwafer_runtime::image::ModelFacts;
 use lightwafer_runtime::{Answer, Engine, EngineFailure};
+#[cfg(feature = "update")]
+use lightwafer_runtime::{SelfTestFailed, StartError};
 
 /// The input TRIGGER.
 pub trait Trigger {

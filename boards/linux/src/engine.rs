@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use lightwafer_runtime::Engine;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::wafer::Mask;
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::image::Model;
 
 use crate::Failure;
 
@@ -52,14 +52,14 @@ pub fn fixed(
 #[cfg(feature = "tract")]
 pub fn tract(
     path: &Path,
-    work: impl FnOnce(&mut lightwafer_runtime::tract::TractEngine) -> Result<(), Failure>,
+    work: impl FnOnce(&mut lightwafer_tract::TractEngine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     use lightwafer_runtime::Engine as _;
     let file = || format!("model file {}", path.display());
     let bytes = std::fs::read(path)
         .with_context(|| format!("cannot read {}", file()))
         .map_err(Failure::Model)?;
-    let mut engine = lightwafer_runtime::tract::TractEngine::new_checked(&bytes)
+    let mut engine = lightwafer_tract::TractEngine::new_checked(&bytes)
         .map_err(|error| anyhow!("{}: {error}", file()))
         .map_err(Failure::Model)?;
     let facts = engine.facts();

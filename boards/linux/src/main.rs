@@ -1,6 +1,6 @@
 //! `lightwafer-linux`: a Linux board's side of the serial protocol, as a daemon.
 //!
-//! The conversation itself is the runtime's [`Station`](lightwafer_runtime::serial::Station), the same
+//! The conversation itself is the runtime's [`Station`](lightwafer_device::Station), the same
 //! as on a microcontroller; here are only what Linux adds: a terminal device, signals, logs, systemd.
 //!
 //! Exit codes: 0 ended by SIGTERM or SIGINT, 1 the line or the system failed, 2 usage, 3 the model file

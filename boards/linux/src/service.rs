@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use lightwafer_runtime::model::ModelFacts;
-use lightwafer_runtime::serial::message::ResetCause;
-use lightwafer_runtime::serial::{LineError, Platform, Station, StationMemory};
-use lightwafer_runtime::wafer::{DieMap, Mask};
+use lightwafer_device::protocol::message::ResetCause;
+use lightwafer_device::{LineError, Platform, Station, StationMemory};
+use lightwafer_runtime::dies::{DieMap, Mask};
+use lightwafer_runtime::image::ModelFacts;
 use lightwafer_runtime::{Answer, Engine, EngineFailure};
 
 use crate::line::Tty;

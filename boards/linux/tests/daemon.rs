@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lightwafer_equipment::{Board, Local};
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::{Class, DieMap, MAX_PACKED_LEN};
+use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::dies::{Class, DieMap, MAX_PACKED_LEN};
 
 fn model() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/light-int8.lw")

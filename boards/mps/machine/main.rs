@@ -8,7 +8,7 @@ use cortex_m_rt::entry;
 use lightwafer_board::signals::{Lines, NoTrigger};
 use lightwafer_board::{Board, reset, serve};
 use lightwafer_mps::{Machine, Peripherals, Watchdog};
-use lightwafer_runtime::serial::StationMemory;
+use lightwafer_device::StationMemory;
 
 lightwafer_mps::machine!(Mps);
 lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);

@@ -7,7 +7,7 @@ mod hardware;
 use cortex_m_rt::entry;
 use embassy_nrf::nvmc::Nvmc;
 use lightwafer_board::{Board, reset, serve};
-use lightwafer_runtime::serial::StationMemory;
+use lightwafer_device::StationMemory;
 
 use hardware::Hardware;
 

@@ -17,7 +17,7 @@ use lightwafer_board::line::{Buffers, InterruptSide, Line};
 use lightwafer_board::signals::{Edge, Lines};
 use lightwafer_board::watchdog::Watchdog;
 use lightwafer_board::{pump, stack};
-use lightwafer_runtime::serial::message::ResetCause;
+use lightwafer_device::protocol::message::ResetCause;
 
 use crate::flash::EccFlash;
 

@@ -16,7 +16,7 @@ use lightwafer_board::clock::Clock;
 use lightwafer_board::line::{Buffers, Line};
 use lightwafer_board::signals::{Edge, Lines};
 use lightwafer_board::{pump, stack, watchdog};
-use lightwafer_runtime::serial::message::ResetCause;
+use lightwafer_device::protocol::message::ResetCause;
 
 use crate::usb;
 

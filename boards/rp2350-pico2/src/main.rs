@@ -7,7 +7,7 @@ mod usb;
 
 use cortex_m_rt::entry;
 use lightwafer_board::{Board, reset, serve};
-use lightwafer_runtime::serial::StationMemory;
+use lightwafer_device::StationMemory;
 
 use hardware::{FLASH, Flash, Hardware};
 

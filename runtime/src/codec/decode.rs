@@ -13,7 +13,7 @@ use super::Failed;
 ///
 /// # Errors
 /// When there is none.
-pub(crate) fn take<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8]), Failed> {
+pub fn take<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8]), Failed> {
     let mut decoder = Decoder {
         postcard: postcard::Deserializer::from_bytes(bytes),
         failed: false,
@@ -30,7 +30,7 @@ pub(crate) fn take<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'d
 ///
 /// # Errors
 /// When they are not.
-pub(crate) fn whole<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Failed> {
+pub fn whole<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Failed> {
     match take(bytes)? {
         (value, []) => Ok(value),
         _ => Err(Failed),

@@ -9,7 +9,7 @@ use super::Failed;
 ///
 /// # Errors
 /// When it does not fit, or is of a type that no message has.
-pub(crate) fn to_slice<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, Failed> {
+pub fn to_slice<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, Failed> {
     let mut encoder = Encoder {
         postcard: postcard::Serializer {
             output: Slice::new(out),

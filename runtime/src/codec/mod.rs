@@ -8,15 +8,12 @@
 mod decode;
 mod encode;
 
-#[cfg(test)]
-mod tests;
-
-pub(crate) use decode::{take, whole};
-pub(crate) use encode::to_slice;
+pub use decode::{take, whole};
+pub use encode::to_slice;
 
 /// Bytes that are not what they should be, a message that does not fit, or a type that no message has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failed;
+pub struct Failed;
 
 impl core::fmt::Display for Failed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -5,8 +5,8 @@
 //! replace 27 multiplications a channel.
 
 use super::{Output, Quantization, arch, record4};
-use crate::model::RECORD_BYTES;
-use crate::wafer::{IMAGE_SIZE, PALETTE};
+use crate::dies::{IMAGE_SIZE, PALETTE};
+use crate::graph::RECORD_BYTES;
 
 /// State of a pixel outside the image: all colours dark.
 const OUTSIDE: u8 = 3;

@@ -1,7 +1,7 @@
 //! The integer operators, one subject a file, each working on whole rows.
 //!
 //! A row is interleaved channels, or one plane a channel where a depthwise convolution reads it, with
-//! zero points around it where a 3×3 operator does ([`crate::exec::layout`]). Activations enter a sum as
+//! zero points around it where a 3×3 operator does ([`crate::plan::layout`]). Activations enter a sum as
 //! they are stored: the input's zero point is folded into the bias by the exporter. Every operator is
 //! total: on slices of unexpected length it leaves outputs untouched, it never panics.
 
@@ -10,12 +10,13 @@ pub mod dense;
 pub mod depthwise;
 pub mod heads;
 pub mod image_conv;
+pub mod path;
 pub mod pool;
 mod requantize;
 
 pub use requantize::{Quantization, requantize};
 
-use crate::model::RECORD_BYTES;
+use crate::graph::RECORD_BYTES;
 
 /// A row that an operator writes.
 #[derive(Debug)]

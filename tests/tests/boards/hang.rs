@@ -5,15 +5,15 @@
 
 use std::time::{Duration, Instant};
 
+use lightwafer_device::protocol::frame::{FrameDecoder, decode};
+use lightwafer_device::protocol::message::{Command, Request};
 use lightwafer_equipment::emulator::Emulator;
 use lightwafer_equipment::{
     Board, BoardOptions, ClassifyError, DieMap, Local, Loss, ResetCause, SerialLine, Transport,
 };
+use lightwafer_maps::synth::synthesize;
 use lightwafer_runtime::crc32;
-use lightwafer_runtime::serial::frame::{FrameDecoder, decode};
-use lightwafer_runtime::serial::message::{Command, Request};
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::Class;
+use lightwafer_runtime::dies::Class;
 use lightwafer_tests::debugger::Debugger;
 
 use super::{boards, options, root, skipped};

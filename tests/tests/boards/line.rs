@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use lightwafer_equipment::{SerialLine, Transport};
-use lightwafer_runtime::crc32;
-use lightwafer_runtime::serial::frame::{FrameDecoder, MAX_FRAME, decode, encode, encode_payload};
-use lightwafer_runtime::serial::message::{
+use lightwafer_device::protocol::frame::{FrameDecoder, MAX_FRAME, decode, encode, encode_payload};
+use lightwafer_device::protocol::message::{
     Command, ErrorReply, PROTOCOL_VERSION, Reply, Request, Response, Statistics,
 };
+use lightwafer_equipment::{SerialLine, Transport};
+use lightwafer_runtime::crc32;
 
 use super::{options, power_on, skipped};
 

@@ -4,10 +4,10 @@ use std::{fs, thread};
 
 use lightwafer_equipment::BoardOptions;
 use lightwafer_equipment::emulator::Emulator;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class, DieMap, Mask};
+use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::{CLASS_COUNT, Class, DieMap, Mask};
+use lightwafer_runtime::image::Model;
 
 use super::{boards, options, root, skipped};
 

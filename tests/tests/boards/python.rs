@@ -10,7 +10,7 @@ use std::process::Command;
 
 use lightwafer_equipment::emulator::Emulator;
 use lightwafer_equipment::{Board, BoardOptions, Class, DieMap, Local};
-use lightwafer_runtime::synth::synthesize;
+use lightwafer_maps::synth::synthesize;
 
 use super::{options, root, skipped};
 use lightwafer_tests::debugger::Debugger;

@@ -7,13 +7,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lightwafer_device::protocol::message::ErrorReply;
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 use lightwafer_equipment::sign::SecretKey;
 use lightwafer_equipment::{
     Board, BoardOptions, DieMap, ResetCause, SerialLine, SignedModel, Step, Transport, UpdateError,
 };
 use lightwafer_runtime::crc32;
-use lightwafer_runtime::serial::message::ErrorReply;
 
 use super::{boards, options, root, skipped};
 

@@ -9,10 +9,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use lightwafer_device::protocol::message::{ResetCause, Statistics};
+use lightwafer_device::{Platform, Station, StationMemory};
 use lightwafer_equipment::Transport;
 use lightwafer_runtime::Engine;
-use lightwafer_runtime::serial::message::{ResetCause, Statistics};
-use lightwafer_runtime::serial::{Platform, Station, StationMemory};
 use lightwafer_tests::fault::{Direction, Fault, Way};
 use lightwafer_tests::soak::sum;
 

@@ -9,14 +9,14 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use lightwafer_device::StationMemory;
+use lightwafer_device::protocol::message::Statistics;
 use lightwafer_equipment::{
     Board, BoardError, BoardOptions, ClassifyError, Report, Transport as _,
 };
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::{Model, ModelFacts, Rounding};
-use lightwafer_runtime::serial::StationMemory;
-use lightwafer_runtime::serial::message::Statistics;
-use lightwafer_runtime::wafer::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::FixedEngine;
+use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::image::{Model, ModelFacts, Rounding};
 use lightwafer_runtime::{Answer, Engine, EngineFailure, crc32};
 
 use lightwafer_tests::fault::{Direction, Fault};

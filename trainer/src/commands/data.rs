@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use lightwafer_runtime::npz::{MaskWriter, WaferSet, write_wafers};
-use lightwafer_runtime::synth::every_class;
-use lightwafer_runtime::wafer::{MAX_GRID, Mask};
+use lightwafer_maps::npz::{MaskWriter, WaferSet, write_wafers};
+use lightwafer_maps::synth::every_class;
+use lightwafer_runtime::dies::{MAX_GRID, Mask};
 use serde_json::json;
 use trainer::checkpoint::write_atomically;
 use trainer::data::{Data, Part, Protocol, SPLIT_SEED};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use lightwafer_runtime::model::{MAGIC, Model};
-use lightwafer_runtime::wafer::IMAGE_SIZE;
+use lightwafer_runtime::dies::IMAGE_SIZE;
+use lightwafer_runtime::image::{MAGIC, Model};
 use serde_json::{Value, json};
 use tch::Device;
 use trainer::against::Against;

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use lightwafer_device::store::sign::SecretKey;
+use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::exec::FixedEngine;
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::store::sign::SecretKey;
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::{Class, IMAGE_SIZE, Mask};
+use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask};
+use lightwafer_runtime::image::Model;
 use tch::{Device, Tensor};
 use trainer::batch::{Source, random_symmetries};
 use trainer::checkpoint::{Checkpoint, tensors, write_atomically};

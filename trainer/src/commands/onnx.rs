@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use lightwafer_runtime::model::{MAGIC, Model};
+use lightwafer_compiler::layer_specs;
+use lightwafer_runtime::image::{MAGIC, Model};
 use tch::Device;
 use trainer::checkpoint::{Checkpoint, tensors, write_atomically};
 use trainer::export::Exported;
@@ -54,7 +55,7 @@ fn write_float(from: &Path, source: Vec<u8>, output: &Path, name: &str) -> Resul
 pub fn write_image(image: &[u8], quantized: Option<&Exported>, output: &Path) -> Result<()> {
     let model = Model::new_checked(image)?;
     let header = model.header();
-    let layers = model.layer_specs();
+    let layers = layer_specs(&model);
     let graph = match quantized {
         Some(exported) => qdq::graph(&exported.layers, Some(&exported.scales)),
         None => qdq::graph(&layers, None),

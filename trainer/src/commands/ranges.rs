@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use lightwafer_runtime::model::Model;
+use lightwafer_runtime::image::Model;
 use serde::Serialize;
 use serde_json::{Value, json};
 use trainer::export::Exported;

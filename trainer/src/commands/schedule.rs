@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use lightwafer_runtime::model::Model;
-use lightwafer_runtime::model::schedule::{self, Schedule, cheapest, schedules};
+use lightwafer_compiler::layer_specs;
+use lightwafer_compiler::schedule::{self, Schedule, cheapest, schedules};
+use lightwafer_runtime::image::Model;
 use trainer::checkpoint::write_atomically;
 
 /// Bytes as people write them: `192K` and `192KiB` are 196,608, `165000` is 165,000.
@@ -43,7 +44,7 @@ pub fn rewrite(from: &Path, budget: Option<usize>, output: &Path) -> Result<()> 
 /// When no schedule fits, with the bytes of the smallest.
 pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<Vec<u8>> {
     let model = Model::new_checked(image)?;
-    let all = schedules(&model.layer_specs())?;
+    let all = schedules(&layer_specs(&model))?;
     let chosen = cheapest(&all, budget.unwrap_or(usize::MAX));
     print_table(&all, chosen.ok());
     let chosen = match chosen {
@@ -60,7 +61,7 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
     let plain = all.first().map_or(1, |schedule| schedule.macs).max(1);
     println!(
         "  {:<28}{:>8}{:>12}{:>14}{:>8}",
-        "schedule", "strips", "arena bytes", "MACs", "ratio"
+        "schedule", "tiles", "arena bytes", "MACs", "ratio"
     );
     for schedule in all {
         let mark = if chosen.is_some_and(|c| std::ptr::eq(c, schedule)) {
@@ -75,7 +76,7 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
         };
         println!(
             "{mark} {name:<28}{:>8}{:>12}{:>14}{:>8.2}",
-            schedule.strips,
+            schedule.tiles,
             schedule.arena_bytes,
             schedule.macs,
             schedule.macs as f64 / plain as f64

@@ -15,8 +15,8 @@ pub mod quantize;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use lightwafer_runtime::model::writer::{LayerSpec, ModelSpec, write};
-use lightwafer_runtime::wafer::DieMap;
+use lightwafer_compiler::writer::{LayerSpec, ModelSpec, write};
+use lightwafer_runtime::dies::DieMap;
 use serde::Serialize;
 use tch::Tensor;
 

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use lightwafer_runtime::model::writer::LayerSpec;
-use lightwafer_runtime::model::{IMAGE, NONE, Op};
+use lightwafer_compiler::writer::LayerSpec;
+use lightwafer_runtime::graph::{IMAGE, NONE, Op};
 use tch::{Kind, Tensor};
 
 use super::calibrate::Affine;
@@ -164,7 +164,7 @@ impl Builder<'_> {
                 zero_point: output.zero_point,
                 relu,
                 shift,
-                strips: 0,
+                tiles: 0,
                 weights: q.weights,
                 bias: q.bias,
                 multipliers,
@@ -186,7 +186,7 @@ impl Builder<'_> {
                 zero_point: output.zero_point,
                 relu: false,
                 shift: 0,
-                strips: 0,
+                tiles: 0,
                 weights: vec![],
                 bias: vec![],
                 multipliers: vec![],
@@ -216,7 +216,7 @@ impl Builder<'_> {
                 zero_point: embedding.zero_point,
                 relu: false,
                 shift,
-                strips: 0,
+                tiles: 0,
                 weights: q.weights,
                 bias: q.bias,
                 multipliers,
@@ -247,7 +247,7 @@ pub fn layers(
         layers: vec![],
         outputs: vec![],
     };
-    let mut size = lightwafer_runtime::wafer::IMAGE_SIZE as u16;
+    let mut size = lightwafer_runtime::dies::IMAGE_SIZE as u16;
     let (mut from, mut skips) = (IMAGE, vec![]);
     for (i, block) in student.encoder.iter().enumerate() {
         let op = if i == 0 {

@@ -1,7 +1,7 @@
 //! The student in 32-bit floats, its batch normalizations folded into the convolutions before them.
 
 use anyhow::Result;
-use lightwafer_runtime::model::Op;
+use lightwafer_runtime::graph::Op;
 
 use super::graph::Builder;
 use super::proto::Graph;

@@ -1,6 +1,6 @@
 //! Builds a graph node by node: constants, operators, and the names of values between them.
 
-use lightwafer_runtime::model::Op;
+use lightwafer_runtime::graph::Op;
 
 use super::proto::{
     Attribute, AttributeType, DataType, Dimension, Graph, Node, Shape, Tensor, TensorType, Type,

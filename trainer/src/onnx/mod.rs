@@ -13,7 +13,7 @@ pub mod proto;
 pub mod qdq;
 
 use anyhow::Result;
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class, IMAGE_SIZE, PALETTE};
+use lightwafer_runtime::dies::{CLASS_COUNT, Class, IMAGE_SIZE, PALETTE};
 use prost::Message;
 use sha2::{Digest, Sha256};
 

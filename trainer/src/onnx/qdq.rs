@@ -8,9 +8,10 @@
 //! is within about 10⁻⁵ of a tie.
 
 use anyhow::{Context, Result, ensure};
+use lightwafer_compiler::writer::LayerSpec;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::model::writer::LayerSpec;
-use lightwafer_runtime::model::{self, Op};
+use lightwafer_runtime::graph;
+use lightwafer_runtime::graph::Op;
 
 use super::graph::{Builder, int};
 use super::proto::Graph;
@@ -156,7 +157,7 @@ impl Qdq<'_> {
     ) -> Result<Made> {
         let part = format!("layers.{at}");
         let mut input = self.input(layer.inputs[0], image)?;
-        if layer.op == Op::Pointwise && layer.inputs[1] != model::NONE {
+        if layer.op == Op::Pointwise && layer.inputs[1] != graph::NONE {
             let second = self.input(layer.inputs[1], image)?;
             ensure!(
                 input.affine == second.affine,
@@ -217,7 +218,7 @@ impl Qdq<'_> {
     }
 
     fn input(&self, from: u8, image: &Made) -> Result<Made> {
-        if from == model::IMAGE {
+        if from == graph::IMAGE {
             return Ok(image.clone());
         }
         let made = self.made.get(usize::from(from)).cloned();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class};
+use lightwafer_runtime::dies::{CLASS_COUNT, Class};
 
 /// A line through points.
 pub(crate) struct Series {

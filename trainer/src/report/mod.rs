@@ -8,7 +8,7 @@ mod page;
 mod pictures;
 
 use anyhow::{Context, Result};
-use lightwafer_runtime::wafer::CLASS_COUNT;
+use lightwafer_runtime::dies::CLASS_COUNT;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 

@@ -1,6 +1,6 @@
 //! The page: what was found first, what it rests on after.
 
-use lightwafer_runtime::wafer::{CLASS_COUNT, Class};
+use lightwafer_runtime::dies::{CLASS_COUNT, Class};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 

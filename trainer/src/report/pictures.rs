@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lightwafer_runtime::canvas::{Canvas, DIE_COLOURS, Rgb888};
-use lightwafer_runtime::wafer::source_index;
+use lightwafer_maps::canvas::{Canvas, DIE_COLOURS, Rgb888};
+use lightwafer_runtime::dies::source_index;
 
 use super::Masks;
 use crate::data::Data;

@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lightwafer_runtime::npz::WaferSet;
-use lightwafer_runtime::synth::synthesize;
-use lightwafer_runtime::wafer::Class;
+use lightwafer_maps::npz::WaferSet;
+use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::dies::Class;
 use trainer::data::{Data, Protocol};
 
 /// Lets no other test of the program run: libtorch draws random numbers from one generator a process, which a run

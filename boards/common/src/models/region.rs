@@ -6,7 +6,7 @@ use core::{ptr, slice};
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
-use lightwafer_runtime::store::Mapped;
+use lightwafer_device::store::Mapped;
 
 #[allow(unsafe_code)]
 unsafe extern "C" {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use lightwafer_equipment::input::{self, Wafer};
 use lightwafer_equipment::{DieMap, Local, Report, Statistics};
+use lightwafer_maps::{self as maps, Wafer};
 use serde_json::json;
 
 use crate::args::Classify;
@@ -22,7 +22,7 @@ pub fn run(args: &Classify) -> Result<bool> {
         if args.limit.is_some_and(|limit| wafers.len() >= limit) {
             break;
         }
-        match input::read(path) {
+        match maps::read(path) {
             Ok(read) => wafers.extend(read),
             Err(error) => {
                 complete = false;

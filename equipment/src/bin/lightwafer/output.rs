@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use lightwafer_equipment::input::Wafer;
 use lightwafer_equipment::{Class, Mask, Report, picture};
-use lightwafer_runtime::npz::MaskWriter;
+use lightwafer_maps::Wafer;
+use lightwafer_maps::npz::MaskWriter;
 use serde::Serialize;
 use serde_json::Value;
 

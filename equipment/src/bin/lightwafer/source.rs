@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lightwafer_board_list as list;
+use lightwafer_device::protocol::message::ErrorReply;
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, Health};
-use lightwafer_runtime::serial::message::ErrorReply;
 
 use crate::args::BoardArgs;
 

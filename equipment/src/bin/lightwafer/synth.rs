@@ -1,8 +1,8 @@
 //! `lightwafer synth`
 
 use anyhow::Result;
-use lightwafer_runtime::npz::write_wafers;
-use lightwafer_runtime::synth::every_class;
+use lightwafer_maps::npz::write_wafers;
+use lightwafer_maps::synth::every_class;
 
 use crate::args::Synth;
 

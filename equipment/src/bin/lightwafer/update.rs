@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use lightwafer_equipment::sign::SecretKey;
-use lightwafer_equipment::{KeyId, Local, SignedModel, Step, file};
+use lightwafer_equipment::{KeyId, Local, SignedModel, Step};
+use lightwafer_maps::file;
 
 use crate::args::{Keygen, Rollback, Sign, Update};
 use crate::output::grouped;

@@ -3,15 +3,15 @@
 //! Each function proves, from slices alone, that every byte the kernel will touch lies inside them; `None`
 //! sends the caller to the portable twin, which is total.
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::Output;
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::plane_bytes;
-#[cfg(not(arm_mve))]
+#[cfg(not(arm_dsp))]
 use crate::kernels::record;
-use crate::model::RECORD_BYTES;
 
 /// Most channels that one call of a kernel here takes; what has more goes to the portable twin.
-pub const MAX_OUTPUTS: usize = 4 * crate::model::MAX_CHANNELS;
+pub const MAX_OUTPUTS: usize = 4 * crate::limits::MAX_CHANNELS;
 
 /// The bytes that a dense convolution's four output channels meet at a pixel, and how many fours there are.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ fn reaches(out: &Output<'_>, channels: usize) -> bool {
 }
 
 /// Biases and multipliers of `N` channels from `first` on, zeros where `records` has none.
-#[cfg(not(arm_mve))]
+#[cfg(not(arm_dsp))]
 #[inline(always)]
 pub fn lanes<const N: usize>(records: &[u8], first: usize) -> ([i32; N], [i32; N]) {
     let pairs = core::array::from_fn::<_, N, _>(|lane| record(records, first + lane));

@@ -1,10 +1,10 @@
 //! The reference for every instruction set.
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::image_conv::{CodeRow, Table};
 use crate::kernels::{Output, Quantization, record, record4};
-use crate::model::RECORD_BYTES;
 
 /// See [`crate::kernels::dense::dense_row`].
 #[inline(never)]

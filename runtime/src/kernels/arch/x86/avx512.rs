@@ -22,7 +22,7 @@ pub use image::image4;
 
 use crate::kernels::{Output, Quantization};
 
-/// Whether [`depthwise`] takes such rows.
+/// Whether `depthwise` takes such rows.
 pub fn takes_depthwise(quantization: Quantization, out: &Output<'_>) -> bool {
     store::Row::takes(out) && finish::Finish::takes(quantization)
 }

@@ -2,8 +2,8 @@
 
 use core::arch::x86_64::*;
 
+use crate::graph::RECORD_BYTES;
 use crate::kernels::Quantization;
-use crate::model::RECORD_BYTES;
 
 /// How sums become activations.
 #[derive(Clone, Copy)]

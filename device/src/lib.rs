@@ -1,0 +1,22 @@
+//! The board's side of LightWafer: the serial protocol, the station that answers it, and a store of signed models.
+//!
+//! `no_std`, no allocation; bytes from the line or from flash never panic: each kind of damage has a name.
+//!
+//! * [`protocol`]: frames and messages, for hosts too.
+//! * [`Station`]: the board's side of the conversation as a state machine on memory that the caller gives.
+//! * `store` (feature `store`): signed models in two slots of a NOR flash.
+#![cfg_attr(not(any(test, feature = "sign", feature = "sim")), no_std)]
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+pub mod protocol;
+mod station;
+#[cfg(feature = "store")]
+pub mod store;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use station::{LineError, NoUpdates, Platform, Station, StationMemory, Updates};

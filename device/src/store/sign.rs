@@ -1,0 +1,171 @@
+//! Making keys and signing model images, on a host.
+//!
+//! Signing is ed25519-dalek's, verifying on boards another implementation's: each checks the other.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer as _, SigningKey};
+use sha2::{Digest, Sha256};
+
+use super::signature::{BLOCK_LEN, BLOCK_VERSION, Block, BlockError, KeyId, MAGIC, field};
+use lightwafer_runtime::crc32;
+use lightwafer_runtime::image::{Model, ModelError};
+
+/// First words of a secret key file; behind them the 32 bytes in hexadecimal.
+const SECRET: &str = "lightwafer-secret-key";
+/// The same of a public key file.
+const PUBLIC: &str = "lightwafer-public-key";
+
+/// A secret key: whoever has it can sign models for every board that has its public key.
+pub struct SecretKey(SigningKey);
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({})", KeyId::of(&self.public()))
+    }
+}
+
+/// What is wrong with a key file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyError {
+    /// It is not a line of two words, the first of which says what it is.
+    Text,
+    /// A public key where a secret one is wanted, or the other way round.
+    Kind,
+    /// Not 64 hexadecimal digits.
+    Digits,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "not a key file of `lightwafer keygen`",
+            Self::Kind => "a public key where a secret one is wanted, or the other way round",
+            Self::Digits => "a key has 64 hexadecimal digits",
+        })
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// Why an image is not signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SignError {
+    /// It is not a model image; a signature would be of nothing that runs.
+    Model(ModelError),
+    /// Version or floor make no valid block.
+    Block(BlockError),
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(error) => error.fmt(f),
+            Self::Block(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SignError {}
+
+impl SecretKey {
+    /// The key of 32 random bytes.
+    pub fn new(random: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(random))
+    }
+
+    /// Reads the text of a secret key file.
+    ///
+    /// # Errors
+    /// Every variant of [`KeyError`].
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        parse(text, SECRET).map(|bytes| Self::new(&bytes))
+    }
+
+    /// The text of its file.
+    pub fn to_text(&self) -> String {
+        text(SECRET, self.0.as_bytes())
+    }
+
+    /// The public key that goes with it.
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// The text of the public key's file.
+    pub fn public_text(&self) -> String {
+        text(PUBLIC, &self.public())
+    }
+
+    /// The ed25519 signature of a message.
+    pub(crate) fn raw(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
+    /// Makes the signature block of a model image.
+    ///
+    /// # Errors
+    /// [`SignError`]: the image is none, `version` is 0, or `floor` above it.
+    pub fn sign(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, SignError> {
+        Model::new_checked(image).map_err(SignError::Model)?;
+        self.vouch(image, version, floor).map_err(SignError::Block)
+    }
+
+    /// As [`SecretKey::sign`], for any bytes whatever.
+    ///
+    /// # Errors
+    /// `version` is 0, or `floor` above it.
+    pub fn vouch(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, BlockError> {
+        let mut block = [0; BLOCK_LEN];
+        block[field::MAGIC].copy_from_slice(&MAGIC);
+        block[field::FORMAT] = BLOCK_VERSION;
+        block[field::VERSION].copy_from_slice(&version.to_le_bytes());
+        block[field::FLOOR].copy_from_slice(&floor.to_le_bytes());
+        let length = u32::try_from(image.len()).map_err(|_| BlockError::Length(image.len()))?;
+        block[field::LENGTH].copy_from_slice(&length.to_le_bytes());
+        block[field::KEY].copy_from_slice(&KeyId::of(&self.public()).0);
+        block[field::SHA256].copy_from_slice(&Sha256::digest(image));
+        let signature = self.raw(&block[field::SIGNED]);
+        block[field::SIGNATURE].copy_from_slice(&signature);
+        let crc = crc32(&block[..field::CRC.start]);
+        block[field::CRC].copy_from_slice(&crc.to_le_bytes());
+        Block::new_checked(&block)
+    }
+}
+
+/// Reads the text of a public key file.
+///
+/// # Errors
+/// Every variant of [`KeyError`].
+pub fn parse_public(text: &str) -> Result<[u8; 32], KeyError> {
+    parse(text, PUBLIC)
+}
+
+fn text(kind: &str, bytes: &[u8; 32]) -> String {
+    let mut text = format!("{kind} ");
+    text.extend(bytes.iter().map(|byte| format!("{byte:02x}")));
+    text.push('\n');
+    text
+}
+
+fn parse(text: &str, kind: &str) -> Result<[u8; 32], KeyError> {
+    let mut words = text.split_whitespace();
+    let (Some(found), Some(digits), None) = (words.next(), words.next(), words.next()) else {
+        return Err(KeyError::Text);
+    };
+    match found {
+        found if found == kind => {}
+        SECRET | PUBLIC => return Err(KeyError::Kind),
+        _ => return Err(KeyError::Text),
+    }
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let mut bytes = [0; 32];
+    if pairs.len() != bytes.len() || !rest.is_empty() {
+        return Err(KeyError::Digits);
+    }
+    for (place, pair) in bytes.iter_mut().zip(pairs) {
+        let digit = |c: u8| char::from(c).to_digit(16).ok_or(KeyError::Digits);
+        *place = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Ok(bytes)
+}

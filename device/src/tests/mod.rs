@@ -1,0 +1,609 @@
+//! The station with a small engine: every message, every refusal, and any bytes whatever.
+
+mod codec;
+mod damage;
+pub(crate) mod examples;
+mod sizes;
+
+use crate::protocol::frame::{self, FrameDecoder, FrameError, MAX_FRAME};
+use crate::protocol::mask_code::decode_rows;
+use crate::protocol::message::*;
+use crate::{LineError, Platform, Station, StationMemory};
+use lightwafer_runtime::crc32;
+use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_runtime::image::{ModelFacts, Rounding};
+use lightwafer_runtime::limits::MAX_CHANNELS;
+use lightwafer_runtime::{Answer, Engine, EngineFailure};
+
+/// A small generator of random numbers (xorshift), so that tests repeat.
+pub(crate) struct Rng(pub u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as u32
+    }
+
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
+        self.next() % limit
+    }
+}
+
+/// Answers with numbers drawn from the map's CRC-32; fails on a map whose first byte is 0.
+#[derive(Debug, Default)]
+struct Hashing {
+    runs: u32,
+}
+
+fn expected(map: &DieMap<'_>) -> (Answer, Mask) {
+    let mut rng = Rng(u64::from(crc32(map.packed())) + 1);
+    let logits = std::array::from_fn(|_| rng.next() as i32 >> 8);
+    let embedding = (0..MAX_CHANNELS).map(|_| rng.next() as i8).collect();
+    let mut mask = Mask::new();
+    for byte in &mut mask.0 {
+        *byte = if rng.below(9) == 0 {
+            rng.next() as u8
+        } else {
+            0
+        };
+    }
+    (Answer::from_logits(logits, embedding), mask)
+}
+
+impl Engine for Hashing {
+    fn facts(&self) -> ModelFacts<'_> {
+        ModelFacts {
+            name: "a name of a model that is far too long to be sent in a hello, until äöü",
+            created: "2026-01-02T03:04:05Z",
+            parameters: 60_000,
+            macs: 98_209_408,
+            arena_bytes: 313_000,
+            model_bytes: 70_000,
+            rounding: Rounding::SingleUp,
+            sha256: [7; 32],
+        }
+    }
+
+    fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
+        self.runs += 1;
+        if map.packed().first() == Some(&0) {
+            return Err(EngineFailure);
+        }
+        let (answer, expected) = expected(map);
+        *mask = expected;
+        Ok(answer)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Desktop {
+    clock: u64,
+}
+
+impl Platform for Desktop {
+    fn board(&self) -> &str {
+        "desktop"
+    }
+    fn firmware(&self) -> &str {
+        "1.2.3"
+    }
+    fn reset_cause(&self) -> ResetCause {
+        ResetCause::Watchdog
+    }
+    fn uptime_us(&mut self) -> u64 {
+        self.clock += 1500;
+        self.clock
+    }
+    fn instructions(&mut self) -> Option<u64> {
+        Some(self.clock * 25)
+    }
+    fn stack_max(&mut self) -> u32 {
+        4321
+    }
+    fn take_overruns(&mut self) -> u32 {
+        2
+    }
+}
+
+type TestStation<'m> = Station<'m, Hashing, Desktop>;
+
+fn station(memory: &mut StationMemory) -> TestStation<'_> {
+    Station::new(memory, Hashing::default(), Desktop::default())
+}
+
+/// Feeds bytes and gives the payloads of the answers.
+fn feed(station: &mut TestStation<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for &byte in bytes {
+        if let Some(answer) = station.feed(byte) {
+            assert!(answer.len() <= MAX_FRAME);
+            payloads.push(payload_of(answer).unwrap());
+        }
+    }
+    payloads
+}
+
+fn payload_of(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut decoder = FrameDecoder::new();
+    let mut found = None;
+    for &byte in bytes {
+        if let Some(result) = decoder.push(byte) {
+            assert!(found.replace(result.map(<[u8]>::to_vec)).is_none());
+        }
+    }
+    found.unwrap()
+}
+
+fn ask<T>(
+    station: &mut TestStation<'_>,
+    seq: u16,
+    command: Command<'_>,
+    check: impl FnOnce(Reply<'_>) -> T,
+) -> T {
+    let mut out = [0; MAX_FRAME];
+    let bytes = frame::encode(&Request { seq, command }, &mut out).unwrap();
+    let answers = feed(station, bytes);
+    assert_eq!(answers.len(), 1);
+    let response: Response<'_> = frame::decode(&answers[0]).unwrap();
+    assert_eq!(response.seq, seq);
+    check(response.reply)
+}
+
+fn received(bytes: u32) -> impl FnOnce(Reply<'_>) {
+    move |reply| assert_eq!(reply, Reply::Received { wafer: 9, bytes })
+}
+
+fn refused(error: ErrorReply) -> impl FnOnce(Reply<'_>) {
+    move |reply| assert_eq!(reply, Reply::Error(error))
+}
+
+fn a_map(rows: u16, cols: u16, seed: u64) -> Vec<u8> {
+    let mut rng = Rng(seed);
+    let mut dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))
+        .map(|_| rng.below(3) as u8)
+        .collect();
+    dies[0] = 1;
+    let mut packed = vec![0; MAX_PACKED_LEN];
+    DieMap::pack(rows, cols, &dies, &mut packed)
+        .unwrap()
+        .packed()
+        .to_vec()
+}
+
+#[test]
+fn a_wafer_goes_through() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    ask(
+        &mut station,
+        1,
+        Command::Hello {
+            protocol: PROTOCOL_VERSION,
+        },
+        |reply| {
+            let Reply::Hello(hello) = reply else {
+                panic!("{reply:?}")
+            };
+            assert_eq!(
+                (hello.board, hello.firmware, hello.max_chunk),
+                ("desktop", "1.2.3", 512)
+            );
+            assert_eq!((hello.max_map, hello.reset), (16384, ResetCause::Watchdog));
+            assert!(hello.model.name.len() <= 64 && Hashing::default().facts().name.len() > 64);
+        },
+    );
+    for (rows, cols) in [(52, 52), (1, 1), (256, 256), (33, 57)] {
+        let packed = a_map(rows, cols, u64::from(rows));
+        let map = DieMap::new_checked(rows, cols, &packed).unwrap();
+        let (answer, mask) = expected(&map);
+        let crc = crc32(&packed);
+        ask(
+            &mut station,
+            2,
+            Command::Map {
+                wafer: 9,
+                rows,
+                cols,
+                crc,
+            },
+            received(0),
+        );
+        let mut sent = 0;
+        for (at, data) in packed.chunks(MAX_CHUNK).enumerate() {
+            let dies = Command::Dies {
+                wafer: 9,
+                offset: sent,
+                data,
+            };
+            sent += data.len() as u32;
+            ask(&mut station, 3 + at as u16, dies.clone(), received(sent));
+            ask(&mut station, 3 + at as u16, dies, received(sent));
+        }
+        let runs = station.engine().runs;
+        for _ in 0..2 {
+            ask(&mut station, 50, Command::Run { wafer: 9 }, |reply| {
+                let Reply::Report(report) = reply else {
+                    panic!("{reply:?}")
+                };
+                assert_eq!((report.wafer, report.map_crc), (9, crc));
+                assert_eq!(report.class, answer.class.index());
+                assert_eq!(report.scores, answer.scores);
+                assert_eq!(report.logits, answer.logits);
+                assert_eq!(report.embedding, answer.embedding);
+                assert_eq!(
+                    (report.mask_pixels, report.mask_crc),
+                    (mask.count(), crc32(&mask.0))
+                );
+                assert_eq!((report.elapsed_us, report.instructions), (1500, Some(0)));
+            });
+        }
+        assert_eq!(station.engine().runs, runs + 1);
+        let mut back = Mask::new();
+        let mut at = 0;
+        while at < 224 {
+            ask(
+                &mut station,
+                60 + at,
+                Command::Mask { wafer: 9, row: at },
+                |reply| {
+                    let Reply::MaskRows {
+                        wafer: 9,
+                        row,
+                        rows,
+                        data,
+                    } = reply
+                    else {
+                        panic!("{reply:?}")
+                    };
+                    assert_eq!(row, at);
+                    decode_rows(&mut back, row, rows, data).unwrap();
+                    at += rows;
+                },
+            );
+        }
+        assert_eq!(back, mask);
+    }
+    ask(&mut station, 7, Command::Statistics, |reply| {
+        let Reply::Statistics(statistics) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(
+            (statistics.wafers, statistics.refused, statistics.overruns),
+            (4, 0, 2)
+        );
+        assert_eq!(statistics.stack_max, 4321);
+        assert!(statistics.repeated > 4 && statistics.requests > 100);
+    });
+}
+
+/// Announces wafer 9 and sends its first `bytes`.
+fn bring(station: &mut TestStation<'_>, packed: &[u8], bytes: usize) {
+    let crc = crc32(packed);
+    let (rows, cols) = (9, 9);
+    let map = Command::Map {
+        wafer: 9,
+        rows,
+        cols,
+        crc,
+    };
+    ask(station, 2, map, received(0));
+    let dies = Command::Dies {
+        wafer: 9,
+        offset: 0,
+        data: &packed[..bytes],
+    };
+    ask(station, 3, dies, received(bytes as u32));
+}
+
+#[test]
+fn a_trigger_runs_the_wafer_and_run_repeats_its_report() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let packed = a_map(9, 9, 5);
+    bring(&mut station, &packed, packed.len());
+    assert!(station.trigger());
+    assert_eq!((station.engine().runs, station.statistics().wafers), (1, 1));
+    // Once more, as a bouncing contact would; then the host asks.
+    assert!(!station.trigger());
+    let (answer, _) = expected(&DieMap::new_checked(9, 9, &packed).unwrap());
+    ask(&mut station, 4, Command::Run { wafer: 9 }, |reply| {
+        let Reply::Report(report) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(report.logits, answer.logits);
+    });
+    assert_eq!((station.engine().runs, station.statistics().wafers), (1, 1));
+    // The next wafer is triggered anew.
+    bring(&mut station, &packed, packed.len());
+    assert!(station.trigger());
+    assert_eq!(station.engine().runs, 2);
+}
+
+#[test]
+fn a_trigger_without_a_wafer_that_can_run_changes_nothing() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    assert!(!station.trigger());
+    let mut packed = a_map(9, 9, 6);
+    bring(&mut station, &packed, 4);
+    assert!(!station.trigger());
+    assert_eq!(station.engine().runs, 0);
+    let incomplete = ErrorReply::Incomplete {
+        received: 4,
+        expected: packed.len() as u32,
+    };
+    let run = Command::Run { wafer: 9 };
+    ask(&mut station, 4, run.clone(), refused(incomplete));
+    // An engine that fails: the host hears of it when it asks.
+    packed[0] = 0;
+    bring(&mut station, &packed, packed.len());
+    assert!(!station.trigger());
+    assert_eq!(station.engine().runs, 1);
+    ask(&mut station, 5, run, refused(ErrorReply::Engine));
+    assert_eq!(station.statistics().wafers, 0);
+}
+
+#[test]
+fn refuses_by_name_and_goes_on() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let s = &mut station;
+    let packed = a_map(52, 52, 5);
+    let (first, last) = packed.split_at(500);
+    let map = |rows, cols, crc| Command::Map {
+        wafer: 9,
+        rows,
+        cols,
+        crc,
+    };
+    let dies = |offset, data| Command::Dies {
+        wafer: 9,
+        offset,
+        data,
+    };
+    let run = Command::Run { wafer: 9 };
+
+    ask(
+        s,
+        1,
+        Command::Hello { protocol: 9 },
+        refused(ErrorReply::Protocol { board: 1 }),
+    );
+    ask(s, 2, run.clone(), refused(ErrorReply::UnknownWafer));
+    ask(
+        s,
+        2,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::UnknownWafer),
+    );
+    ask(s, 2, dies(0, first), refused(ErrorReply::UnknownWafer));
+    ask(s, 3, map(0, 52, 0), refused(ErrorReply::Grid));
+    ask(s, 3, map(52, 257, 0), refused(ErrorReply::Grid));
+    ask(s, 4, map(52, 52, crc32(&packed)), received(0));
+    ask(
+        s,
+        5,
+        dies(1, first),
+        refused(ErrorReply::Gap { received: 0 }),
+    );
+    ask(
+        s,
+        5,
+        dies(u32::MAX, first),
+        refused(ErrorReply::Gap { received: 0 }),
+    );
+    ask(s, 6, dies(0, &[]), received(0));
+    ask(s, 6, dies(0, first), received(500));
+    ask(s, 6, dies(0, first), received(500));
+    ask(s, 6, dies(100, &packed[100..200]), received(500));
+    let conflict = refused(ErrorReply::Conflict { received: 500 });
+    ask(s, 6, dies(0, &first[1..]), conflict);
+    ask(
+        s,
+        6,
+        dies(500, &packed[..177]),
+        refused(ErrorReply::Conflict { received: 500 }),
+    );
+    ask(s, 6, dies(0, &[0; 513]), refused(ErrorReply::Oversized));
+    ask(
+        s,
+        7,
+        run.clone(),
+        refused(ErrorReply::Incomplete {
+            received: 500,
+            expected: 676,
+        }),
+    );
+    // A refused grid leaves the wafer at hand.
+    ask(s, 7, map(300, 1, 0), refused(ErrorReply::Grid));
+    // A piece may overlap what is there and go on.
+    ask(s, 8, dies(400, &packed[400..]), received(676));
+    ask(s, 8, dies(500, last), received(676));
+    ask(
+        s,
+        8,
+        dies(676, &[1]),
+        refused(ErrorReply::Conflict { received: 676 }),
+    );
+    ask(
+        s,
+        9,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::NotRun),
+    );
+    ask(
+        s,
+        9,
+        Command::Run { wafer: 8 },
+        refused(ErrorReply::UnknownWafer),
+    );
+    ask(s, 9, run.clone(), |reply| {
+        assert!(matches!(reply, Reply::Report(_)))
+    });
+    ask(
+        s,
+        9,
+        Command::Mask { wafer: 9, row: 224 },
+        refused(ErrorReply::Row),
+    );
+    // The same wafer again forgets the report.
+    ask(s, 10, map(1, 3, 1), received(0));
+    ask(
+        s,
+        11,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::NotRun),
+    );
+    ask(s, 11, dies(0, &[0b0011_0001]), received(1));
+    ask(s, 11, run.clone(), refused(ErrorReply::MapCrc));
+    ask(s, 12, map(1, 3, crc32(&[0b0011_0001])), received(0));
+    ask(s, 12, dies(0, &[0b0011_0001]), received(1));
+    ask(s, 12, run.clone(), refused(ErrorReply::Dies));
+    ask(s, 13, map(1, 3, crc32(&[0])), received(0));
+    ask(s, 13, dies(0, &[0]), received(1));
+    ask(s, 13, run, refused(ErrorReply::Engine));
+    ask(
+        s,
+        13,
+        Command::Mask { wafer: 9, row: 0 },
+        refused(ErrorReply::NotRun),
+    );
+}
+
+#[test]
+fn unreadable_frames_are_named() {
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let mut check = |bytes: &[u8], seq, error| {
+        let answers = feed(&mut station, bytes);
+        assert_eq!(answers.len(), 1, "{bytes:?}");
+        let response: Response<'_> = frame::decode(&answers[0]).unwrap();
+        assert_eq!(
+            response,
+            Response {
+                seq,
+                reply: Reply::Error(error)
+            }
+        );
+    };
+    let mut out = [0; MAX_FRAME + 2];
+    let request = Request {
+        seq: 300,
+        command: Command::Statistics,
+    };
+    let good = frame::encode(&request, &mut out).unwrap().to_vec();
+    for cut in 2..good.len() - 1 {
+        check(&[&good[..cut], &[0]].concat(), 0, ErrorReply::Truncated);
+    }
+    let mut bad = good.clone();
+    bad[4] ^= 1;
+    check(&bad, 0, ErrorReply::Corrupted);
+    check(
+        &[&[0], &[1; MAX_FRAME + 1][..], &[0]].concat(),
+        0,
+        ErrorReply::Oversized,
+    );
+    check(
+        &[&[0], &[0xee; MAX_FRAME + 1][..], &[0]].concat(),
+        0,
+        ErrorReply::Oversized,
+    );
+    let payloads: [(&[u8], u16); 6] = [
+        (&[0xac, 0x02, 6], 300),           // a command of a later version
+        (&[0xac, 0x02, 5, 0], 300),        // a byte too many
+        (&[0xac, 0x02], 300),              // no command
+        (&[0, 5], 0),                      // the number that means none
+        (&[0xff, 0xff, 0xff, 0xff, 5], 0), // a number above 65535
+        (&[1, 2, 9, 0, 200, 1], 1),        // die data that is not there
+    ];
+    for (payload, seq) in payloads {
+        let bytes = frame::encode_payload(payload, &mut out).unwrap().to_vec();
+        check(&bytes, seq, ErrorReply::Malformed);
+    }
+    // A cut frame, then a good one: its leading zero ends the cut one.
+    let answers = feed(&mut station, &[&good[..5], &good].concat());
+    assert_eq!(answers.len(), 2);
+    let response: Response<'_> = frame::decode(&answers[1]).unwrap();
+    let Reply::Statistics(statistics) = response.reply else {
+        panic!("{response:?}")
+    };
+    assert_eq!(statistics.truncated as usize, good.len() - 2);
+    let counts = (
+        statistics.corrupted,
+        statistics.oversized,
+        statistics.malformed,
+    );
+    assert_eq!((counts, statistics.requests), ((1, 2, 6), 1));
+}
+
+/// A line that plays back what to read and records what is written.
+struct Script {
+    reads: std::vec::IntoIter<Result<Vec<u8>, embedded_io::ErrorKind>>,
+    written: Vec<u8>,
+}
+
+impl embedded_io::ErrorType for Script {
+    type Error = embedded_io::ErrorKind;
+}
+
+impl embedded_io::Read for Script {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Self::Error> {
+        let Some(next) = self.reads.next() else {
+            return Ok(0);
+        };
+        let bytes = next?;
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+}
+
+impl embedded_io::Write for Script {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, Self::Error> {
+        self.written.extend(buf.iter().take(3));
+        Ok(buf.len().min(3))
+    }
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn serves_a_line_until_it_closes_and_reports_overruns() {
+    use embedded_io::ErrorKind::{InvalidData, OutOfMemory, TimedOut};
+    let mut memory = StationMemory::new();
+    let mut station = station(&mut memory);
+    let mut out = [0; MAX_FRAME];
+    let request = Request {
+        seq: 5,
+        command: Command::Statistics,
+    };
+    let good = frame::encode(&request, &mut out).unwrap().to_vec();
+    let reads = vec![
+        Ok(good[..4].to_vec()),
+        Err(OutOfMemory),
+        Ok(good[6..].to_vec()),
+        Err(InvalidData),
+        Ok(good.clone()),
+        Err(TimedOut),
+        Ok(vec![1]),
+    ];
+    let mut line = Script {
+        reads: reads.into_iter(),
+        written: Vec::new(),
+    };
+    assert_eq!(station.serve(&mut line), Err(LineError::Io(TimedOut)));
+    assert_eq!(station.serve(&mut line), Err(LineError::Closed));
+    let mut decoder = FrameDecoder::new();
+    let mut replies = Vec::new();
+    for byte in line.written {
+        if let Some(payload) = decoder.push(byte) {
+            let response: Response<'_> = frame::decode(payload.unwrap()).unwrap();
+            replies.push((response.seq, format!("{:?}", response.reply)));
+        }
+    }
+    assert_eq!(replies.len(), 2, "{replies:?}");
+    assert_eq!(replies[0], (0, "Error(Overrun)".into()));
+    assert!(replies[1].1.contains("overruns: 3"), "{replies:?}");
+}

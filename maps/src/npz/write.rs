@@ -1,0 +1,163 @@
+//! Writing `.npz` files beside their final name, renamed when complete.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::{NpzError, NpzErrorKind, Result, WaferSet, at_path};
+use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask, PATTERN_COUNT};
+
+/// A file that appears under its name only when it is complete.
+struct Partial {
+    path: PathBuf,
+    part: PathBuf,
+}
+
+impl Partial {
+    fn create(path: &Path) -> Result<(Self, ZipWriter<BufWriter<File>>)> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = File::create(&part)?;
+        Ok((
+            Self {
+                path: path.into(),
+                part,
+            },
+            ZipWriter::new(BufWriter::new(file)),
+        ))
+    }
+
+    fn finish(self, zip: ZipWriter<BufWriter<File>>) -> Result<()> {
+        let file = zip
+            .finish()?
+            .into_inner()
+            .map_err(|e| NpzErrorKind::Io(e.into_error()))?;
+        file.sync_all()?;
+        fs::rename(&self.part, &self.path)?;
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After `finish` there is nothing left under this name.
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+fn start_u8(zip: &mut ZipWriter<BufWriter<File>>, array: &str, shape: &[usize]) -> Result<()> {
+    let bytes = shape.iter().fold(1u64, |n, d| n.saturating_mul(*d as u64));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .large_file(bytes >= u64::from(u32::MAX) / 2);
+    zip.start_file(format!("{array}.npy"), options)?;
+    let shape: String = shape.iter().map(|d| format!("{d}, ")).collect();
+    let mut text = format!(
+        "{{'descr': '|u1', 'fortran_order': False, 'shape': ({}), }}",
+        shape.trim_end()
+    );
+    // NumPy aligns the data to 64 bytes and ends the header with a line feed.
+    while !(10 + text.len() + 1).is_multiple_of(64) {
+        text.push(' ');
+    }
+    text.push('\n');
+    zip.write_all(b"\x93NUMPY\x01\x00")?;
+    zip.write_all(&(text.len() as u16).to_le_bytes())?;
+    zip.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Writes wafers and labels as uint8 in the layout that [`read_wafers`](super::read_wafers) reads.
+///
+/// # Errors
+/// [`NpzError`] names the file and what the file system refused.
+pub fn write_wafers(path: &Path, set: &WaferSet) -> Result<(), NpzError> {
+    at_path(path, write(path, set))
+}
+
+fn write(path: &Path, set: &WaferSet) -> Result<()> {
+    let (partial, mut zip) = Partial::create(path)?;
+    start_u8(
+        &mut zip,
+        "arr_0",
+        &[set.len(), set.rows.into(), set.cols.into()],
+    )?;
+    zip.write_all(&set.dies)?;
+    if let Some(labels) = &set.labels {
+        start_u8(&mut zip, "arr_1", &[labels.len(), PATTERN_COUNT])?;
+        for &label in labels {
+            let bits = Class::new(label).map_or(0, Class::patterns);
+            zip.write_all(&core::array::from_fn::<u8, PATTERN_COUNT, _>(|i| {
+                bits >> i & 1
+            }))?;
+        }
+    }
+    partial.finish(zip)
+}
+
+/// Writes masks one at a time as `arr_0`, uint8 (N, 224, 224), 0 or 1.
+///
+/// The file appears when [`MaskWriter::finish`] succeeds; dropped before that, nothing remains.
+pub struct MaskWriter {
+    partial: Partial,
+    zip: ZipWriter<BufWriter<File>>,
+    expected: u64,
+    written: u64,
+}
+
+impl MaskWriter {
+    /// A writer of `count` masks to `path`.
+    ///
+    /// # Errors
+    /// [`NpzError`] when the file cannot be created.
+    pub fn create(path: &Path, count: usize) -> Result<Self, NpzError> {
+        let new = || {
+            let (partial, mut zip) = Partial::create(path)?;
+            start_u8(&mut zip, "arr_0", &[count, IMAGE_SIZE, IMAGE_SIZE])?;
+            Ok(Self {
+                partial,
+                zip,
+                expected: count as u64,
+                written: 0,
+            })
+        };
+        at_path(path, new())
+    }
+
+    /// Appends one mask.
+    ///
+    /// # Errors
+    /// [`NpzError`] when the file cannot be written.
+    pub fn push(&mut self, mask: &Mask) -> Result<(), NpzError> {
+        let mut pixels = Vec::with_capacity(IMAGE_SIZE * IMAGE_SIZE);
+        for byte in mask.0 {
+            pixels.extend((0..8).map(|bit| byte >> bit & 1));
+        }
+        self.written += 1;
+        at_path(
+            &self.partial.path,
+            self.zip.write_all(&pixels).map_err(Into::into),
+        )
+    }
+
+    /// Completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// [`NpzErrorKind::MaskCount`] when not all announced masks were written; as [`MaskWriter::push`].
+    pub fn finish(self) -> Result<(), NpzError> {
+        let path = self.partial.path.clone();
+        let result = if self.written == self.expected {
+            self.partial.finish(self.zip)
+        } else {
+            Err(NpzErrorKind::MaskCount {
+                expected: self.expected,
+                found: self.written,
+            })
+        };
+        at_path(&path, result)
+    }
+}

@@ -1,0 +1,54 @@
+//! One wafer's map, and where it came from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lightwafer_runtime::dies::{Class, DieMap, DieMapError};
+
+/// One wafer of an input file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wafer {
+    /// The file, as it was named.
+    pub input: Arc<Path>,
+    /// Position in the file, from 0.
+    pub position: usize,
+    /// The class in the file's labels.
+    pub truth: Option<Class>,
+    rows: u16,
+    cols: u16,
+    packed: Vec<u8>,
+}
+
+impl Wafer {
+    /// A wafer of one-byte dies, row-major, 0, 1 or 2.
+    ///
+    /// # Errors
+    /// [`DieMapError`].
+    pub fn new(
+        input: Arc<Path>,
+        position: usize,
+        grid: (u16, u16),
+        dies: &[u8],
+        truth: Option<Class>,
+    ) -> Result<Self, DieMapError> {
+        let (rows, cols) = grid;
+        let mut packed = vec![0; DieMap::packed_len(rows, cols)?];
+        DieMap::pack(rows, cols, dies, &mut packed)?;
+        Ok(Self {
+            input,
+            position,
+            truth,
+            rows,
+            cols,
+            packed,
+        })
+    }
+
+    /// The map.
+    ///
+    /// # Panics
+    /// Never: the map was checked when the wafer was made.
+    pub fn map(&self) -> DieMap<'_> {
+        DieMap::new_checked(self.rows, self.cols, &self.packed).expect("checked in `new`")
+    }
+}

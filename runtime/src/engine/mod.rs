@@ -1,0 +1,422 @@
+//! The fixed-point engine: rows stream through the network in one caller-given arena.
+//!
+//! Each layer keeps a line buffer of its last rows, sized by the exporter and proved at load (see [`order`]).
+//! The die map is at hand, so input rows are rendered on demand. Nothing is allocated, nothing recurses, and
+//! after [`FixedEngine::new`] or [`FixedEngine::start`] nothing can fail.
+
+mod row;
+
+use core::fmt;
+
+use heapless::Vec;
+
+use crate::Sentence;
+use crate::aligned::{ALIGNMENT, beyond};
+use crate::answer::{Answer, Engine, EngineFailure};
+use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
+use crate::graph::{Layer, Op, channels_in};
+use crate::image::{Model, ModelError, ModelFacts};
+use crate::kernels::image_conv::{CodeRow, fill_table};
+use crate::kernels::{Quantization, heads};
+use crate::limits::MAX_CHANNELS;
+use crate::plan::layout::{Form, Layout, Part};
+use crate::plan::order;
+use crate::plan::tiles::Tile;
+
+/// Why an engine cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The arena is too small.
+    Arena {
+        /// Bytes the model needs.
+        needed: usize,
+        /// Bytes that were given.
+        given: usize,
+    },
+    /// The arena does not begin at a multiple of [`ALIGNMENT`] bytes: an [`Arena`](crate::Arena) does.
+    Alignment {
+        /// How many bytes after such a multiple it begins.
+        beyond: usize,
+    },
+}
+
+impl EngineError {
+    /// The error as text, in no more code than a board can afford.
+    pub fn sentence(self) -> Sentence {
+        match self {
+            Self::Arena { needed, given } => Sentence::new(
+                "the model needs # bytes of arena, # were given",
+                [needed, given],
+            ),
+            Self::Alignment { beyond } => Sentence::new(
+                "the arena begins # bytes after a multiple of #: use Arena",
+                [beyond, ALIGNMENT],
+            ),
+        }
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sentence().fmt(f)
+    }
+}
+
+impl core::error::Error for EngineError {}
+
+/// Why an engine does not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum StartError {
+    /// The image is not a model.
+    Model(ModelError),
+    /// The model's engine cannot be made.
+    Engine(EngineError),
+}
+
+impl StartError {
+    /// The error as text, in no more code than a board can afford.
+    pub fn sentence(self) -> Sentence {
+        match self {
+            Self::Model(error) => error.sentence(),
+            Self::Engine(error) => error.sentence(),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sentence().fmt(f)
+    }
+}
+
+impl core::error::Error for StartError {}
+
+impl From<ModelError> for StartError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<EngineError> for StartError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// The golden wafer's answer is not the expected one: image and code do not agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SelfTestFailed;
+
+impl SelfTestFailed {
+    /// The error as text, in no more code than a board can afford.
+    pub const fn sentence(self) -> Sentence {
+        Sentence::new(
+            "the golden wafer's answer is not the one in the model image",
+            [0; 2],
+        )
+    }
+}
+
+impl fmt::Display for SelfTestFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sentence().fmt(f)
+    }
+}
+
+impl core::error::Error for SelfTestFailed {}
+
+/// What [`FixedEngine::infer_watched`] reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowEvent {
+    /// A row is about to be computed.
+    Begins,
+    /// A row of the layer at this position has been computed.
+    Ends(usize),
+}
+
+/// Runs a checked model in an arena.
+#[derive(Debug)]
+pub struct FixedEngine<'m, 'a> {
+    model: Model<'m>,
+    facts: Option<ModelFacts<'m>>,
+    memory: Memory<'a>,
+}
+
+/// Everything an inference writes to.
+#[derive(Debug)]
+struct Memory<'a> {
+    /// `None` is all zeros: an idle engine in a `static` takes no flash.
+    arena: Option<&'a mut [i8]>,
+    layout: Layout,
+    /// The tile that the layout is for.
+    tile: Option<Tile>,
+    /// Codes of the last three image rows, row y at y % 3, and which rows and columns those are.
+    codes: [CodeRow; 3],
+    code_rows: [usize; 3],
+    /// Sums of the class head's input.
+    sums: [i32; MAX_CHANNELS],
+    embedding: Vec<i8, MAX_CHANNELS>,
+    logits: [i32; CLASS_COUNT],
+}
+
+impl<'m, 'a> FixedEngine<'m, 'a> {
+    /// Prepares `arena` for `model`; its content does not matter. An [`Arena`](crate::Arena) begins where it should.
+    ///
+    /// # Errors
+    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`, [`EngineError::Alignment`] when it
+    /// does not begin at a multiple of [`ALIGNMENT`] bytes.
+    pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
+        let mut engine = Self {
+            model,
+            ..Self::idle()
+        };
+        engine.memory.arena = Some(arena);
+        engine.prepare()?;
+        Ok(engine)
+    }
+
+    /// An engine without a model, which refuses every wafer until it is started.
+    pub const fn idle() -> Self {
+        Self {
+            model: Model::empty(),
+            facts: None,
+            memory: Memory {
+                arena: None,
+                layout: Layout::EMPTY,
+                tile: None,
+                codes: [const { CodeRow::EMPTY }; 3],
+                code_rows: [0; 3],
+                sums: [0; MAX_CHANNELS],
+                embedding: Vec::new(),
+                logits: [0; CLASS_COUNT],
+            },
+        }
+    }
+
+    /// Checks a model image and prepares `arena` for it, in place: an engine is too large for a small
+    /// stack.
+    ///
+    /// # Errors
+    /// Any error of [`Model::new_checked`] or [`FixedEngine::new`]. After an error the engine is idle.
+    pub fn start(&mut self, image: &'m [u8], arena: &'a mut [i8]) -> Result<(), StartError> {
+        self.memory.arena = Some(arena);
+        self.load(image)
+    }
+
+    /// As [`FixedEngine::start`], in the arena that it was started with.
+    ///
+    /// # Errors
+    /// As [`FixedEngine::start`].
+    pub fn load(&mut self, image: &'m [u8]) -> Result<(), StartError> {
+        self.facts = None;
+        self.model.load(image)?;
+        Ok(self.prepare()?)
+    }
+
+    #[inline(never)]
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        let needed = self.model.header().arena_bytes as usize;
+        let arena = self.memory.arena.as_deref().unwrap_or_default();
+        let (given, beyond) = (arena.len(), beyond(arena));
+        if given < needed {
+            return Err(EngineError::Arena { needed, given });
+        }
+        if beyond != 0 {
+            return Err(EngineError::Alignment { beyond });
+        }
+        self.memory.tile = None;
+        self.facts = Some(self.model.facts());
+        Ok(())
+    }
+
+    /// The model it runs.
+    pub fn model(&self) -> &Model<'m> {
+        &self.model
+    }
+
+    /// Classifies one wafer and writes its mask.
+    pub fn infer(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Answer {
+        self.stream(map, mask);
+        self.answer()
+    }
+
+    /// [`FixedEngine::infer`], with `watch` told before and after each row of each layer: for measurements.
+    pub fn infer_watched(
+        &mut self,
+        map: &DieMap<'_>,
+        mask: &mut Mask,
+        mut watch: impl FnMut(RowEvent),
+    ) -> Answer {
+        let (model, memory) = (&self.model, &mut self.memory);
+        memory.clear();
+        order::for_each_row(model.layers(), |step| {
+            watch(RowEvent::Begins);
+            memory.take(model, step, map, mask);
+            watch(RowEvent::Ends(step.at));
+        });
+        self.answer()
+    }
+
+    // Not inlined: the answer's stack frame must not lie below those of the kernels.
+
+    #[inline(never)]
+    fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
+        let (model, memory) = (&self.model, &mut self.memory);
+        memory.clear();
+        order::for_each_row(model.layers(), |step| memory.take(model, step, map, mask));
+    }
+
+    #[inline(never)]
+    fn answer(&self) -> Answer {
+        Answer::from_logits(self.memory.logits, self.memory.embedding.clone())
+    }
+
+    /// Runs the image's golden wafer; `mask` is overwritten.
+    ///
+    /// # Errors
+    /// [`SelfTestFailed`] when a logit or a mask bit differs.
+    pub fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
+        let map = self.model.golden_map().ok_or(SelfTestFailed)?;
+        let answer = self.infer(&map, mask);
+        let golden = self.model.golden();
+        let same =
+            answer.logits[..] == golden.logits[..] && crate::crc32(&mask.0) == golden.mask_crc;
+        same.then_some(()).ok_or(SelfTestFailed)
+    }
+}
+
+impl Engine for FixedEngine<'_, '_> {
+    fn facts(&self) -> ModelFacts<'_> {
+        self.facts.clone().unwrap_or_else(|| self.model.facts())
+    }
+
+    fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
+        if self.facts.is_none() {
+            return Err(EngineFailure);
+        }
+        Ok(self.infer(map, mask))
+    }
+}
+
+impl Layer {
+    fn quantization(&self) -> Quantization {
+        Quantization {
+            shift: u32::from(self.shift),
+            zero_point: i32::from(self.zero_point),
+            act_min: i32::from(self.act_min),
+        }
+    }
+}
+
+impl Memory<'_> {
+    /// Forgets the wafer before.
+    fn clear(&mut self) {
+        self.code_rows = [usize::MAX; 3];
+        self.sums = [0; MAX_CHANNELS];
+        self.logits = [0; CLASS_COUNT];
+        self.embedding.clear();
+    }
+
+    /// Takes one step of the walk.
+    fn take(
+        &mut self,
+        model: &Model<'_>,
+        step: &order::Step<'_>,
+        map: &DieMap<'_>,
+        mask: &mut Mask,
+    ) {
+        if self.tile != Some(step.tile) {
+            self.begin(model, step.tile);
+        }
+        self.produce(model, step.at, step.row, map, mask);
+    }
+
+    /// Prepares the arena for a tile.
+    #[inline(never)]
+    fn begin(&mut self, model: &Model<'_>, tile: Tile) {
+        let layers = model.layers();
+        let layout = &mut self.layout;
+        layout.lay_out(layers, &model.header().work, tile);
+        let arena = self.arena.as_deref_mut().unwrap_or_default();
+        for at in tile.layers() {
+            let (Some(layer), Some(buffer)) = (layers.get(at), layout.parts.get(at)) else {
+                continue;
+            };
+            // Rows are written without their borders: those stay at the zero point from here on.
+            let fresh = tile.is_first() || !tile.is_whole(at);
+            if fresh
+                && buffer.form != Form::Nhwc
+                && let Some(bytes) = arena.get_mut(buffer.region.range())
+            {
+                bytes.fill(layer.zero_point);
+            }
+            if layer.op == Op::ImageConv3x3 {
+                let (weights, _) = model.parameters(layer);
+                if let Some(bytes) = arena.get_mut(layout.work(Part::Table).range()) {
+                    fill_table(weights, usize::from(layer.channels), bytes);
+                }
+            }
+        }
+        self.tile = Some(tile);
+    }
+
+    /// Takes the class head's input row into the sums; after the last, completes the logits.
+    #[inline(never)]
+    fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
+        let (weights, records) = model.parameters(layer);
+        let channels = channels_in(model.layers(), layer);
+        let input = usize::from(layer.inputs[0]);
+        let (Some(from), Some(buffer)) = (model.layers().get(input), self.layout.parts.get(input))
+        else {
+            return;
+        };
+        let arena = self.arena.as_deref().unwrap_or_default();
+        let bytes = arena.get(buffer.region.range()).unwrap_or_default();
+        heads::add_row(buffer.pixels(bytes, from, row, 0), channels, &mut self.sums);
+        if row + 1 == layer.height {
+            let mut embedding = [0; MAX_CHANNELS];
+            let used = embedding.get_mut(..channels).unwrap_or(&mut []);
+            let quantization = Quantization {
+                shift: 0,
+                ..layer.quantization()
+            };
+            heads::embed(&self.sums, records, quantization, used);
+            self.embedding.clear();
+            // Checked models have at most MAX_CHANNELS channels.
+            let _ = self.embedding.extend_from_slice(used);
+            self.logits = heads::logits(used, weights, records, u32::from(layer.shift));
+        }
+    }
+
+    /// The codes of image row `y` from column `left` on, rendered once; a row of the same dies as the one
+    /// before is its copy.
+    #[inline(never)]
+    fn render(&mut self, map: &DieMap<'_>, y: usize, left: u16) {
+        let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);
+        let key = |y: usize| usize::from(left) << 8 | y;
+        let at = y % 3;
+        if self.code_rows.get(at) == Some(&key(y)) {
+            return;
+        }
+        let same = y.checked_sub(1).filter(|&before| {
+            self.code_rows.get(before % 3) == Some(&key(before)) && dies(before) == dies(y)
+        });
+        let copy = same.map(|before| self.codes.get_disjoint_mut([before % 3, at]));
+        if let Some(Ok([before, codes])) = copy {
+            codes.copy_from(before);
+        } else if let Some(codes) = self.codes.get_mut(at) {
+            let mut pixels = [0; IMAGE_SIZE];
+            map.render_row(y, &mut pixels);
+            codes.set(&pixels, usize::from(left));
+        }
+        if let Some(row) = self.code_rows.get_mut(at) {
+            *row = key(y);
+        }
+    }
+}
