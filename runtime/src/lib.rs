@@ -27,9 +27,7 @@ extern crate alloc;
 
 mod aligned;
 mod answer;
-mod codec;
 pub mod dies;
-mod divide;
 mod engine;
 pub mod graph;
 pub mod image;
@@ -43,11 +41,7 @@ mod sentence;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {
-    pub use crate::divide::divide;
     pub use crate::image::field;
-    pub mod codec {
-        pub use crate::codec::*;
-    }
     pub mod kernels {
         pub use crate::kernels::*;
     }

@@ -1,5 +1,9 @@
 //! Sentences with numbers, for people: whole as [`fmt::Display`], or as the beginning that fits a text, which
-//! needs none of the formatter's code (1.5 kB of a board's flash).
+//! does not need the code of `core::fmt`.
+//!
+//! Why not `core::fmt` everywhere: measured on the linked images, it adds 1.8 to 2.2 kB of code and 0.2 kB of constants, without a
+//! panic and without stack. That alone would fit, but not together with plain postcard (5.5 kB) and core's division
+//! (0.6 kB): the Cortex-M55 would have 49,600 bytes of code without updates, of 49,152.
 
 use core::fmt;
 
