@@ -1,25 +1,26 @@
-//! Memory that begins where kernels can read words: for model images and arenas.
+//! Memory with the alignment that the kernels need, for model images and arenas.
 //!
-//! A model image and an arena must begin at a multiple of [`ALIGNMENT`] bytes; one that does not is refused by name, for
-//! kernels would be several times slower on it. An [`Arena`] and what [`include_model!`](crate::include_model) puts into
-//! the program begin there, and so does an `AlignedBox` (feature `alloc`), for what a program reads from files.
+//! A model image and an arena must begin at a multiple of [`ALIGNMENT`] bytes. Others are refused with a named error,
+//! because kernels would be several times slower on them. An [`Arena`] has this alignment, and so has an image from
+//! [`include_model!`](crate::include_model). For images that a program reads from files, there is `AlignedBox`
+//! (feature `alloc`).
 
 /// Bytes that the address of a model image or of an arena must be a multiple of.
 pub const ALIGNMENT: usize = 8;
 
-/// Something that begins at a multiple of [`ALIGNMENT`].
+/// A value that begins at a multiple of [`ALIGNMENT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Aligned<T: ?Sized>(
-    /// What begins there.
+    /// The value.
     pub T,
 );
 
 const _: () = assert!(align_of::<Aligned<u8>>() == ALIGNMENT);
 
-/// `N` bytes for an engine to work in, of which a model needs as many as its header says.
+/// `N` bytes of working memory for an engine. A model's header states how many bytes it needs.
 ///
-/// On a board it is a `static` that its program hands out once:
+/// On a board, make it a `static` and give it to the engine once:
 ///
 /// ```
 /// use lightwafer_runtime::Arena;
@@ -31,12 +32,12 @@ const _: () = assert!(align_of::<Aligned<u8>>() == ALIGNMENT);
 pub struct Arena<const N: usize>(Aligned<[i8; N]>);
 
 impl<const N: usize> Arena<N> {
-    /// All zeros, so that a `static` takes no flash.
+    /// An arena of zeros, so that a `static` takes no flash.
     pub const fn new() -> Self {
         Self(Aligned([0; N]))
     }
 
-    /// What an engine is started with.
+    /// The bytes to start an engine with.
     pub const fn bytes(&mut self) -> &mut [i8] {
         &mut self.0.0
     }
@@ -73,7 +74,7 @@ macro_rules! include_model {
 #[cfg(feature = "alloc")]
 pub use boxed::AlignedBox;
 
-/// How many bytes after a multiple of [`ALIGNMENT`] a slice begins.
+/// The number of bytes after a multiple of [`ALIGNMENT`] at which a slice begins.
 pub(crate) fn beyond<T>(slice: &[T]) -> usize {
     slice.as_ptr().addr() % ALIGNMENT
 }
@@ -90,13 +91,13 @@ mod boxed {
 
     /// See [`super::AlignedBox`].
     pub struct AlignedBox<T> {
-        /// The bytes, and before and behind them as many others as their place on the heap asks for.
+        /// The bytes, with unused bytes before and after them for the alignment.
         room: Box<[T]>,
         used: Range<usize>,
     }
 
     impl<T: Copy + Default> AlignedBox<T> {
-        /// So many zeros.
+        /// `len` zeros.
         pub fn zeroed(len: usize) -> Self {
             const { assert!(size_of::<T>() == 1, "for bytes") };
             let room = vec![T::default(); len + ALIGNMENT - 1].into_boxed_slice();
