@@ -30,11 +30,12 @@ use sha2::{Digest, Sha256};
 pub use facts::{ModelFacts, Rounding};
 
 use crate::aligned::{ALIGNMENT, beyond};
+use crate::checksum::crc32;
 use crate::dies::{CLASS_COUNT, DieMap};
 use crate::graph::{Layer, RECORD_BYTES, channels_in};
 use crate::limits::MAX_LAYERS;
 use crate::plan::layout::WORK_COUNT;
-use crate::{Sentence, crc32};
+use crate::sentence::Sentence;
 
 /// The first bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
