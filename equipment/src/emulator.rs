@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use lightwafer_board_list::ICOUNT_SHIFT;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -45,14 +46,14 @@ pub struct EmulatorOptions {
 }
 
 impl EmulatorOptions {
-    /// `qemu-system-arm` (or the command in `LIGHTWAFER_QEMU`), no log, shift 6.
+    /// `qemu-system-arm` (or the command in `LIGHTWAFER_QEMU`), no log, [`ICOUNT_SHIFT`].
     pub fn new(machine: impl Into<String>, firmware: impl Into<PathBuf>) -> Self {
         Self {
             machine: machine.into(),
             firmware: firmware.into(),
             qemu: std::env::var_os("LIGHTWAFER_QEMU").unwrap_or_else(|| "qemu-system-arm".into()),
             log: None,
-            icount_shift: Some(6),
+            icount_shift: Some(ICOUNT_SHIFT),
             debugger: None,
         }
     }

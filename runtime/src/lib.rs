@@ -48,9 +48,7 @@ extern crate alloc;
 mod aligned;
 mod answer;
 mod checksum;
-mod codec;
 pub mod dies;
-mod divide;
 mod engine;
 pub mod graph;
 pub mod image;
@@ -64,11 +62,7 @@ mod sentence;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {
-    pub use crate::divide::divide;
     pub use crate::image::field;
-    pub mod codec {
-        pub use crate::codec::*;
-    }
     pub mod kernels {
         pub use crate::kernels::*;
     }

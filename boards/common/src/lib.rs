@@ -10,7 +10,6 @@
 //! * [`watchdog`]: what resets a board that hangs.
 //! * [`signals`]: READY, BUSY, REJECT and TRIGGER.
 //! * `pump` (feature `pump`): between a line and an asynchronous driver.
-//! * `mps2` (feature `mps2`): the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]
 
 #[macro_use]
@@ -20,8 +19,6 @@ pub mod clock;
 pub mod line;
 mod memory;
 pub mod models;
-#[cfg(feature = "mps2")]
-pub mod mps2;
 #[cfg(feature = "probe")]
 pub mod probe;
 #[cfg(feature = "pump")]

@@ -9,10 +9,11 @@ pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
     &["trainer", "boards/linux", "boards/*"],
     &["equipment", "boards/tract"],
+    &["boards/mps"],
     &["boards/common", "boards/build"],
     &["device", "compiler"],
     &["maps"],
-    &["runtime"],
+    &["runtime", "boards/list"],
 ];
 
 /// Modules of the crates that have an order inside, `lib` what the root file defines itself. Modules of modules
@@ -52,9 +53,7 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["kernels"],
             &["graph"],
             &["dies"],
-            &[
-                "aligned", "checksum", "codec", "divide", "limits", "sentence",
-            ],
+            &["aligned", "checksum", "limits", "sentence"],
         ],
     ),
 ];

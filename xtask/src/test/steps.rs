@@ -108,7 +108,7 @@ pub fn tract() -> Result<Outcome> {
 /// When the targets cannot be had, or a build fails.
 pub fn firmware() -> Result<Outcome> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, firmware::Features::All)?;
+    firmware::build(Board::all(), firmware::Features::All)?;
     Ok(Outcome::Whole)
 }
 
@@ -139,7 +139,7 @@ pub fn embed() -> Result<Outcome> {
 pub fn lint_boards() -> Result<Outcome> {
     toolchain::components()?;
     let toolchain = setup::arm::setup()?;
-    for board in Board::ALL {
+    for board in Board::all() {
         let mut cargo: Command = process::cargo_of(&toolchain);
         cargo
             .current_dir(board.folder())
