@@ -7,7 +7,7 @@ use super::check::Rows;
 /// Crates by their folders; `boards/*` is every folder in `boards` that is not named itself.
 pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
-    &["trainer", "boards/linux", "boards/*"],
+    &["trainer", "boards/linux", "boards/*", "examples/embed"],
     &["equipment", "boards/tract"],
     &["boards/common", "boards/build"],
     &["device", "compiler"],
@@ -52,7 +52,7 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["kernels"],
             &["graph"],
             &["dies"],
-            &["codec", "divide", "limits", "sentence"],
+            &["aligned", "codec", "divide", "limits", "sentence"],
         ],
     ),
 ];
