@@ -7,7 +7,7 @@ use super::check::Rows;
 /// Crates by their folders; `boards/*` is every folder in `boards` that is not named itself.
 pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
-    &["trainer", "boards/linux", "boards/*"],
+    &["trainer", "boards/linux", "boards/*", "examples/embed"],
     &["equipment", "boards/tract"],
     &["boards/mps"],
     &["boards/common", "boards/build"],
