@@ -1,10 +1,13 @@
-//! Inner loops written for an instruction set, and their portable twins.
+//! Kernels written for an instruction set, and the reference kernels.
 //!
-//! Each set offers the same functions with the same results, bit for bit; `build.rs` and the target
-//! choose, and where a processor may have more than its target says, the processor at run time. What it is
-//! not made for, a set leaves to the portable twin. What shows that they agree: the twins' cases, on hosts and
-//! boards, and the whole-system tests, which compare boards with the host bit for bit.
+//! Each set offers the same functions with the same results, bit for bit. `build.rs` and the target choose one; where
+//! a processor may have more than its target says, it is asked at run time. A row that a set has no kernel for is left
+//! to the reference kernel ([`super::path`] says which). Two things show that the sets agree: the differential test
+//! (`differential`), which runs on hosts and boards, and the whole-system tests, which compare boards with the host bit
+//! for bit.
 
+#[macro_use]
+mod taken;
 #[cfg(arm_dsp)]
 #[macro_use]
 mod assembly;
@@ -16,15 +19,15 @@ mod assembly;
     )
 ))]
 mod checked;
+#[cfg(any(test, feature = "differential"))]
+pub mod differential;
 #[cfg(arm_dsp)]
 mod dsp;
 #[cfg(arm_mve)]
 mod helium;
 #[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
 pub mod neon;
-pub mod portable;
-#[cfg(any(test, feature = "twins"))]
-pub mod twins;
+pub mod reference;
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub mod x86;
 
@@ -43,7 +46,7 @@ pub use neon::{dense, depthwise, image4, mask_row, max4};
         not(target_os = "none")
     )
 )))]
-pub use portable::{dense, depthwise, image4, mask_row, max4};
+pub use reference::{dense, depthwise, image4, mask_row, max4};
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub use x86::{dense, depthwise, image4, mask_row, max_row, max4};
 

@@ -252,6 +252,7 @@ fn depthwise_fast(
 ) -> Option<()> {
     let mut job = Job::EMPTY;
     let kernel = prepare(&mut job, rows, weights, records, quantization, out)?;
+    taken!(Fast);
     run(&mut job, kernel, out);
     Some(())
 }

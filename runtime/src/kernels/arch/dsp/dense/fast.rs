@@ -2,7 +2,7 @@
 
 use super::{Proof, general, kernels, prove, widen};
 use crate::graph::RECORD_BYTES;
-use crate::kernels::arch::portable;
+use crate::kernels::arch::reference;
 use crate::kernels::dense::Segment;
 use crate::kernels::{Output, Quantization, path, record4};
 
@@ -32,7 +32,7 @@ pub fn dense(
         },
     };
     if done.is_none() {
-        portable::dense(segments, weights, records, quantization, scratch, out);
+        reference::dense(segments, weights, records, quantization, scratch, out);
     }
 }
 
@@ -62,6 +62,7 @@ fn row(
         [out.pixel_step as u32, least]
     };
     let walk = Walk::of(segments, kernel)?;
+    taken!(Fast);
     let kernel = kernels::function(kernel);
     for group in 0..groups {
         let (Some(weights), Some(records)) = (

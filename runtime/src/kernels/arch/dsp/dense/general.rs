@@ -181,6 +181,7 @@ pub fn row(
     if segments.len() >= job.runs.len() {
         return None;
     }
+    taken!(General);
     for group in 0..groups {
         let (Some(weights), Some(records)) = (
             weights.get(group * 4 * length..),

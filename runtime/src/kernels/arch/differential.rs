@@ -1,13 +1,17 @@
-//! Any instruction set's kernels against the portable ones: random shapes, extreme values, odd alignments.
+//! The differential test: the kernels of an instruction set against the reference kernels, on random shapes, extreme
+//! values and odd alignments.
 //!
-//! `no_std` and without allocation, so that the same cases run on the host's tests and on a board. The whole
-//! output buffer is compared, so that a byte written beside the output is found too.
+//! `no_std` and without allocation, so that the same cases run in the host's tests and on a board. The whole
+//! output buffer is compared, so that a byte written beside the output is found too. On a board, each row must also
+//! be computed by the kernel that [`path`] names.
 
-use super::portable;
+use super::reference;
+use crate::Aligned;
 use crate::dies::{IMAGE_SIZE, MASK_ROW_BYTES};
 use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::depthwise::plane_bytes;
 use crate::kernels::image_conv::{CODES, CodeRow, Table};
+use crate::kernels::path::{self, Isa, KernelPath};
 use crate::kernels::{Output, Quantization, pool, record4};
 
 /// The kernels of one instruction set, as this module's neighbours offer them.
@@ -18,11 +22,11 @@ pub struct Set {
     pub dense: fn(&[Segment<'_>], &[u8], &[u8], Quantization, &mut [i8], Output<'_>),
     /// See [`crate::kernels::depthwise::depthwise_row`].
     pub depthwise: fn([&[i8]; 3], &[u8], &[u8], Quantization, Output<'_>),
-    /// See [`portable::image4`].
+    /// See [`reference::image4`].
     pub image4: fn([&CodeRow; 3], &Table, [i32; 4], [i32; 4], Quantization, &mut Output<'_>),
-    /// See [`portable::mask_row`].
+    /// See [`reference::mask_row`].
     pub mask_row: fn(&[[[i8; 8]; 8]], &[i8; 8], i32, &mut [u8]),
-    /// See [`portable::max4`].
+    /// See [`reference::max4`].
     pub max4: fn([i8; 4], [i8; 4]) -> [i8; 4],
 }
 
@@ -38,26 +42,25 @@ pub const CHOSEN: Set = Set {
 /// Bytes of the input, which are more than any case reads, and of the outputs.
 const BYTES: usize = 6144;
 
-/// Words are loaded from it.
-#[derive(Debug)]
-#[repr(align(8))]
-struct Aligned<T>(T);
-
 /// How the cases of one kernel went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// The kernel.
     pub kernel: &'static str,
-    /// Cases that differed.
+    /// Cases that differed, or were computed by another kernel than [`path`] names.
     pub differ: u32,
+    /// Cases that a fast kernel computed, as far as that is known: on boards.
+    pub fast: u32,
     /// The random state before the first that did.
     pub first: u32,
 }
 
 /// What a case works on: 37 kB, for a `static`.
 #[derive(Debug)]
-pub struct Twins {
+pub struct Differential {
     random: Random,
+    /// Cases of the present kernel that a fast one computed.
+    fast_cases: u32,
     input: Aligned<[i8; BYTES]>,
     weights: Aligned<[u8; BYTES]>,
     records: Aligned<[u8; 256]>,
@@ -130,17 +133,18 @@ impl Random {
     }
 }
 
-impl Default for Twins {
+impl Default for Differential {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Twins {
+impl Differential {
     /// The same cases every time.
     pub const fn new() -> Self {
         Self {
             random: Random(0x9e37_79b9),
+            fast_cases: 0,
             input: Aligned([0; BYTES]),
             weights: Aligned([0; BYTES]),
             records: Aligned([0; 256]),
@@ -151,7 +155,7 @@ impl Twins {
         }
     }
 
-    /// Compares `set` with the portable kernels, `cases` times each.
+    /// Compares `set` with the reference kernels, `cases` times each.
     pub fn compare(&mut self, set: &Set, cases: u32) -> [Outcome; 4] {
         let kernels: [(&str, Case); 4] = [
             ("dense", Self::dense),
@@ -160,20 +164,26 @@ impl Twins {
             ("words", Self::words),
         ];
         kernels.map(|(kernel, case)| {
-            let (mut differ, mut first) = (0, 0);
+            let mut outcome = Outcome {
+                kernel,
+                differ: 0,
+                fast: 0,
+                first: 0,
+            };
             for _ in 0..cases {
                 let seed = self.random.0;
                 self.refill();
                 if !case(self, set) {
-                    first = if differ == 0 { seed } else { first };
-                    differ += 1;
+                    outcome.first = if outcome.differ == 0 {
+                        seed
+                    } else {
+                        outcome.first
+                    };
+                    outcome.differ += 1;
                 }
             }
-            Outcome {
-                kernel,
-                differ,
-                first,
-            }
+            outcome.fast = core::mem::take(&mut self.fast_cases);
+            outcome
         })
     }
 
@@ -250,7 +260,8 @@ impl Twins {
         let start = 4 + self.random.below(8);
         let reach = (pixels - 1) * steps.0 + (channels - 1) * steps.1 + 1;
         // Too short by one now and then: the rest is written all the same.
-        let reach = reach - usize::from(self.random.one_in(32));
+        let short = self.random.one_in(32);
+        let reach = reach - usize::from(short);
         let weights = self.random.part(&self.weights.0, 4 * groups * length);
         let records = self.random.part(&self.records.0, channels * 8);
         let scratch = self.scratch.0.get_mut(..scratch_bytes(length));
@@ -261,9 +272,12 @@ impl Twins {
             pixel_step: steps.0,
             channel_step: steps.1,
         });
+        let path = path::dense(Isa::TARGET, segments, &quantization, &fast);
         (set.dense)(segments, weights, records, quantization, scratch, fast);
-        portable::dense(segments, weights, records, quantization, scratch, plain);
-        self.fast == self.plain
+        let proper = !short && on_word(weights) && segments.iter().all(|s| on_word(s.row));
+        let as_said = as_said(proper, path, &mut self.fast_cases);
+        reference::dense(segments, weights, records, quantization, scratch, plain);
+        self.fast == self.plain && as_said
     }
 
     fn depthwise(&mut self, set: &Set) -> bool {
@@ -288,9 +302,13 @@ impl Twins {
             pixel_step: steps.0,
             channel_step: steps.1,
         });
+        let starts = rows.map(|row| row.as_ptr().addr());
+        let path = path::depthwise(Isa::TARGET, starts, &quantization, &fast);
         (set.depthwise)(rows, weights, records, quantization, fast);
-        portable::depthwise(rows, weights, records, quantization, plain);
-        self.fast == self.plain
+        let proper = on_word(records) && rows.iter().all(|row| on_word(row));
+        let as_said = as_said(proper, path, &mut self.fast_cases);
+        reference::depthwise(rows, weights, records, quantization, plain);
+        self.fast == self.plain && as_said
     }
 
     fn image(&mut self, set: &Set) -> bool {
@@ -332,10 +350,19 @@ impl Twins {
             channel_step: steps.1,
         });
         let [a, b, c] = &codes;
-        for (image4, mut out) in [(set.image4, fast), (portable::image4, plain)] {
-            image4([a, b, c], table, bias, multipliers, quantization, &mut out);
-        }
-        self.fast == self.plain
+        let path = path::image(Isa::TARGET, &quantization, &fast);
+        let (mut fast, mut plain) = (fast, plain);
+        (set.image4)([a, b, c], table, bias, multipliers, quantization, &mut fast);
+        let as_said = as_said(aligned, path, &mut self.fast_cases);
+        reference::image4(
+            [a, b, c],
+            table,
+            bias,
+            multipliers,
+            quantization,
+            &mut plain,
+        );
+        self.fast == self.plain && as_said
     }
 
     /// The row of maxima that inference uses here; not part of a set.
@@ -371,38 +398,63 @@ impl Twins {
         let pixels = eights.as_chunks::<8>().0;
         let bias = (self.random.next() as i32) >> (4 + self.random.below(24));
         let [mut fast, mut plain] = [[85; MASK_ROW_BYTES]; 2];
+        let path = path::mask(Isa::TARGET, weights.len(), pixels.len().min(fast.len()));
         (set.mask_row)(pixels, weights, bias, &mut fast);
-        portable::mask_row(pixels, weights, bias, &mut plain);
+        let as_said = as_said(true, path, &mut self.fast_cases);
+        reference::mask_row(pixels, weights, bias, &mut plain);
         let mut fours = self.input.0.as_chunks::<4>().0.windows(2);
         let larger = fours.all(|pair| match *pair {
-            [a, b] => (set.max4)(a, b) == portable::max4(a, b),
+            [a, b] => (set.max4)(a, b) == reference::max4(a, b),
             _ => false,
         });
-        fast == plain && larger && self.pool()
+        fast == plain && as_said && larger && self.pool()
     }
 }
 
-/// Runs a case and tells whether the twins agree.
-type Case = fn(&mut Twins, &Set) -> bool;
+/// Whether the last row was computed as `path` says; on hosts never known.
+fn taken(path: KernelPath) -> bool {
+    #[cfg(all(arm_dsp, feature = "differential"))]
+    let taken = super::taken::last(path);
+    #[cfg(not(all(arm_dsp, feature = "differential")))]
+    let taken = {
+        let _ = path;
+        false
+    };
+    taken
+}
+
+/// Whether the last row, of slices that a kernel can read and write, was computed as `path` says; true where that is not
+/// known. Counts it if it was computed by a fast kernel.
+fn as_said(proper: bool, path: KernelPath, fast: &mut u32) -> bool {
+    *fast += u32::from(taken(KernelPath::Fast));
+    !proper || Isa::TARGET == Isa::Portable || taken(path)
+}
+
+fn on_word<T>(slice: &[T]) -> bool {
+    slice.as_ptr().addr().is_multiple_of(4)
+}
+
+/// Runs a case and tells whether the kernels agree.
+type Case = fn(&mut Differential, &Set) -> bool;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(name: &str, set: &Set) {
-        for outcome in Twins::new().compare(set, 5000) {
+        for outcome in Differential::new().compare(set, 5000) {
             assert_eq!(outcome.differ, 0, "{name}: {outcome:x?}");
         }
     }
 
     #[test]
-    fn what_inference_uses_agrees_with_the_portable_twins() {
+    fn what_inference_uses_agrees_with_the_reference_kernels() {
         check("chosen", &CHOSEN);
     }
 
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[test]
-    fn every_set_that_runs_here_agrees_with_the_portable_twins() {
+    fn every_set_that_runs_here_agrees_with_the_reference_kernels() {
         #[cfg(target_arch = "aarch64")]
         use crate::kernels::arch::neon as sets;
         #[cfg(target_arch = "x86_64")]

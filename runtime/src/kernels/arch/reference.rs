@@ -1,4 +1,5 @@
-//! The reference for every instruction set.
+//! The reference kernels: plain Rust, against which every instruction set is tested, and what computes a row that a set has
+//! no kernel for.
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::dense::Segment;
@@ -16,6 +17,7 @@ pub fn dense(
     _scratch: &mut [i8],
     mut out: Output<'_>,
 ) {
+    taken!(Reference);
     let block = 4 * segments.iter().map(|s| s.len).sum::<usize>();
     let groups = weights
         .chunks_exact(block.max(1))
@@ -66,6 +68,7 @@ pub fn depthwise(
     quantization: Quantization,
     mut out: Output<'_>,
 ) {
+    taken!(Reference);
     let plane = plane_bytes(out.pixels);
     for (group, weights) in weights.as_chunks::<36>().0.iter().enumerate() {
         for j in 0..4 {
@@ -103,6 +106,7 @@ pub fn image4(
     quantization: Quantization,
     out: &mut Output<'_>,
 ) {
+    taken!(Reference);
     let [a, b, c] = codes.map(CodeRow::codes);
     let [above, at, below] = table;
     for (x, ((&a, &b), &c)) in (0..out.pixels).zip(a.iter().zip(b).zip(c)) {
@@ -122,6 +126,7 @@ pub fn image4(
 /// not negative.
 #[inline]
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
+    taken!(Reference);
     for (byte, pixels) in out.iter_mut().zip(pixels) {
         *byte = 0;
         for (x, pixel) in pixels.iter().enumerate() {
