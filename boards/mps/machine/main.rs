@@ -11,7 +11,7 @@ use lightwafer_mps::{Machine, Peripherals, Watchdog};
 use lightwafer_device::StationMemory;
 
 lightwafer_mps::machine!(Mps);
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw");
 lightwafer_board::ram_as_model_flash!(Mps::MAP.model_flash);
 
 #[entry]

@@ -11,7 +11,7 @@ use lightwafer_device::StationMemory;
 
 use hardware::Hardware;
 
-lightwafer_board::model_and_arena!(concat!(env!("OUT_DIR"), "/model.lw"), 162_064);
+lightwafer_board::model_and_arena!(concat!(env!("OUT_DIR"), "/model.lw"));
 lightwafer_board::model_flash!(Nvmc<'static>);
 
 #[entry]

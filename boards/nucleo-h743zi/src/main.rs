@@ -12,7 +12,7 @@ use lightwafer_device::StationMemory;
 use flash::EccFlash;
 use hardware::Hardware;
 
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024, ".axi.arena");
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw", ".axi.arena");
 lightwafer_board::model_flash!(EccFlash);
 
 #[entry]

@@ -11,7 +11,7 @@ use lightwafer_device::StationMemory;
 
 use hardware::{FLASH, Flash, Hardware};
 
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw");
 lightwafer_board::model_flash!(Flash);
 
 #[entry]
