@@ -2,21 +2,24 @@
 //!
 //! [`serve`] turns a [`Board`] into a station that answers over its serial line and never returns.
 //!
-//! * [`mod@line`]: a serial line with interrupt-driven buffers, as `embedded-io` traits.
+//! * [`serial`]: a serial port with interrupt-driven buffers, as `embedded-io` traits.
+//! * [`signals`]: the digital lines READY, BUSY, REJECT and TRIGGER.
 //! * [`clock`]: time and, on emulators, executed instructions.
-//! * [`stack`]: how deep the stack went.
+//! * [`stack`]: a guard below the stack, and how deep it went.
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
-//! * [`models`]: a flash for models that come over the line.
 //! * [`watchdog`]: what resets a board that hangs.
-//! * [`signals`]: READY, BUSY, REJECT and TRIGGER.
-//! * `pump` (feature `pump`): between a line and an asynchronous driver.
+//! * [`models`]: a flash for models that come over the line.
+//! * `pump` (feature `pump`): between a serial port and an asynchronous driver.
 #![no_std]
 
 #[macro_use]
 mod log;
 
+mod board;
+mod boot;
 pub mod clock;
-pub mod line;
+mod engine;
+
 mod memory;
 pub mod models;
 #[cfg(feature = "probe")]
@@ -24,16 +27,18 @@ pub mod probe;
 #[cfg(feature = "pump")]
 pub mod pump;
 pub mod reset;
-mod service;
+pub mod serial;
+mod serve;
 pub mod signals;
 pub mod stack;
 pub mod watchdog;
 
+pub use board::Board;
 #[cfg(feature = "update")]
 pub use lightwafer_device::store::Updater;
 #[doc(hidden)]
 pub use lightwafer_runtime::{Aligned, Arena};
-pub use service::{Board, serve};
+pub use serve::serve;
 
 /// The bytes of arena that a model image asks for, for [`model_and_arena!`].
 #[doc(hidden)]

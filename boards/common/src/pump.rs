@@ -1,4 +1,4 @@
-//! Between a [`Line`](crate::line::Line) and an asynchronous driver, such as those of embassy's HALs; and between TRIGGER
+//! Between a [`SerialPort`](crate::serial::SerialPort) and an asynchronous driver, such as those of embassy's HALs; and between TRIGGER
 //! and a pin of theirs.
 //!
 //! [`run`] and [`watch`] belong into tasks of an executor that an interrupt polls: bytes then come and go while the program
@@ -12,7 +12,7 @@ use embassy_sync::signal::Signal;
 use embedded_hal_async::digital::Wait;
 use embedded_io_async::{Error, ErrorKind, Read, Write};
 
-use crate::line::InterruptSide;
+use crate::serial::InterruptSide;
 use crate::signals::Edge;
 
 /// Bytes that a driver is given, or asked for, at once: a packet of full-speed USB.
@@ -21,7 +21,7 @@ const BYTES: usize = 64;
 /// Whether there may be something to send.
 static TO_SEND: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
-/// Says that there is something to send: the `pump` of [`Buffers::split`](crate::line::Buffers::split).
+/// Says that there is something to send: the `pump` of [`Buffers::split`](crate::serial::Buffers::split).
 pub fn wake() {
     TO_SEND.signal(());
 }

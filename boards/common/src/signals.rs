@@ -73,9 +73,9 @@ impl OutputPin for NoPin {
     }
 }
 
-/// A board's output lines.
+/// A board's output pins.
 #[derive(Debug)]
-pub struct Lines<R, B, J> {
+pub struct Outputs<R, B, J> {
     /// High while the board takes wafers.
     pub ready: R,
     /// High while it classifies one.
@@ -88,16 +88,16 @@ pub struct Lines<R, B, J> {
 #[derive(Debug)]
 pub struct Signalled<E, R, B, J> {
     engine: E,
-    lines: Lines<R, B, J>,
+    outputs: Outputs<R, B, J>,
 }
 
 impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Signalled<E, R, B, J> {
     /// Shows the engine as idle, or as not ready at all when it will refuse every wafer.
-    pub fn new(engine: E, mut lines: Lines<R, B, J>, refuses: bool) -> Self {
-        let _ = lines.ready.set_state((!refuses).into());
-        let _ = lines.busy.set_low();
-        let _ = lines.reject.set_low();
-        Self { engine, lines }
+    pub fn new(engine: E, mut outputs: Outputs<R, B, J>, refuses: bool) -> Self {
+        let _ = outputs.ready.set_state((!refuses).into());
+        let _ = outputs.busy.set_low();
+        let _ = outputs.reject.set_low();
+        Self { engine, outputs }
     }
 }
 
@@ -107,16 +107,16 @@ impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Engine for Signalled<E
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let _ = self.lines.ready.set_low();
-        let _ = self.lines.busy.set_high();
+        let _ = self.outputs.ready.set_low();
+        let _ = self.outputs.busy.set_high();
         let answer = self.engine.classify(map, mask);
         let normal = answer
             .as_ref()
             .is_ok_and(|answer| answer.class == Class::NORMAL);
-        let _ = self.lines.reject.set_state((!normal).into());
-        let _ = self.lines.busy.set_low();
+        let _ = self.outputs.reject.set_state((!normal).into());
+        let _ = self.outputs.busy.set_low();
         // An engine that failed stays not ready until it has answered again.
-        let _ = self.lines.ready.set_state(answer.is_ok().into());
+        let _ = self.outputs.ready.set_state(answer.is_ok().into());
         answer
     }
 }
@@ -127,17 +127,17 @@ impl<E: Reload<'static>, R: OutputPin, B: OutputPin, J: OutputPin> Reload<'stati
 {
     fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
         let loaded = self.engine.load(image);
-        let _ = self.lines.ready.set_state(loaded.is_ok().into());
+        let _ = self.outputs.ready.set_state(loaded.is_ok().into());
         loaded
     }
 
     #[inline(never)]
     fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
-        let _ = self.lines.ready.set_low();
-        let _ = self.lines.busy.set_high();
+        let _ = self.outputs.ready.set_low();
+        let _ = self.outputs.busy.set_high();
         let passed = self.engine.self_test(mask);
-        let _ = self.lines.busy.set_low();
-        let _ = self.lines.ready.set_high();
+        let _ = self.outputs.busy.set_low();
+        let _ = self.outputs.ready.set_high();
         passed
     }
 }

@@ -15,7 +15,7 @@ fn main() -> ! {
         reset::restart()
     };
     probe::run(
-        peripherals.line,
+        peripherals.serial,
         &peripherals.clock,
         &MODEL.0,
         arena,

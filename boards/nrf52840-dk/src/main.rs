@@ -22,9 +22,9 @@ fn main() -> ! {
     };
     let board = Board {
         name: env!("CARGO_PKG_NAME"),
-        line: hardware.line,
+        serial: hardware.serial,
         clock: hardware.clock,
-        lines: hardware.lines,
+        outputs: hardware.outputs,
         trigger: hardware.trigger,
         models: model_flash(hardware.flash, 0),
         watchdog: hardware.watchdog,

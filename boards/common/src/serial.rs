@@ -1,7 +1,7 @@
 //! A serial line with a buffer in either direction: a UART's interrupts fill and empty them, the
 //! program reads and writes them through `embedded-io` and sleeps while it waits.
 //!
-//! The UART's driver keeps the [`InterruptSide`]; the program gets the [`Line`]. When bytes come
+//! The UART's driver keeps the [`InterruptSide`]; the program gets the [`SerialPort`]. When bytes come
 //! faster than they are read, the bytes from there on are dropped until the program has read what
 //! came before; its next read then gives [`Overrun`], at the very place where bytes are missing.
 
@@ -77,10 +77,10 @@ impl Buffers {
         &'static mut self,
         lost: &'static AtomicBool,
         pump: fn(),
-    ) -> (Line, InterruptSide) {
+    ) -> (SerialPort, InterruptSide) {
         let buffers = &*self;
         (
-            Line {
+            SerialPort {
                 buffers,
                 lost,
                 pump,
@@ -122,13 +122,13 @@ impl InterruptSide {
 }
 
 /// The program's side of a line.
-pub struct Line {
+pub struct SerialPort {
     buffers: &'static Buffers,
     lost: &'static AtomicBool,
     pump: fn(),
 }
 
-impl Line {
+impl SerialPort {
     fn has_news(&self) -> bool {
         !self.buffers.receive.is_empty() || self.lost.load(Ordering::Acquire)
     }
@@ -152,11 +152,11 @@ impl embedded_io::Error for Overrun {
     }
 }
 
-impl ErrorType for Line {
+impl ErrorType for SerialPort {
     type Error = Overrun;
 }
 
-impl Read for Line {
+impl Read for SerialPort {
     /// Waits for at least one byte.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Overrun> {
         if buf.is_empty() {
@@ -183,13 +183,13 @@ impl Read for Line {
     }
 }
 
-impl ReadReady for Line {
+impl ReadReady for SerialPort {
     fn read_ready(&mut self) -> Result<bool, Overrun> {
         Ok(self.has_news())
     }
 }
 
-impl Write for Line {
+impl Write for SerialPort {
     /// Waits until at least one byte can be taken.
     fn write(&mut self, buf: &[u8]) -> Result<usize, Overrun> {
         if buf.is_empty() {
@@ -214,7 +214,7 @@ impl Write for Line {
     }
 }
 
-impl WriteReady for Line {
+impl WriteReady for SerialPort {
     fn write_ready(&mut self) -> Result<bool, Overrun> {
         Ok(!self.buffers.send.is_full())
     }
