@@ -80,5 +80,8 @@ pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax}
 pub use checksum::crc32;
 pub use dies::{Class, DieMap, DieMapError, Mask};
 pub use engine::{EngineError, FixedEngine, RowEvent, SelfTestFailed, StartError};
+#[cfg(feature = "alloc")]
+pub use engine::{KernelTable, LayerKernels, RowPaths};
 pub use image::{Model, ModelError, ModelFacts, arena_bytes};
+pub use kernels::path::{Isa, KernelPath, SlowReason};
 pub use sentence::Sentence;

@@ -64,8 +64,12 @@ fn row(
     let walk = Walk::of(segments, kernel)?;
     let kernel = kernels::function(kernel);
     for group in 0..groups {
-        let weights = weights.get(group * 4 * length..).unwrap_or_default();
-        let records = records.get(group * 4 * RECORD_BYTES..).unwrap_or_default();
+        let (Some(weights), Some(records)) = (
+            weights.get(group * 4 * length..),
+            records.as_chunks::<{ 4 * RECORD_BYTES }>().0.get(group),
+        ) else {
+            break;
+        };
         let (biases, multipliers) = record4(records);
         *bias = biases.map(|bias| bias as u32);
         let [m0, m1, m2, m3] = multipliers.map(|multiplier| multiplier as u32);

@@ -182,8 +182,12 @@ pub fn row(
         return None;
     }
     for group in 0..groups {
-        let weights = weights.get(group * 4 * length..).unwrap_or_default();
-        let records = records.get(group * 4 * RECORD_BYTES..).unwrap_or_default();
+        let (Some(weights), Some(records)) = (
+            weights.get(group * 4 * length..),
+            records.as_chunks::<{ 4 * RECORD_BYTES }>().0.get(group),
+        ) else {
+            break;
+        };
         widen(weights, pairs);
         // The kernel leaves its job behind the row's last pixel.
         for (run, s) in job.runs.iter_mut().zip(segments) {
