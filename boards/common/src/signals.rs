@@ -1,5 +1,4 @@
-//! READY, BUSY, REJECT and TRIGGER: what the equipment sees of a board, and says to it, without a word on the
-//! serial line.
+//! The digital lines READY, BUSY, REJECT and TRIGGER between board and equipment.
 //!
 //! READY is high while the board takes wafers, BUSY while it classifies one; never both. REJECT is high from the end of
 //! an inference whose wafer is not Normal, or that failed, until the next one ends; it is right before BUSY falls. A
@@ -19,11 +18,11 @@ use lightwafer_runtime::{SelfTestFailed, StartError};
 
 /// The input TRIGGER.
 pub trait Trigger {
-    /// Whether an edge rose since this was last asked.
+    /// Whether there was a rising edge since the last call.
     fn take(&mut self) -> bool;
 }
 
-/// Of boards without one: never triggers.
+/// For boards without a TRIGGER: never triggers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTrigger;
 
@@ -33,17 +32,17 @@ impl Trigger for NoTrigger {
     }
 }
 
-/// Keeps an edge, seen by an interrupt, until the program asks.
+/// Keeps a rising edge that an interrupt saw until the program asks.
 #[derive(Debug, Default)]
 pub struct Edge(AtomicBool);
 
 impl Edge {
-    /// None yet.
+    /// No edge yet.
     pub const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
-    /// An edge rose.
+    /// Notes a rising edge.
     pub fn rose(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -55,7 +54,7 @@ impl Trigger for &Edge {
     }
 }
 
-/// A pin that does nothing, where a board has none left.
+/// A pin that does nothing, for boards that have none to spare.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoPin;
 
@@ -84,7 +83,7 @@ pub struct Outputs<R, B, J> {
     pub reject: J,
 }
 
-/// An engine whose work shows on pins. Pins that fail are ignored: the answer matters more.
+/// An engine that shows on pins what it does. A pin that fails is ignored: the answer matters more.
 #[derive(Debug)]
 pub struct Signalled<E, R, B, J> {
     engine: E,
@@ -92,7 +91,7 @@ pub struct Signalled<E, R, B, J> {
 }
 
 impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Signalled<E, R, B, J> {
-    /// Shows the engine as idle, or as not ready at all when it will refuse every wafer.
+    /// Shows the engine as idle, or as not ready if it refuses every wafer.
     pub fn new(engine: E, mut outputs: Outputs<R, B, J>, refuses: bool) -> Self {
         let _ = outputs.ready.set_state((!refuses).into());
         let _ = outputs.busy.set_low();

@@ -42,14 +42,14 @@ impl Note {
         }
     }
 
-    /// The end of the path of the file that panicked; empty otherwise.
+    /// The last part of the path of the file that panicked; empty otherwise.
     pub fn file(&self) -> &str {
         let len = self.text.iter().position(|b| *b == 0).unwrap_or(TEXT);
         let text = self.text.get(..len).unwrap_or(&[]);
         core::str::from_utf8(text).unwrap_or("")
     }
 
-    /// Keeps the end of a path, whole characters only.
+    /// Keeps the last part of a path, whole characters only.
     pub(super) fn keep_file(&mut self, path: &str) {
         let mut start = path.len().saturating_sub(TEXT);
         while !path.is_char_boundary(start) {
