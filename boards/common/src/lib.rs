@@ -33,7 +33,7 @@ pub mod stack;
 pub mod watchdog;
 
 #[cfg(feature = "update")]
-pub use lightwafer_device::store::Updater;
+pub use lightwafer_device::Updater;
 pub use service::{Board, serve};
 
 /// Aligns what it holds to 8 bytes: weights and arenas are read in words.

@@ -22,7 +22,7 @@ pub struct ModelFlash<F: 'static> {
     /// The flash: two slots.
     pub flash: F,
     /// Empty; in a static, because it would be a good part of the stack.
-    pub place: &'static mut Option<lightwafer_device::store::Updater<'static, F>>,
+    pub place: &'static mut Option<lightwafer_device::Updater<'static, F>>,
 }
 
 /// What [`serve`](crate::serve) asks of a flash for models.

@@ -9,8 +9,10 @@ use lightwafer_device::NoUpdates;
 use lightwafer_device::protocol::frame::MAX_TEXT;
 use lightwafer_device::protocol::message::ResetCause;
 #[cfg(feature = "update")]
-use lightwafer_device::store::{Reload, Store, Updater};
+use lightwafer_device::store::Store;
 use lightwafer_device::{Platform, Station, StationMemory, Updates};
+#[cfg(feature = "update")]
+use lightwafer_device::{Reload, Updater};
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::image::{ModelFacts, Rounding};
 use lightwafer_runtime::{Answer, Engine, EngineFailure, Sentence};

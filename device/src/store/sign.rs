@@ -27,6 +27,7 @@ impl fmt::Debug for SecretKey {
 
 /// What is wrong with a key file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum KeyError {
     /// It is not a line of two words, the first of which says what it is.
     Text,
@@ -50,6 +51,7 @@ impl std::error::Error for KeyError {}
 
 /// Why an image is not signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum SignError {
     /// It is not a model image; a signature would be of nothing that runs.
     Model(ModelError),

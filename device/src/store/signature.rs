@@ -49,6 +49,7 @@ pub(crate) mod field {
 
 /// Names a public key: the first bytes of its SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyId(pub [u8; 8]);
 
 impl KeyId {
@@ -75,6 +76,8 @@ pub struct Block([u8; BLOCK_LEN]);
 
 /// Why bytes are not a signature block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum BlockError {
     /// Not [`BLOCK_LEN`] bytes.
     Length(usize),
@@ -112,6 +115,7 @@ impl core::error::Error for BlockError {}
 
 /// Why a key does not vouch for a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum VerifyError {
     /// It was signed with another key, or this is no key.
     Key,
@@ -189,6 +193,11 @@ impl Block {
         let mut hash = [0; 32];
         hash.copy_from_slice(&self.0[field::SHA256]);
         hash
+    }
+
+    /// Its CRC-32's bytes, as they lie in it.
+    pub(super) fn crc(&self) -> [u8; 4] {
+        self.part(field::CRC).try_into().unwrap_or_default()
     }
 
     /// Whether `public_key` has signed this block.

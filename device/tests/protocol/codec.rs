@@ -4,9 +4,9 @@ use std::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rng;
 use super::examples::examples;
-use crate::protocol::message::{Request, Response};
+use fastrand::Rng;
+use lightwafer_device::protocol::message::{Request, Response};
 use lightwafer_runtime::internals::codec::{take, to_slice};
 
 /// Whether `bytes` are read as postcard reads them; where they are, they are written back as postcard does.
@@ -38,18 +38,18 @@ where
 
 #[test]
 fn reads_and_writes_as_postcard_does() {
-    let mut rng = Rng(5);
+    let mut rng = Rng::with_seed(5);
     let mut read = [0; 2];
     for (_, payload) in examples() {
         for round in 0..400 {
             let mut bytes: Vec<u8> = payload.clone();
             for _ in 0..round % 4 {
-                let at = rng.below(bytes.len() as u32) as usize;
-                match rng.below(4) {
-                    0 => bytes[at] = rng.next() as u8,
-                    1 => bytes[at] ^= 1 << rng.below(8),
+                let at = rng.usize(..bytes.len());
+                match rng.u8(..4) {
+                    0 => bytes[at] = rng.u8(..),
+                    1 => bytes[at] ^= 1 << rng.u8(..8),
                     2 => bytes.truncate(at + 1),
-                    _ => bytes.insert(at, rng.next() as u8 | 0x80),
+                    _ => bytes.insert(at, rng.u8(..) | 0x80),
                 }
             }
             read[0] += u32::from(agrees::<Request<'_>>(&bytes));
@@ -63,8 +63,8 @@ fn reads_and_writes_as_postcard_does() {
 fn reads_a_models_header_as_postcard_does() {
     use lightwafer_runtime::graph::Layer;
     use lightwafer_runtime::image::{Golden, Header};
-    let image = include_bytes!("../../../models/light-int8.lw");
-    let mut rng = Rng(9);
+    let image = lightwafer_testkit::MODEL;
+    let mut rng = Rng::with_seed(9);
     let length = usize::from(u16::from_le_bytes([image[10], image[11]]));
     let head = &image[24..24 + length];
     let (header, mut layers) = postcard::take_from_bytes::<Header<'_>>(head).unwrap();
@@ -79,8 +79,8 @@ fn reads_a_models_header_as_postcard_does() {
     for _ in 0..3_000 {
         for part in [head, golden] {
             let mut bytes = part.to_vec();
-            let at = rng.below(bytes.len().min(400) as u32) as usize;
-            bytes[at] = rng.next() as u8;
+            let at = rng.usize(..bytes.len().min(400));
+            bytes[at] = rng.u8(..);
             agrees::<Header<'_>>(&bytes);
             agrees::<Layer>(&bytes[at..]);
             agrees::<Golden<'_>>(&bytes);
