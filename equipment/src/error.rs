@@ -10,6 +10,7 @@ use crate::report::BadReport;
 
 /// The connection to a board failed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BoardError {
     /// The port could not be opened.
     #[error(
@@ -46,7 +47,7 @@ pub enum BoardError {
         host: u16,
     },
     /// The board refused a request that it should know.
-    #[error("the board refused `{request}`: {reply:?}; is its firmware older than this host?")]
+    #[error("the board refused `{request}`: {reply}; is its firmware older than this host?")]
     Refused {
         /// What was asked.
         request: &'static str,
@@ -106,6 +107,7 @@ fn listed(losses: &[Loss]) -> String {
 
 /// A wafer could not be classified. No partial or doubtful answer comes with it.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ClassifyError {
     /// The connection failed.
     #[error(transparent)]
@@ -119,7 +121,7 @@ pub enum ClassifyError {
         limit: u32,
     },
     /// The board refused the map or its classification, each time.
-    #[error("the board refused `{request}` {times} times: {reply:?}")]
+    #[error("the board refused `{request}` {times} times: {reply}")]
     Refused {
         /// What was asked.
         request: &'static str,

@@ -4,6 +4,8 @@
 //! in other languages. Variants are numbered by position: append, never reorder. Enums that a later board or host may
 //! append to are `non_exhaustive`; a structure's fields are fixed for as long as [`PROTOCOL_VERSION`] is.
 
+use core::fmt;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -416,3 +418,60 @@ pub enum ErrorReply {
     /// The flash failed.
     Flash,
 }
+
+/// What a board says by it, for people. What to do about it is for the host to add.
+impl fmt::Display for ErrorReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match *self {
+            Self::Truncated => "the frame ended early",
+            Self::Oversized => "the frame or piece is longer than the limit",
+            Self::Corrupted => "the frame's CRC-32 is wrong",
+            Self::Malformed => "it knows no such message",
+            Self::Overrun => "it lost bytes of the line",
+            Self::Protocol { board } => return write!(f, "it speaks protocol {board}"),
+            Self::Grid => "the die grid is outside 1×1…256×256",
+            Self::UnknownWafer => "it knows nothing of this wafer",
+            Self::Gap { received } => return write!(f, "a piece is missing behind byte {received}"),
+            Self::Conflict { received } => {
+                return write!(
+                    f,
+                    "the piece contradicts the {received} bytes it has, or reaches beyond the end"
+                );
+            }
+            Self::Incomplete { received, expected } => {
+                return write!(f, "it has {received} of {expected} bytes");
+            }
+            Self::MapCrc => "the map's CRC-32 is not the announced one",
+            Self::Dies => "a die is none of 0, 1, 2",
+            Self::NotRun => "the wafer has not run yet",
+            Self::Row => "there is no such mask row",
+            Self::Engine => "its engine failed",
+            Self::Unsupported => "it takes no models",
+            Self::NoKey => "its firmware has no public key, so it takes no models",
+            Self::Block => "it does not know this signature block",
+            Self::Key => "the model is signed with another key than its own",
+            Self::Signature => "the signature is wrong",
+            Self::Version { minimum } => {
+                return write!(f, "it takes models of version {minimum} and higher");
+            }
+            Self::Size { limit } => {
+                return write!(f, "the image is empty or has more than {limit} bytes");
+            }
+            Self::NoTransfer => "no model of this version was announced since it started",
+            Self::Digest => "the image that arrived is not the signed one",
+            Self::Model => "the image is no model that it can run",
+            Self::Arena { needed, given } => {
+                return write!(
+                    f,
+                    "the model needs {needed} bytes of working memory, it has {given}"
+                );
+            }
+            Self::SelfTest => "the golden wafer's answer is wrong on it",
+            Self::NoOther => "there is no model to go back to",
+            Self::Flash => "its flash failed",
+        };
+        f.write_str(text)
+    }
+}
+
+impl core::error::Error for ErrorReply {}
