@@ -1,17 +1,17 @@
-//! The memory planner: places the buffers of the arena, by first fit in the best order found.
+//! The memory planner: places the buffers in the arena, by first fit, in the best order it finds.
 //!
-//! The problem is dynamic storage allocation, which is NP-hard. With some forty buffers a search that starts
-//! with the largest ends within a per cent of the lower bound, [`liveness::peak_bytes`].
+//! The problem is dynamic storage allocation, which is NP-hard. With about forty buffers, a search that starts
+//! with the largest buffer first ends within one per cent of the lower bound, [`liveness::peak_bytes`].
 
 use lightwafer_runtime::graph::Layer;
 use lightwafer_runtime::internals::plan::layout::{self, PART_COUNT, WORK_COUNT};
 use lightwafer_runtime::internals::plan::liveness::{self, Interference};
 use lightwafer_runtime::limits::MAX_LAYERS;
 
-/// Orders tried after the first.
+/// Number of orders to try after the first.
 const TRIES: usize = 2_000;
 
-/// Sets where each layer's rows lie; returns where the work areas do, and the bytes of the whole arena.
+/// Sets the place of every line buffer. Returns the places of the work areas, and the bytes of the whole arena.
 pub fn place(layers: &mut [Layer]) -> ([u32; WORK_COUNT], u32) {
     let bytes = layout::part_bytes(layers).map(|bytes| bytes.next_multiple_of(4));
     let interference = liveness::interference(layers);
@@ -50,7 +50,8 @@ pub fn place(layers: &mut [Layer]) -> ([u32; WORK_COUNT], u32) {
     (work, end)
 }
 
-/// Each part in turn at the lowest place where nothing lies that it meets; the starts and the end.
+/// Places the parts one after the other, each at the lowest address where it overlaps no part that interferes
+/// with it. Returns their starts, and the end of the last.
 fn first_fit(
     order: &[usize],
     bytes: &[u32; PART_COUNT],

@@ -1,16 +1,16 @@
-//! Files written whole or not at all.
+//! Writes files atomically: a file is written completely or not at all.
 //!
-//! [`write()`] takes bytes that are there; [`AtomicFile`] is written piece by piece. A reader, a full disk or a loss of
-//! power sees the old file or the new one.
+//! [`write()`] writes bytes from memory, [`AtomicFile`] a file piece by piece. A reader sees the old file or the new
+//! one, also if the disk is full or the power fails.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes `bytes` to `path`, whole or not at all.
+/// Writes `bytes` to the file `path` atomically.
 ///
 /// # Errors
-/// What the file system refuses; the old file is there then.
+/// Those of the file system; the old file is unchanged then.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes)?;
@@ -19,8 +19,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// A file that gets its name when it is complete.
 ///
-/// Until then it lies beside its place, with `.partial` behind its name. Dropped without [`AtomicFile::commit`] it is
-/// removed. Only one at a time may be written for a path.
+/// Until then it lies in the same folder, with `.partial` appended to its name. If it is dropped before
+/// [`AtomicFile::commit`], it is removed. Write only one at a time for a path.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
@@ -29,10 +29,10 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a file.
+    /// Creates the file under its temporary name.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// Those of the file system.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
@@ -44,16 +44,16 @@ impl AtomicFile {
         })
     }
 
-    /// Where it will lie.
+    /// The final name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives the file its name, once all of it is on the disk.
+    /// Waits until all bytes are on the disk, then gives the file its name.
     ///
     /// # Errors
-    /// What the file system refuses; the old file is there then, or the new one where only the last step failed: to
-    /// make the disk keep the name through a loss of power.
+    /// Those of the file system. The old file is unchanged then, unless only the last step failed: to make sure that
+    /// the new name survives a loss of power.
     pub fn commit(self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.partial, &self.path)?;
@@ -63,7 +63,7 @@ impl AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        // Once it has its name there is nothing left under this one.
+        // After a commit there is no file of this name any more.
         let _ = fs::remove_file(&self.partial);
     }
 }
@@ -84,8 +84,8 @@ impl Seek for AtomicFile {
     }
 }
 
-/// Makes the names in a file's folder last. Some file systems cannot, and some folders may be written but not read:
-/// no reason to fail.
+/// Syncs the folder of a file, so that the file's name survives a loss of power. Some file systems cannot do this, and
+/// some folders may be written but not read; that is no error.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
@@ -99,7 +99,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Elsewhere folders cannot be opened.
+/// Other systems cannot open a folder as a file.
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())

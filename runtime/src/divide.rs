@@ -1,9 +1,9 @@
-//! Division in 64 bits where a processor has none.
+//! 64-bit division for processors that have no instruction for it.
 
 use core::num::NonZeroU64;
 
-/// `n / by`, bit by bit: in a seventh of the code of the compiler's routine, which nothing else then needs. For
-/// what is divided a few times an inference.
+/// `n / by`, computed bit by bit. It takes a seventh of the code of the compiler's routine, which then nothing
+/// else needs. Slow, so only for a few divisions an inference.
 pub fn divide(mut n: u64, by: NonZeroU64) -> u64 {
     let bits = by.leading_zeros().saturating_sub(n.leading_zeros());
     let mut part = by.get() << bits;

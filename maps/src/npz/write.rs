@@ -1,4 +1,4 @@
-//! Writing `.npz` files beside their final name, renamed when complete.
+//! Writes `.npz` files: streamed to a temporary name, renamed when they are complete.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::{NpzError, NpzErrorKind, Result, WaferSet, at_path};
 use crate::file::AtomicFile;
 use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask, PATTERN_COUNT};
 
-/// An archive on its way to a file.
+/// An archive that is written to a file.
 type Archive = ZipWriter<BufWriter<AtomicFile>>;
 
 fn create(path: &Path) -> Result<Archive> {
@@ -47,7 +47,7 @@ fn start_u8(zip: &mut Archive, array: &str, shape: &[usize]) -> Result<()> {
 /// Writes wafers and labels as uint8 in the layout that [`read_wafers`](super::read_wafers) reads.
 ///
 /// # Errors
-/// [`NpzError`] names the file and what the file system refused.
+/// [`NpzError`]; it names the file and the error of the file system.
 pub fn write_wafers(path: &Path, set: &WaferSet) -> Result<(), NpzError> {
     at_path(path, write(path, set))
 }
@@ -74,7 +74,7 @@ fn write(path: &Path, set: &WaferSet) -> Result<()> {
 
 /// Writes masks one at a time as `arr_0`, uint8 (N, 224, 224), 0 or 1.
 ///
-/// The file appears when [`MaskWriter::finish`] succeeds; dropped before that, nothing remains.
+/// The file appears when [`MaskWriter::finish`] succeeds. If the writer is dropped before that, no file remains.
 pub struct MaskWriter {
     path: PathBuf,
     archive: Archive,
@@ -83,10 +83,10 @@ pub struct MaskWriter {
 }
 
 impl MaskWriter {
-    /// A writer of `count` masks to `path`.
+    /// Makes a writer of `count` masks to `path`.
     ///
     /// # Errors
-    /// [`NpzError`] when the file cannot be created.
+    /// [`NpzError`] if the file cannot be created.
     pub fn create(path: &Path, count: usize) -> Result<Self, NpzError> {
         let new = || {
             let mut archive = create(path)?;
@@ -104,7 +104,7 @@ impl MaskWriter {
     /// Appends one mask.
     ///
     /// # Errors
-    /// [`NpzError`] when the file cannot be written.
+    /// [`NpzError`] if the file cannot be written.
     pub fn push(&mut self, mask: &Mask) -> Result<(), NpzError> {
         let mut pixels = Vec::with_capacity(IMAGE_SIZE * IMAGE_SIZE);
         for byte in mask.0 {
@@ -120,7 +120,7 @@ impl MaskWriter {
     /// Completes the file and gives it its name.
     ///
     /// # Errors
-    /// [`NpzErrorKind::MaskCount`] when not all announced masks were written; as [`MaskWriter::push`].
+    /// [`NpzErrorKind::MaskCount`] if the number of masks is not the announced one; those of [`MaskWriter::push`].
     pub fn finish(self) -> Result<(), NpzError> {
         let result = if self.written == self.expected {
             finish(self.archive)

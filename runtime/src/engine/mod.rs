@@ -1,8 +1,9 @@
-//! The fixed-point engine: rows stream through the network in one caller-given arena.
+//! The fixed-point engine: rows stream through the network in one arena that the caller gives.
 //!
-//! Each layer keeps a line buffer of its last rows, sized by the exporter and proved at load (see [`order`]).
-//! The die map is at hand, so input rows are rendered on demand. Nothing is allocated, nothing recurses, and
-//! after [`FixedEngine::new`] or [`FixedEngine::start`] nothing can fail.
+//! Each layer keeps its last rows in a line buffer. The compiler sized the line buffers, and the check at load
+//! proved them (see [`order`]). Rows of the input image are rendered from the die map when they are needed.
+//! Nothing is allocated and nothing recurses. After [`FixedEngine::new`] or [`FixedEngine::start`] nothing can
+//! fail.
 
 mod row;
 
@@ -11,6 +12,7 @@ use core::fmt;
 use heapless::Vec;
 
 use crate::Sentence;
+use crate::aligned::{ALIGNMENT, beyond};
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op, channels_in};
@@ -34,14 +36,26 @@ pub enum EngineError {
         /// Bytes that were given.
         given: usize,
     },
+    /// The arena does not begin at a multiple of [`ALIGNMENT`] bytes. An [`Arena`](crate::Arena) does.
+    Alignment {
+        /// Number of bytes after such a multiple at which it begins.
+        beyond: usize,
+    },
 }
 
 impl EngineError {
-    /// The error as text, in no more code than a board can afford.
+    /// The error as a text that a board can write without `core::fmt`.
     pub fn sentence(self) -> Sentence {
-        let Self::Arena { needed, given } = self;
-        let text = "the model needs # bytes of arena, # were given";
-        Sentence::new(text, [needed, given])
+        match self {
+            Self::Arena { needed, given } => Sentence::new(
+                "the model needs # bytes of arena, # were given",
+                [needed, given],
+            ),
+            Self::Alignment { beyond } => Sentence::new(
+                "the arena begins # bytes after a multiple of #: use Arena",
+                [beyond, ALIGNMENT],
+            ),
+        }
     }
 }
 
@@ -65,7 +79,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The error as text, in no more code than a board can afford.
+    /// The error as a text that a board can write without `core::fmt`.
     pub fn sentence(self) -> Sentence {
         match self {
             Self::Model(error) => error.sentence(),
@@ -94,13 +108,13 @@ impl From<EngineError> for StartError {
     }
 }
 
-/// The golden wafer's answer is not the expected one: image and code do not agree.
+/// The self-test failed: the engine's answer to the golden wafer is not the one in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SelfTestFailed;
 
 impl SelfTestFailed {
-    /// The error as text, in no more code than a board can afford.
+    /// The error as a text that a board can write without `core::fmt`.
     pub const fn sentence(self) -> Sentence {
         Sentence::new(
             "the golden wafer's answer is not the one in the model image",
@@ -117,17 +131,17 @@ impl fmt::Display for SelfTestFailed {
 
 impl core::error::Error for SelfTestFailed {}
 
-/// What [`FixedEngine::infer_watched`] reports.
+/// An event that [`FixedEngine::infer_watched`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowEvent {
-    /// A row is about to be computed.
+    /// A row will be computed next.
     Begins,
     /// A row of the layer at this position has been computed.
     Ends(usize),
 }
 
-/// Runs a checked model in an arena.
+/// The integer engine: runs a checked model in an arena.
 #[derive(Debug)]
 pub struct FixedEngine<'m, 'a> {
     model: Model<'m>,
@@ -135,28 +149,30 @@ pub struct FixedEngine<'m, 'a> {
     memory: Memory<'a>,
 }
 
-/// Everything an inference writes to.
+/// All memory that an inference writes.
 #[derive(Debug)]
 struct Memory<'a> {
-    /// `None` is all zeros: an idle engine in a `static` takes no flash.
+    /// `None` is stored as zeros, so an idle engine in a `static` takes no flash.
     arena: Option<&'a mut [i8]>,
     layout: Layout,
     /// The tile that the layout is for.
     tile: Option<Tile>,
-    /// Codes of the last three image rows, row y at y % 3, and which rows and columns those are.
+    /// Look-up indices for the last three image rows, row y at y % 3; and which rows and columns they are for.
     codes: [CodeRow; 3],
     code_rows: [usize; 3],
-    /// Sums of the class head's input.
+    /// Sums of the class head's input, one a channel.
     sums: [i32; MAX_CHANNELS],
     embedding: Vec<i8, MAX_CHANNELS>,
     logits: [i32; CLASS_COUNT],
 }
 
 impl<'m, 'a> FixedEngine<'m, 'a> {
-    /// Prepares `arena` (its content does not matter) for `model`.
+    /// Prepares `arena` for `model`. The content of the arena does not matter; its alignment does, and an
+    /// [`Arena`](crate::Arena) has the right one.
     ///
     /// # Errors
-    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`.
+    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`, [`EngineError::Alignment`] when it
+    /// does not begin at a multiple of [`ALIGNMENT`] bytes.
     pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
         let mut engine = Self {
             model,
@@ -167,7 +183,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         Ok(engine)
     }
 
-    /// An engine without a model, which refuses every wafer until it is started.
+    /// An engine without a model. It refuses every wafer until it is started.
     pub const fn idle() -> Self {
         Self {
             model: Model::empty(),
@@ -185,7 +201,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         }
     }
 
-    /// Checks a model image and prepares `arena` for it, in place: an engine is too large for a small
+    /// Checks a model image and prepares `arena` for it. Works in place, because an engine is too large for a small
     /// stack.
     ///
     /// # Errors
@@ -195,10 +211,10 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         self.load(image)
     }
 
-    /// As [`FixedEngine::start`], in the arena that it was started with.
+    /// Like [`FixedEngine::start`], in the arena of the last start.
     ///
     /// # Errors
-    /// As [`FixedEngine::start`].
+    /// The same as for [`FixedEngine::start`].
     pub fn load(&mut self, image: &'m [u8]) -> Result<(), StartError> {
         self.facts = None;
         self.model.load(image)?;
@@ -208,16 +224,20 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     #[inline(never)]
     fn prepare(&mut self) -> Result<(), EngineError> {
         let needed = self.model.header().arena_bytes as usize;
-        let given = self.memory.arena.as_deref().map_or(0, <[i8]>::len);
+        let arena = self.memory.arena.as_deref().unwrap_or_default();
+        let (given, beyond) = (arena.len(), beyond(arena));
         if given < needed {
             return Err(EngineError::Arena { needed, given });
+        }
+        if beyond != 0 {
+            return Err(EngineError::Alignment { beyond });
         }
         self.memory.tile = None;
         self.facts = Some(self.model.facts());
         Ok(())
     }
 
-    /// The model it runs.
+    /// The model that the engine runs.
     pub fn model(&self) -> &Model<'m> {
         &self.model
     }
@@ -228,7 +248,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         self.answer()
     }
 
-    /// [`FixedEngine::infer`], with `watch` told before and after each row of each layer: for measurements.
+    /// Like [`FixedEngine::infer`], and calls `watch` before and after each row of each layer: for measurements.
     pub fn infer_watched(
         &mut self,
         map: &DieMap<'_>,
@@ -245,7 +265,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         self.answer()
     }
 
-    // Not inlined: the answer's stack frame must not lie below those of the kernels.
+    // Not inlined, so that the stack frame of the answer is not there while the kernels run.
 
     #[inline(never)]
     fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
@@ -259,7 +279,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         Answer::from_logits(self.memory.logits, self.memory.embedding.clone())
     }
 
-    /// Runs the image's golden wafer; `mask` is overwritten.
+    /// The self-test: classifies the image's golden wafer and compares the answer. Overwrites `mask`.
     ///
     /// # Errors
     /// [`SelfTestFailed`] when a logit or a mask bit differs.
@@ -297,7 +317,7 @@ impl Layer {
 }
 
 impl Memory<'_> {
-    /// Forgets the wafer before.
+    /// Clears the results of the previous wafer.
     fn clear(&mut self) {
         self.code_rows = [usize::MAX; 3];
         self.sums = [0; MAX_CHANNELS];
@@ -305,7 +325,7 @@ impl Memory<'_> {
         self.embedding.clear();
     }
 
-    /// Takes one step of the walk.
+    /// Executes one step of the execution order.
     fn take(
         &mut self,
         model: &Model<'_>,
@@ -330,7 +350,7 @@ impl Memory<'_> {
             let (Some(layer), Some(buffer)) = (layers.get(at), layout.parts.get(at)) else {
                 continue;
             };
-            // Rows are written without their borders: those stay at the zero point from here on.
+            // Only pixels are written later: the padding keeps the zero point from here on.
             let fresh = tile.is_first() || !tile.is_whole(at);
             if fresh
                 && buffer.form != Form::Nhwc
@@ -348,7 +368,7 @@ impl Memory<'_> {
         self.tile = Some(tile);
     }
 
-    /// Takes the class head's input row into the sums; after the last, completes the logits.
+    /// Adds a row of the class head's input to the sums. After the last row, computes embedding and logits.
     #[inline(never)]
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
         let (weights, records) = model.parameters(layer);
@@ -376,8 +396,8 @@ impl Memory<'_> {
         }
     }
 
-    /// The codes of image row `y` from column `left` on, rendered once; a row of the same dies as the one
-    /// before is its copy.
+    /// Computes the look-up indices of image row `y` from column `left` on, unless they are there already. If the
+    /// row shows the same dies as the previous one, its indices are copied.
     #[inline(never)]
     fn render(&mut self, map: &DieMap<'_>, y: usize, left: u16) {
         let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);

@@ -1,4 +1,4 @@
-//! One row of one layer: finds its input rows in the line buffers and calls the kernel.
+//! Computes one row of one layer: finds the input rows in the line buffers and calls the kernel.
 
 use super::Memory;
 use crate::dies::{DieMap, IMAGE_SIZE, Mask, source_index};
@@ -11,7 +11,7 @@ use crate::kernels::image_conv::{CodeRow, image_conv_row};
 use crate::kernels::pool;
 use crate::plan::layout::{LineBuffer, Part, Region, scratch_of};
 
-/// A layer whose rows are read.
+/// An input of the layer: a layer whose rows are read.
 #[derive(Clone, Copy)]
 struct Input<'r> {
     layer: &'r Layer,
@@ -24,7 +24,7 @@ impl<'r> Input<'r> {
         self.buffer.pixels(self.bytes, self.layer, row, column)
     }
 
-    /// The rows above, at and below `row`, `padding` where there is none.
+    /// The rows above, at and below `row`. `padding` replaces a row outside the tensor.
     fn window(&self, row: u16, padding: &'r [i8]) -> [&'r [i8]; 3] {
         [-1, 0, 1].map(|dy| {
             let y = i32::from(row) + dy;
@@ -37,7 +37,7 @@ impl<'r> Input<'r> {
         })
     }
 
-    /// The pixels of a row from `column` on, each a run of bytes.
+    /// The pixels of a row from `column` on, each as one run of bytes.
     fn segment(&self, row: u16, column: u16) -> Segment<'r> {
         let step = usize::from(self.layer.channels);
         Segment {
@@ -48,8 +48,8 @@ impl<'r> Input<'r> {
     }
 }
 
-/// Whether the three image rows around `row` show the same dies as those around the row before: then the
-/// first convolution's rows are equal.
+/// Whether the three image rows around `row` show the same dies as those around the previous row. If so, the two
+/// rows of the first convolution are equal.
 fn repeats(map: &DieMap<'_>, row: u16) -> bool {
     let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);
     let y = usize::from(row);
@@ -57,7 +57,7 @@ fn repeats(map: &DieMap<'_>, row: u16) -> bool {
 }
 
 impl Memory<'_> {
-    /// Computes row `row` of layer `at`; its inputs are in their line buffers.
+    /// Computes row `row` of layer `at`. Its input rows must be in their line buffers.
     pub(super) fn produce(
         &mut self,
         model: &Model<'_>,
@@ -95,7 +95,7 @@ impl Memory<'_> {
             Op::ImageConv3x3 => Some(Part::Table),
             op => scratch_of(op),
         };
-        // No operator has both a row of padding and a second input; a tensor may be read as both inputs.
+        // No operator has both a row of padding and a second input. One tensor may be both inputs.
         let third = if edge {
             layout.work(Part::Padding)
         } else if second == first {
@@ -103,7 +103,7 @@ impl Memory<'_> {
         } else {
             from[1].region
         };
-        // The check at load proved that what a row needs lies apart.
+        // The check at load proved that the regions that a row needs do not overlap.
         let work = work.map_or(Region::default(), |part| layout.work(part));
         let regions = [own.region, work, third, from[0].region];
         let Ok([bytes, scratch, third, one]) = arena.get_disjoint_mut(regions.map(Region::range))
@@ -134,7 +134,7 @@ impl Memory<'_> {
                 return;
             };
             let channels = usize::from(from.layer.channels);
-            // A tile's columns are whole bytes.
+            // The columns of a tile are whole bytes of the mask.
             let bytes = usize::from(left / 8)..usize::from(own.columns.right / 8);
             let out = out.get_mut(bytes).unwrap_or_default();
             return mask_row(from.pixels(row, left), channels, weights, records, out);
@@ -158,7 +158,7 @@ impl Memory<'_> {
         match layer.op {
             Op::Conv3x3 => {
                 let step = usize::from(from.layer.channels);
-                // With its border a row begins one pixel further left.
+                // Because of its padding, a row begins one pixel further left.
                 let start = usize::from(left.saturating_sub(from.buffer.first)) * step;
                 let segments = from.window(row, padding).map(|row| Segment {
                     row: row.get(start..).unwrap_or_default(),
@@ -186,14 +186,14 @@ impl Memory<'_> {
                 }
             }
             Op::TransposedConv2x2 => {
-                // The upper taps make even rows, the lower ones odd rows.
+                // The upper taps compute even rows, the lower ones odd rows.
                 let half = |part: &'_ [u8]| match row % 2 {
                     0 => 0..part.len() / 2,
                     _ => part.len() / 2..part.len(),
                 };
                 let weights = weights.get(half(weights)).unwrap_or(&[]);
                 let records = records.get(half(records)).unwrap_or(&[]);
-                // One input pixel makes two pixels side by side: one of twice the channels.
+                // One input pixel gives two neighbouring output pixels, treated as one pixel of twice the channels.
                 out.pixels /= 2;
                 out.pixel_step *= 2;
                 let segment = [from.segment(row / 2, left / 2)];

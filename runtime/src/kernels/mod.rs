@@ -10,6 +10,7 @@ pub mod dense;
 pub mod depthwise;
 pub mod heads;
 pub mod image_conv;
+pub mod path;
 pub mod pool;
 mod requantize;
 

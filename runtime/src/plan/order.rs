@@ -1,10 +1,9 @@
 //! The execution order of rows.
 //!
-//! Inference is depth first from the output: the mask head asks for its next row, and a layer asked for a row
-//! first asks its inputs for the rows that they still lack. Where a network is cut into stages and
-//! [`tiles`](super::tiles), each stage's target asks, tile after tile. The compiler replays this order to size
-//! the line buffers, the image's check replays it to prove them, and the engine follows it: one definition for
-//! all three.
+//! Inference works backwards from the output, depth first: the mask head asks for its next row, and a layer
+//! that is asked for a row first asks its inputs for the rows they still lack. If a network is cut into stages
+//! and [`tiles`](super::tiles), the target of each stage asks, tile after tile. The compiler replays this
+//! order to size the line buffers, the image's check replays it to prove them, and the engine follows it.
 
 use super::PlanError;
 use super::tiles::Tile;
@@ -12,36 +11,36 @@ use crate::dies::IMAGE_SIZE;
 use crate::graph::{Layer, NONE, Op};
 use crate::limits::MAX_LAYERS;
 
-/// Rows produced so far in a tile and whole stages before, by layer.
+/// For every layer, the number of rows produced so far: in this tile, or in an earlier stage.
 pub type Produced = [u16; MAX_LAYERS];
 
-/// A row about to be produced.
+/// One step of the execution order: a row that is produced next.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'p> {
     /// The tile it belongs to.
     pub tile: Tile,
-    /// Its layer.
+    /// Position of the layer that produces it.
     pub at: usize,
-    /// Which row it is.
+    /// Number of the row.
     pub row: u16,
-    /// The rows that are there.
+    /// The rows produced before it.
     pub produced: &'p Produced,
 }
 
-/// Calls `visit` for every row of every layer in every tile, in execution order: all inputs of the row have been
-/// computed. The mask head's last row comes last.
+/// Calls `visit` for every row of every layer in every tile, in execution order. When `visit` is called for a
+/// row, all inputs of that row have been computed. The last call is for the last row of the mask head.
 ///
-/// `layers` must read earlier layers only. A class head takes in each row as it is produced.
+/// Every layer must read earlier layers only. A class head reads each row as soon as it is produced.
 pub fn for_each_row(layers: &[Layer], mut visit: impl FnMut(&Step<'_>)) {
     each_row(layers, &mut visit);
 }
 
-/// [`for_each_row`], compiled once, however many callers there are.
+/// Like [`for_each_row`], but compiled only once for all callers.
 fn each_row(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
     let mut produced: Produced = [0; MAX_LAYERS];
     let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
-    // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
-    // positions than their readers, so it cannot outgrow the number of layers. A row fits a byte.
+    // A stack of layers that wait for inputs, each with the row it must reach. Inputs have lower positions than
+    // their readers, so the stack is never deeper than the number of layers. A row number fits into a byte.
     const { assert!(IMAGE_SIZE <= 256) };
     let mut waiting = [(0u8, 0u8); MAX_LAYERS];
     for tile in Tile::all(layers) {
@@ -99,7 +98,7 @@ fn reads(layers: &[Layer], reader: usize, at: usize) -> bool {
         .is_some_and(|l| usize::from(l.inputs[0]) == at)
 }
 
-/// The inputs of a layer that are layers, with the first and last row that `row` needs.
+/// The layers that a layer reads, each with the first and the last row that output row `row` needs.
 pub fn input_rows(
     layers: &[Layer],
     layer: &Layer,
@@ -107,7 +106,7 @@ pub fn input_rows(
 ) -> impl Iterator<Item = (usize, u16, u16)> {
     let (first, last) = layer.needs(i32::from(row));
     let inputs = layer.inputs.map(|input| {
-        // IMAGE and NONE are beyond every layer.
+        // IMAGE and NONE are larger than every position of a layer.
         let from = layers.get(usize::from(input))?;
         let last = last.min(i32::from(from.height) - 1);
         Some((usize::from(input), first.max(0) as u16, last.max(0) as u16))
@@ -126,7 +125,7 @@ fn missing_input(
         .map(|(input, _, last)| (input as u8, last as u8))
 }
 
-/// The fewest rows each layer must keep.
+/// For every layer, the least number of rows that its line buffer must hold.
 pub fn minimum_rows(layers: &[Layer]) -> [u16; MAX_LAYERS] {
     let mut rows = [1; MAX_LAYERS];
     for_each_row(layers, |step| {
@@ -142,8 +141,8 @@ pub fn minimum_rows(layers: &[Layer]) -> [u16; MAX_LAYERS] {
     rows
 }
 
-/// Proves that every line buffer holds the rows its readers need, and that the class head sees all rows of its
-/// input, once: in more tiles than one it would see them as often.
+/// Proves that every line buffer holds the rows its readers need, and that the class head reads every row of its
+/// input exactly once. (If the class head were in a stage of several tiles, it would read them several times.)
 pub fn check_line_buffers(layers: &[Layer]) -> Result<(), PlanError> {
     let needed = minimum_rows(layers);
     for (at, (layer, needed)) in layers.iter().zip(needed).enumerate() {

@@ -2,17 +2,20 @@
 //!
 //! The emulator counts instructions, the same ones every time (`-icount`); it does not tell cycles.
 //!
-//! `--layers` gives them layer by layer (see `layers.rs`); `--board` measures one board alone.
+//! `--layers` gives them layer by layer (`by_layer.rs`); `--board` measures one board alone.
 //!
-//! `--training` compares training steps with eager PyTorch instead: see `training.rs`; `--host` one wafer
-//! on this machine with onnxruntime and tract: see `host.rs`.
+//! `--training` compares training steps with eager PyTorch instead (`training.rs`); `--host` one wafer
+//! on this machine with onnxruntime and tract (`host.rs`).
+
+mod by_layer;
+mod host;
+mod training;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::lightwafer;
 use crate::project::Board;
-use crate::training;
-use crate::{host, layers, lightwafer};
 
 /// How to print.
 #[derive(clap::Args)]
@@ -67,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
         &args.board[..]
     };
     if args.layers {
-        return layers::run(measured, args.json);
+        return by_layer::run(measured, args.json);
     }
     lightwafer::prepare(measured)?;
     let mut boards = Vec::new();

@@ -87,7 +87,7 @@ struct Row {
 /// # Errors
 /// When a step of the set-up or a measurement fails.
 pub fn run(threads: Option<usize>, json: bool) -> Result<()> {
-    setup::torch(true, true)?;
+    setup::torch::setup(true, true)?;
     let python = setup::pytorch::python()?.context("PyTorch was not set up")?;
     let threads = match threads {
         Some(threads) => threads.max(1),

@@ -42,7 +42,7 @@ struct Row {
 /// # Errors
 /// When a step of the set-up or a measurement fails.
 pub fn run(json: bool) -> Result<()> {
-    setup::torch(true, true)?;
+    setup::torch::setup(true, true)?;
     let python = setup::pytorch::python()?.context("onnxruntime was not set up")?;
     let models = project::root().join("models");
     let build = [
@@ -72,7 +72,7 @@ pub fn run(json: bool) -> Result<()> {
         in_tract.push(measure(speed.arg(models.join(peers[0])))?);
         for (peer, times) in peers.iter().zip(rest) {
             let mut script = process::command(&python);
-            script.arg(project::root().join("xtask/src/onnxruntime_speed.py"));
+            script.arg(project::root().join("xtask/src/bench/onnxruntime_speed.py"));
             script.env("PYTHONDONTWRITEBYTECODE", "1");
             times.push(measure(script.arg(models.join(peer)))?);
         }

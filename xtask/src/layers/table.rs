@@ -1,0 +1,58 @@
+//! The order of crates and modules: what stands in a row may use what stands in rows below it, and nothing beside it.
+//!
+//! DESIGN: imports point down only. A new crate or module gets its place here; `cargo xtask layers` shows the result.
+
+use super::check::Rows;
+
+/// Crates by their folders; `boards/*` is every folder in `boards` that is not named itself.
+pub const CRATES: Rows = &[
+    &["xtask", "xtask/peers", "tests", "fuzz"],
+    &["trainer", "boards/linux", "boards/*"],
+    &["equipment", "boards/tract"],
+    &["boards/common", "boards/build"],
+    &["device", "compiler"],
+    &["maps"],
+    &["runtime"],
+];
+
+/// Modules of the crates that have an order inside, `lib` what the root file defines itself. Modules of modules
+/// (`export::fold`) fall under their parent unless they are named.
+pub const MODULES: &[(&str, Rows)] = &[
+    (
+        "device",
+        &[&["lib"], &["store"], &["station"], &["protocol"]],
+    ),
+    (
+        "compiler",
+        &[
+            &["lib"],
+            &["schedule", "specs"],
+            &["writer"],
+            &["placement"],
+        ],
+    ),
+    (
+        "maps",
+        &[
+            &["lib"],
+            &["read"],
+            &["csv", "synth"],
+            &["npz"],
+            &["canvas", "file", "wafer"],
+        ],
+    ),
+    (
+        "runtime",
+        &[
+            &["lib"],
+            &["engine"],
+            &["answer"],
+            &["image"],
+            &["plan"],
+            &["kernels"],
+            &["graph"],
+            &["dies"],
+            &["codec", "divide", "limits", "sentence"],
+        ],
+    ),
+];
