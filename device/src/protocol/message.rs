@@ -431,7 +431,9 @@ impl fmt::Display for ErrorReply {
             Self::Protocol { board } => return write!(f, "it speaks protocol {board}"),
             Self::Grid => "the die grid is outside 1×1…256×256",
             Self::UnknownWafer => "it knows nothing of this wafer",
-            Self::Gap { received } => return write!(f, "a piece is missing behind byte {received}"),
+            Self::Gap { received } => {
+                return write!(f, "a piece is missing behind byte {received}");
+            }
             Self::Conflict { received } => {
                 return write!(
                     f,

@@ -23,6 +23,7 @@ use core::fmt;
 use sha2::{Digest, Sha256};
 
 use super::ed25519;
+pub use super::ed25519::VerifyError;
 use lightwafer_runtime::crc32;
 
 /// Bytes of a block.
@@ -112,27 +113,6 @@ impl fmt::Display for BlockError {
 }
 
 impl core::error::Error for BlockError {}
-
-/// Why a key does not vouch for a block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum VerifyError {
-    /// It was signed with another key, or this is no key.
-    Key,
-    /// The signature is not of these bytes.
-    Signature,
-}
-
-impl fmt::Display for VerifyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Key => "it is signed with another key",
-            Self::Signature => "the signature is wrong",
-        })
-    }
-}
-
-impl core::error::Error for VerifyError {}
 
 impl Block {
     /// Checks an untrusted block; its signature is not looked at.

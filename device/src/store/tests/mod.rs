@@ -1,7 +1,8 @@
 //! The store on a flash that is used as it should be: what it takes, what it refuses, what runs afterwards.
-//! Cuts of power are in `cuts`, keys and signatures in `signing`.
+//! Cuts of power are in `cuts`, keys and signed files in `signing`, signatures in `ed25519`.
 
 mod cuts;
+mod ed25519;
 mod signing;
 
 use super::sign::SecretKey;
