@@ -6,10 +6,9 @@ use lightwafer_device::store::sign::SecretKey;
 use lightwafer_device::store::sim::{InPlace, SimFlash};
 use lightwafer_device::store::{Block, Mapped, Store};
 use lightwafer_device::{Updater, Updates};
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, FixedEngine, crc32};
 use lightwafer_testkit::MODEL;
 
 const NAME: &[u8] = b"light";
@@ -49,13 +48,10 @@ type Board = (
 fn boot(flash: SimFlash<4, 4096>) -> Board {
     let mut engine = FixedEngine::idle();
     let needed = Model::new_checked(MODEL).unwrap().header().arena_bytes as usize;
-    let arena = Vec::leak(vec![0i8; needed + 8]);
+    let arena = Box::leak(Box::new(AlignedBox::zeroed(needed + 8)));
     engine.start(MODEL, arena).unwrap();
-    let mut store = Store::open(
-        InPlace::new(flash, |bytes| Vec::leak(bytes.to_vec())),
-        Some(key().public()),
-    )
-    .unwrap();
+    let flash = InPlace::new(flash, |bytes| Box::leak(Box::new(AlignedBox::from(bytes))));
+    let mut store = Store::open(flash, Some(key().public())).unwrap();
     store.boot(|flash, range| engine.load(flash.mapped(range).unwrap()).is_ok());
     if store.running().is_none() {
         engine.load(MODEL).unwrap();
@@ -124,7 +120,7 @@ fn what_does_not_prove_itself_does_not_run() {
         image[at] ^= 1;
     });
     let golden = Model::new_checked(MODEL).unwrap().golden().mask_crc;
-    let changed = Model::new_checked(&wrong_answer.image)
+    let changed = Model::new_checked(&AlignedBox::from(wrong_answer.image.clone()))
         .unwrap()
         .golden()
         .mask_crc;

@@ -1,4 +1,4 @@
-//! A port that vanishes and comes back: the host against a real station on a pseudo-terminal.
+//! A port that disappears and comes back: the host against a real station on a pseudo-terminal.
 #![cfg(unix)]
 
 use std::io::{self, Read, Write};
@@ -13,6 +13,7 @@ use lightwafer_device::protocol::message::ResetCause;
 use lightwafer_device::{Station, StationMemory};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local, Loss};
 use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::Class;
 use lightwafer_runtime::image::Model;
@@ -37,7 +38,7 @@ impl Device {
         let (ready, plugged) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let model = Model::new_checked(MODEL).unwrap();
-            let mut arena = vec![0; model.header().arena_bytes as usize];
+            let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
             let engine = FixedEngine::new(model, &mut arena).unwrap();
             let mut memory = Box::new(StationMemory::new());
             let mut station = Station::new(&mut memory, engine, FakePlatform::new(name));

@@ -47,9 +47,8 @@ extern crate alloc;
 
 mod aligned;
 mod answer;
-mod codec;
+mod checksum;
 pub mod dies;
-mod divide;
 mod engine;
 pub mod graph;
 pub mod image;
@@ -63,11 +62,7 @@ mod sentence;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {
-    pub use crate::divide::divide;
     pub use crate::image::field;
-    pub mod codec {
-        pub use crate::codec::*;
-    }
     pub mod kernels {
         pub use crate::kernels::*;
     }
@@ -76,18 +71,11 @@ pub mod internals {
     }
 }
 
-/// The CRC-32 of the whole project: [ISO-HDLC](https://reveng.sourceforge.io/crc-catalogue/all.htm), as in
-/// Ethernet, zip and PNG.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    static CRC: crc::Crc<u32, crc::Table<1>> =
-        crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
-    CRC.checksum(bytes)
-}
-
 #[cfg(feature = "alloc")]
 pub use aligned::AlignedBox;
 pub use aligned::{ALIGNMENT, Aligned, Arena};
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
+pub use checksum::crc32;
 pub use dies::{Class, DieMap, DieMapError, Mask};
 pub use engine::{EngineError, FixedEngine, RowEvent, SelfTestFailed, StartError};
 pub use image::{Model, ModelError, ModelFacts};

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use lightwafer_device::{Station, StationMemory};
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
-use lightwafer_runtime::{Engine, FixedEngine, crc32};
+use lightwafer_runtime::{AlignedBox, Engine, FixedEngine, crc32};
 use lightwafer_testkit::{FakePlatform, MODEL, wafer};
 
 const PAGE: &str = include_str!("../../docs/serial-protocol.md");
@@ -48,7 +48,7 @@ except Refused as error:
 /// Serves one connection; the seventh and the twelfth answer and the ninth request are damaged.
 fn serve(mut socket: TcpStream) {
     let model = Model::new_checked(MODEL).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut memory = Box::new(StationMemory::new());
     let engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut station = Station::new(&mut memory, engine, FakePlatform::new("bench"));
@@ -90,7 +90,7 @@ fn the_pages_client_gets_right_answers() {
     let mut rng = fastrand::Rng::with_seed(8);
     let (mut input, mut wanted) = (String::new(), String::new());
     let model = Model::new_checked(MODEL).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     for (rows, cols) in [(52, 52), (3, 5), (256, 256), (1, 1), (52, 51)] {
         let dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))

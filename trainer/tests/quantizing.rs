@@ -5,6 +5,7 @@ mod common;
 use std::cell::Cell;
 use std::path::Path;
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
@@ -145,7 +146,7 @@ fn compare(student: &FakeStudent, kind: Number, data: &Data) -> Off {
         .unwrap();
     assert!(exported.choices.is_empty() && exported.ranges.len() == 28);
     let model = Model::new_checked(&exported.image).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut mask = Mask::new();
     let mut off = Off {

@@ -4,8 +4,6 @@
 //! request asks for and says in a few bytes what came of it; once the engine and the flash are done,
 //! [`Responder::respond`] makes the answer of that and encodes it.
 
-use core::num::NonZeroU64;
-
 use super::platform::Platform;
 use super::session::Session;
 use super::updates::Updates;
@@ -17,10 +15,9 @@ use crate::protocol::message::{
 };
 use lightwafer_runtime::Engine;
 use lightwafer_runtime::dies::{MAX_PACKED_LEN, Mask};
-use lightwafer_runtime::internals::{codec, divide};
 
 /// Microseconds a millisecond.
-const US_PER_MS: NonZeroU64 = NonZeroU64::new(1000).unwrap();
+const US_PER_MS: u64 = 1000;
 
 /// A station without its buffers.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
     pub(super) fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
-        self.statistics.uptime_ms = divide(self.platform.uptime_us(), US_PER_MS);
+        self.statistics.uptime_ms = self.platform.uptime_us() / US_PER_MS;
         self.statistics.stack_max = self.platform.stack_max();
         self.statistics
     }
@@ -251,7 +248,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
     fn malformed(&mut self, payload: &[u8]) -> Outcome {
         increment(&mut self.statistics.malformed);
         Outcome {
-            seq: codec::take(payload).map_or(0, |(seq, _)| seq),
+            seq: postcard::take_from_bytes(payload).map_or(0, |(seq, _)| seq),
             result: Err(ErrorReply::Malformed),
         }
     }

@@ -1,5 +1,4 @@
-//! The protocol's bytes: what the page shows, what postcard would read and write, what fits a frame.
+//! The protocol's bytes: what the page shows and what fits a frame.
 
-mod codec;
 mod examples;
 mod sizes;

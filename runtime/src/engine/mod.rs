@@ -11,18 +11,18 @@ use core::fmt;
 
 use heapless::Vec;
 
-use crate::Sentence;
 use crate::aligned::{ALIGNMENT, beyond};
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op, channels_in};
 use crate::image::{Model, ModelError, ModelFacts};
 use crate::kernels::image_conv::{CodeRow, fill_table};
-use crate::kernels::{Quantization, heads};
+use crate::kernels::{Native, Quantization, heads};
 use crate::limits::MAX_CHANNELS;
 use crate::plan::layout::{Form, Layout, Part};
 use crate::plan::order;
 use crate::plan::tiles::Tile;
+use crate::sentence::Sentence;
 
 /// Why an engine cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,8 +287,8 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         let map = self.model.golden_map().ok_or(SelfTestFailed)?;
         let answer = self.infer(&map, mask);
         let golden = self.model.golden();
-        let same =
-            answer.logits[..] == golden.logits[..] && crate::crc32(&mask.0) == golden.mask_crc;
+        let same = answer.logits[..] == golden.logits[..]
+            && crate::checksum::crc32(&mask.0) == golden.mask_crc;
         same.then_some(()).ok_or(SelfTestFailed)
     }
 }
@@ -336,7 +336,7 @@ impl Memory<'_> {
         if self.tile != Some(step.tile) {
             self.begin(model, step.tile);
         }
-        self.produce(model, step.at, step.row, map, mask);
+        self.produce(model, step.at, step.row, map, mask, &mut Native);
     }
 
     /// Prepares the arena for a tile.

@@ -30,11 +30,12 @@ use sha2::{Digest, Sha256};
 pub use facts::{ModelFacts, Rounding};
 
 use crate::aligned::{ALIGNMENT, beyond};
+use crate::checksum::crc32;
 use crate::dies::{CLASS_COUNT, DieMap};
 use crate::graph::{Layer, RECORD_BYTES, channels_in};
 use crate::limits::MAX_LAYERS;
 use crate::plan::layout::WORK_COUNT;
-use crate::{Sentence, codec, crc32};
+use crate::sentence::Sentence;
 
 /// The first bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
@@ -356,19 +357,22 @@ impl<'a> Model<'a> {
         let (data, golden) = rest.split_at_checked(data_len).ok_or(short)?;
 
         let (header, mut records) =
-            codec::take::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
+            postcard::take_from_bytes::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
         let count = usize::from(header.layers);
         if count == 0 || count > MAX_LAYERS {
             return Err(ModelError::LayerCount(count));
         }
         for _ in 0..count {
-            let (layer, rest) = codec::take::<Layer>(records).map_err(|_| ModelError::Header)?;
+            let (layer, rest) =
+                postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
             self.layers
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount(count))?;
             records = rest;
         }
-        let golden: Golden<'a> = codec::whole(golden).map_err(|_| ModelError::Golden)?;
+        let Ok((golden, [])) = postcard::take_from_bytes::<Golden<'a>>(golden) else {
+            return Err(ModelError::Golden);
+        };
         self.parts = Some(Parts {
             image,
             header,

@@ -18,7 +18,7 @@ pub use hashing::{HashingEngine, expected};
 pub use platform::{Clock, FakePlatform};
 
 /// The published model's image.
-pub static MODEL: &[u8] = include_bytes!("../../../models/light-int8.lw");
+pub static MODEL: &[u8] = lightwafer_runtime::include_model!("../../../models/light-int8.lw");
 
 /// Where the published model's image lies.
 pub fn model_path() -> std::path::PathBuf {

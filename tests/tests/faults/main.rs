@@ -17,7 +17,7 @@ use lightwafer_equipment::{
 use lightwafer_maps::Wafer;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
-use lightwafer_runtime::{Answer, Engine, FixedEngine};
+use lightwafer_runtime::{AlignedBox, Answer, Engine, FixedEngine};
 use lightwafer_testkit::{HashingEngine, MODEL, expected, wafer};
 
 use lightwafer_tests::fault::{Direction, Fault};
@@ -267,7 +267,7 @@ fn thousands_of_faults_and_no_wrong_answer() {
 fn faults_with_the_real_engine_and_no_wrong_answer() {
     watched(|| {
         let model = Model::new_checked(MODEL).unwrap();
-        let mut arenas = [(); 2].map(|()| vec![0; model.header().arena_bytes as usize]);
+        let mut arenas = [(); 2].map(|()| AlignedBox::zeroed(model.header().arena_bytes as usize));
         let [board, arena] = &mut arenas;
         let board = FixedEngine::new(model.clone(), board).unwrap();
         let mut engine = FixedEngine::new(model, arena).unwrap();

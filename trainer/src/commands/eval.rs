@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::IMAGE_SIZE;
 use lightwafer_runtime::image::{MAGIC, Model};
 use serde_json::{Value, json};
@@ -134,6 +135,7 @@ impl<'a> Measurement<'a> {
     pub fn take(self) -> Result<Measured<'a>> {
         let name = self.checkpoint.display();
         let bytes = fs::read(self.checkpoint).with_context(|| format!("cannot read {name}"))?;
+        let bytes = AlignedBox::from(bytes);
         let wafers = self.data.part(self.part);
         if wafers.is_empty() {
             bail!("no wafers in this part of the split of the data");

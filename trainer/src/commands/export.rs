@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lightwafer_device::store::sign::SecretKey;
 use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask};
@@ -271,7 +272,7 @@ fn compare(
     wafers: &[u32],
 ) -> Result<Agreement> {
     let model = Model::new_checked(&exported.image)?;
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena)?;
     let mut mask = Mask::new();
     let (mut same, mut pixels, mut square, mut logits) = (0, 0u64, 0.0, 0);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lightwafer_compiler::layer_specs;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::{MAGIC, Model};
 use tch::Device;
 use trainer::checkpoint::{Checkpoint, tensors, write_atomically};
@@ -20,7 +21,7 @@ pub fn write(from: &Path, int8: bool, output: &Path, name: &str) -> Result<()> {
     match (source.starts_with(&MAGIC), int8) {
         (false, false) => write_float(from, source, output, name),
         (true, true) => {
-            let image = write_image(&source, None, output);
+            let image = write_image(&AlignedBox::from(source), None, output);
             image.with_context(|| format!("{} as ONNX", from.display()))
         }
         (true, false) => bail!(

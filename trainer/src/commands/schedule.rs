@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use lightwafer_compiler::layer_specs;
 use lightwafer_compiler::schedule::{self, Schedule, cheapest, schedules};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::Model;
 use trainer::checkpoint::write_atomically;
 
@@ -31,7 +32,8 @@ pub fn is_image(path: &Path) -> bool {
 /// A file that is no model image, and a budget that no schedule fits.
 pub fn rewrite(from: &Path, budget: Option<usize>, output: &Path) -> Result<()> {
     let image = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    let image = in_budget(&image, budget).with_context(|| from.display().to_string())?;
+    let image =
+        in_budget(&AlignedBox::from(image), budget).with_context(|| from.display().to_string())?;
     write_atomically(output, &image)?;
     println!("{}: {} bytes", output.display(), image.len());
     Ok(())
@@ -42,7 +44,7 @@ pub fn rewrite(from: &Path, budget: Option<usize>, output: &Path) -> Result<()> 
 ///
 /// # Errors
 /// When no schedule fits, with the bytes of the smallest.
-pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<Vec<u8>> {
+pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<AlignedBox<u8>> {
     let model = Model::new_checked(image)?;
     let all = schedules(&layer_specs(&model))?;
     let chosen = cheapest(&all, budget.unwrap_or(usize::MAX));

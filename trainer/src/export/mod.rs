@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use lightwafer_compiler::writer::{LayerSpec, ModelSpec, write};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::DieMap;
 use serde::Serialize;
 use tch::Tensor;
@@ -155,7 +156,7 @@ impl Prepared {
 #[derive(Debug)]
 pub struct Exported {
     /// The image's bytes.
-    pub image: Vec<u8>,
+    pub image: AlignedBox<u8>,
     /// The range of every int8 tensor, in the order they are computed.
     pub ranges: Vec<(Value, Affine)>,
     /// How each was chosen; empty where they were learned.

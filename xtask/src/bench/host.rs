@@ -1,14 +1,15 @@
 //! `cargo xtask bench --host`: one wafer on this machine beside onnxruntime and tract, one thread, in one run.
 //!
 //! The same network everywhere: the published image in the fixed-point engine, its ONNX forms in
-//! onnxruntime, the float one in tract (`xtask/peers`, whose first build takes minutes). Turn by turn, so that what else the machine does hits all; of each the median of the rounds'
-//! medians. A ratio is the peer's time over the engine's.
+//! onnxruntime, the float one in tract (`xtask/peers`, whose first build takes minutes). Turn by turn, so that what else
+//! the machine does hits all; of each the median of the rounds' medians. A ratio is the peer's time over the engine's.
 
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::figures::{median, rounded};
 use crate::process::{self, say};
 use crate::{project, setup};
 
@@ -83,19 +84,23 @@ pub fn run(json: bool) -> Result<()> {
         "onnxruntime float",
         "onnxruntime int8",
     ];
-    let own = median(&times[0]);
+    let own = middle(&times[0]);
     let rows = names.into_iter().zip(&times).map(|(runtime, times)| Row {
         runtime,
-        median_ms: rounded(median(times)),
+        median_ms: rounded(middle(times)),
         least_ms: rounded(times.iter().map(|t| t.least).fold(f64::MAX, f64::min)),
-        ratio: rounded(median(times) / own),
+        ratio: rounded(middle(times) / own),
     });
     let report = Report {
         rounds: ROUNDS,
         rows: rows.collect(),
     };
+    print(&report, json)
+}
+
+fn print(report: &Report, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(&report)?);
+        println!("{}", serde_json::to_string(report)?);
         return Ok(());
     }
     println!(
@@ -116,12 +121,7 @@ fn measure(command: &mut Command) -> Result<Speed> {
     serde_json::from_str(&text).context("no speed was printed")
 }
 
-fn median(times: &[Speed]) -> f64 {
-    let mut medians: Vec<f64> = times.iter().map(|time| time.median).collect();
-    medians.sort_by(f64::total_cmp);
-    medians.get(medians.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+/// The median of the rounds' medians.
+fn middle(times: &[Speed]) -> f64 {
+    median(times.iter().map(|time| time.median).collect())
 }

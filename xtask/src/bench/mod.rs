@@ -8,6 +8,7 @@
 //! on this machine with onnxruntime and tract (`host.rs`).
 
 mod by_layer;
+mod figures;
 mod host;
 mod training;
 
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         return host::run(args.json);
     }
     let measured = if args.board.is_empty() {
-        &Board::EMULATED
+        &Board::emulated()
     } else {
         &args.board[..]
     };
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
             board: board.name(),
             instructions: measured.instructions,
             macs: measured.macs,
-            instructions_per_mac: (ratio * 1000.0).round() / 1000.0,
+            instructions_per_mac: figures::rounded(ratio),
         });
     }
     if args.json {

@@ -4,12 +4,13 @@
 //! by turn, so that what else the machine does hits both. The ratio is that of the medians; the spread of
 //! the rounds is beside it. On CUDA the same where `LIGHTWAFER_PYTHON` names a Python whose torch has it.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::figures::{median, rounded};
 use crate::process::{self, say};
 use crate::{project, setup};
 
@@ -98,47 +99,9 @@ pub fn run(threads: Option<usize>, json: bool) -> Result<()> {
     let cuda = cuda_libraries(&python);
     let mut loads = Vec::new();
     for load in &LOADS {
-        if load.device == "cuda" && cuda.is_none() {
-            continue;
+        if load.device == "cpu" || cuda.is_some() {
+            loads.push(compare(load, threads, &python, cuda.as_deref())?);
         }
-        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 1..=ROUNDS {
-            say(format_args!(
-                "training: {} {}, round {round} of {ROUNDS}",
-                load.device,
-                load.network()
-            ));
-            let mut trainer = process::cargo();
-            trainer.args(["run", "--quiet", "--release"]).args(PACKAGE);
-            trainer.args(["--", "bench"]);
-            if let Some(libraries) = cuda.as_ref().filter(|_| load.device == "cuda") {
-                trainer.env("LD_LIBRARY_PATH", libraries);
-            }
-            let mut script = process::command(&python);
-            script.arg(project::root().join("trainer/tests/pytorch/bench.py"));
-            script.env("PYTHONDONTWRITEBYTECODE", "1");
-            if load.device == "cpu" {
-                script.env("CUDA_VISIBLE_DEVICES", "");
-            }
-            let a = measure(&mut trainer, load, threads)?;
-            let b = measure(&mut script, load, threads)?;
-            ours.push(a);
-            theirs.push(b);
-            ratios.push(a / b);
-        }
-        ratios.sort_by(f64::total_cmp);
-        let (trainer, pytorch) = (median(ours), median(theirs));
-        loads.push(Row {
-            device: load.device,
-            network: load.network(),
-            size: load.size,
-            batch: load.batch,
-            precision: load.precision,
-            trainer: rounded(trainer),
-            pytorch: rounded(pytorch),
-            ratio: rounded(trainer / pytorch),
-            rounds: [rounded(ratios[0]), rounded(ratios[ROUNDS - 1])],
-        });
     }
     let report = Report {
         threads,
@@ -149,6 +112,51 @@ pub fn run(threads: Option<usize>, json: bool) -> Result<()> {
 }
 
 const PACKAGE: [&str; 2] = ["--package", "trainer"];
+
+/// Measures one load on both sides, turn by turn.
+fn compare(load: &Load, threads: usize, python: &Path, cuda: Option<&str>) -> Result<Row> {
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        say(format_args!(
+            "training: {} {}, round {round} of {ROUNDS}",
+            load.device,
+            load.network()
+        ));
+        let mut trainer = process::cargo();
+        trainer.args(["run", "--quiet", "--release"]).args(PACKAGE);
+        trainer.args(["--", "bench"]);
+        if let Some(libraries) = cuda.filter(|_| load.device == "cuda") {
+            trainer.env("LD_LIBRARY_PATH", libraries);
+        }
+        let mut script = process::command(python);
+        script.arg(project::root().join("trainer/tests/pytorch/bench.py"));
+        script.env("PYTHONDONTWRITEBYTECODE", "1");
+        if load.device == "cpu" {
+            script.env("CUDA_VISIBLE_DEVICES", "");
+        }
+        let (a, b) = (
+            measure(&mut trainer, load, threads)?,
+            measure(&mut script, load, threads)?,
+        );
+        ours.push(a);
+        theirs.push(b);
+        ratios.push(a / b);
+    }
+    let least = ratios.iter().copied().fold(f64::MAX, f64::min);
+    let most = ratios.iter().copied().fold(f64::MIN, f64::max);
+    let (trainer, pytorch) = (median(ours), median(theirs));
+    Ok(Row {
+        device: load.device,
+        network: load.network(),
+        size: load.size,
+        batch: load.batch,
+        precision: load.precision,
+        trainer: rounded(trainer),
+        pytorch: rounded(pytorch),
+        ratio: rounded(trainer / pytorch),
+        rounds: [rounded(least), rounded(most)],
+    })
+}
 
 impl Load {
     fn network(&self) -> String {
@@ -177,20 +185,11 @@ fn measure(command: &mut Command, load: &Load, threads: usize) -> Result<f64> {
 }
 
 /// Where the user's own PyTorch has its CUDA libraries, if it computes there. The set-up's has none.
-fn cuda_libraries(python: &PathBuf) -> Option<String> {
+fn cuda_libraries(python: &Path) -> Option<String> {
     std::env::var_os(setup::pytorch::PYTHON)?;
     let script = "import os, torch\nassert torch.cuda.is_available()\n\
                   print(os.path.join(os.path.dirname(torch.__file__), 'lib'))";
     process::probe(process::command(python).args(["-c", script]))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 fn print(report: &Report, json: bool) -> Result<()> {

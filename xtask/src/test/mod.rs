@@ -63,7 +63,7 @@ const fn emulated(name: &'static str, about: &'static str, run: fn() -> Result<O
 }
 
 /// All steps, in the order they run: what fails quickly comes first.
-pub const STEPS: [Step; 20] = [
+pub const STEPS: [Step; 21] = [
     step(
         "format",
         "source files of all workspaces are formatted",
@@ -115,6 +115,11 @@ pub const STEPS: [Step; 20] = [
         "lint-boards",
         "clippy on the boards' firmware",
         steps::lint_boards,
+    ),
+    step(
+        "embed",
+        "the example firmware gives the right answer on an emulated Cortex-M7 and M33",
+        steps::embed,
     ),
     step(
         "no-panic",

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
 use crate::project::{self, Board};
@@ -12,6 +12,9 @@ use crate::{firmware, process, setup, toolchain, workspaces};
 const TRACT: &str = "lightwafer-tract";
 /// All other packages of the host.
 const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", TRACT];
+
+/// What the example firmware says to a wafer without a failing die, as the runtime's first doctest does.
+const EMBED_ANSWER: &str = "Normal, 0 pixels marked";
 
 /// Formatting, in all workspaces.
 ///
@@ -108,7 +111,31 @@ pub fn tract() -> Result<Outcome> {
 /// When the targets cannot be had, or a build fails.
 pub fn firmware() -> Result<Outcome> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, firmware::Features::All)?;
+    firmware::build(Board::all(), firmware::Features::All)?;
+    Ok(Outcome::Whole)
+}
+
+/// The example firmware, linted and run in the emulator on a Cortex-M7 and a Cortex-M33.
+///
+/// # Errors
+/// When there is a warning, or it prints another answer.
+pub fn embed() -> Result<Outcome> {
+    toolchain::components()?;
+    let toolchain = setup::arm::setup()?;
+    setup::qemu::setup()?;
+    for target in lightwafer_board_list::TARGETS {
+        let cargo = |command: &str| {
+            let mut cargo = process::cargo_of(&toolchain);
+            cargo.current_dir(project::root().join("examples/embed"));
+            cargo.args([command, "--release", "--target", target]);
+            cargo
+        };
+        process::run(cargo("clippy").args(["--", "-D", "warnings"]))?;
+        let answer = process::read(&mut cargo("run"))?;
+        if answer != EMBED_ANSWER {
+            bail!("examples/embed on {target} says {answer:?} instead of {EMBED_ANSWER:?}");
+        }
+    }
     Ok(Outcome::Whole)
 }
 
@@ -119,7 +146,7 @@ pub fn firmware() -> Result<Outcome> {
 pub fn lint_boards() -> Result<Outcome> {
     toolchain::components()?;
     let toolchain = setup::arm::setup()?;
-    for board in Board::ALL {
+    for board in Board::all() {
         let mut cargo: Command = process::cargo_of(&toolchain);
         cargo
             .current_dir(board.folder())

@@ -12,10 +12,11 @@ use cortex_m::interrupt::{InterruptNumber, Mutex};
 use cortex_m::peripheral::NVIC;
 use cortex_m::{interrupt, singleton};
 
-use super::{BAUD, Map};
-use crate::line::{Buffers, InterruptSide, Line};
+use lightwafer_board::line::{Buffers, InterruptSide, Line};
 
-/// Registers, as offsets from [`Map::UART`].
+use crate::{BAUD, Machine};
+
+/// Registers, as offsets from [`Map::uart`](crate::Map::uart).
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Register {
@@ -67,16 +68,16 @@ unsafe extern "C" {
 }
 
 /// How many vectors a board needs.
-pub const fn vector_count<M: Map>() -> usize {
-    let [a, b, c] = M::UART_INTERRUPTS;
+pub const fn vector_count<M: Machine>() -> usize {
+    let [a, b, c] = M::MAP.uart_interrupts;
     let largest = if a > b { a } else { b };
     1 + if largest > c { largest } else { c } as usize
 }
 
 /// The vectors of a board's first `N` interrupts.
-pub const fn vectors<M: Map, const N: usize>() -> [unsafe extern "C" fn(); N] {
+pub const fn vectors<M: Machine, const N: usize>() -> [unsafe extern "C" fn(); N] {
     let mut table: [unsafe extern "C" fn(); N] = [DefaultHandler; N];
-    let [receive, send, overrun] = M::UART_INTERRUPTS;
+    let [receive, send, overrun] = M::MAP.uart_interrupts;
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     {
         table[receive as usize] = receive_interrupt::<M>;
@@ -92,17 +93,17 @@ static SIDE: Mutex<RefCell<Option<InterruptSide>>> = Mutex::new(RefCell::new(Non
 static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Starts the UART; `None` the second time.
-pub(super) fn start<M: Map>(_: NVIC) -> Option<Line> {
+pub(crate) fn start<M: Machine>(_: NVIC) -> Option<Line> {
     let buffers = singleton!(: Buffers = Buffers::new())?;
-    let (line, side) = buffers.split(&LOST, || NVIC::pend(Interrupt(M::UART_INTERRUPTS[1])));
+    let (line, side) = buffers.split(&LOST, || NVIC::pend(Interrupt(M::MAP.uart_interrupts[1])));
     interrupt::free(|cs| {
         if let Ok(mut place) = SIDE.borrow(cs).try_borrow_mut() {
             *place = Some(side);
         }
     });
-    write::<M>(Register::BaudDivider, (M::CORE_HZ / BAUD).max(16));
+    write::<M>(Register::BaudDivider, (M::BOARD.clock_hz / BAUD).max(16));
     write::<M>(Register::Control, control::ALL);
-    for interrupt in M::UART_INTERRUPTS.map(Interrupt) {
+    for interrupt in M::MAP.uart_interrupts.map(Interrupt) {
         // SAFETY: the handlers are in place, and no critical section relies on these being masked.
         #[allow(unsafe_code)]
         unsafe {
@@ -122,7 +123,7 @@ fn with_side(work: impl FnOnce(&InterruptSide)) {
     });
 }
 
-extern "C" fn receive_interrupt<M: Map>() {
+extern "C" fn receive_interrupt<M: Machine>() {
     // Cleared first: a byte that comes from here on interrupts again.
     write::<M>(Register::Interrupt, event::RECEIVED);
     with_side(|side| {
@@ -132,7 +133,7 @@ extern "C" fn receive_interrupt<M: Map>() {
     });
 }
 
-extern "C" fn send_interrupt<M: Map>() {
+extern "C" fn send_interrupt<M: Machine>() {
     write::<M>(Register::Interrupt, event::SENT);
     with_side(|side| {
         while read::<M>(Register::State) & state::SEND_FULL == 0
@@ -143,20 +144,20 @@ extern "C" fn send_interrupt<M: Map>() {
     });
 }
 
-extern "C" fn overrun_interrupt<M: Map>() {
+extern "C" fn overrun_interrupt<M: Machine>() {
     write::<M>(Register::State, state::RECEIVE_OVERRUN);
     write::<M>(Register::Interrupt, event::RECEIVE_OVERRUN);
     with_side(InterruptSide::lost);
 }
 
 #[allow(unsafe_code)]
-fn read<M: Map>(register: Register) -> u32 {
+fn read<M: Machine>(register: Register) -> u32 {
     // SAFETY: a register of the UART, aligned and always there.
-    unsafe { ptr::read_volatile((M::UART + register as usize) as *const u32) }
+    unsafe { ptr::read_volatile((M::MAP.uart + register as usize) as *const u32) }
 }
 
 #[allow(unsafe_code)]
-fn write<M: Map>(register: Register, value: u32) {
+fn write<M: Machine>(register: Register, value: u32) {
     // SAFETY: a register of the UART, aligned and always there; it reaches no memory.
-    unsafe { ptr::write_volatile((M::UART + register as usize) as *mut u32, value) }
+    unsafe { ptr::write_volatile((M::MAP.uart + register as usize) as *mut u32, value) }
 }

@@ -1,10 +1,13 @@
 //! The user LEDs, as `embedded-hal` pins.
 
 use core::convert::Infallible;
+use core::marker::PhantomData;
 use core::ptr;
 
 use cortex_m::interrupt;
 use embedded_hal::digital::{ErrorType, OutputPin, StatefulOutputPin};
+
+use crate::Machine;
 
 /// A user LED; high is lit.
 #[derive(Debug)]
@@ -14,7 +17,7 @@ pub struct Led {
 }
 
 impl Led {
-    pub(super) const fn new(register: usize, number: u32) -> Self {
+    pub(crate) const fn new(register: usize, number: u32) -> Self {
         let bit = 1 << number;
         Self { register, bit }
     }
@@ -61,5 +64,35 @@ impl StatefulOutputPin for Led {
 
     fn is_set_low(&mut self) -> Result<bool, Infallible> {
         self.is_set_high().map(|high| !high)
+    }
+}
+
+/// The LED for REJECT; does nothing on a machine that has none.
+#[derive(Debug)]
+pub struct Reject<M>(PhantomData<M>);
+
+impl<M: Machine> Reject<M> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    fn led() -> Option<Led> {
+        M::MAP
+            .reject_led
+            .map(|number| Led::new(M::MAP.leds, number))
+    }
+}
+
+impl<M> ErrorType for Reject<M> {
+    type Error = Infallible;
+}
+
+impl<M: Machine> OutputPin for Reject<M> {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        Self::led().map_or(Ok(()), |mut led| led.set_low())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        Self::led().map_or(Ok(()), |mut led| led.set_high())
     }
 }

@@ -1,21 +1,22 @@
 //! The CMSDK APB watchdog of Arm's FPGA images.
 //!
 //! It counts down from [`PERIOD`] seconds. When it ends for the first time it raises the NMI, whose handler
-//! ([`mps2_interrupts`](crate::mps2_interrupts)) notes where the firmware hung and resets; should not even that
+//! ([`machine!`](crate::machine)) notes where the firmware hung and resets; should not even that
 //! work, the second end resets without a word. Between feeds it is locked against stray writes.
 
 use core::arch::naked_asm;
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::Map;
-use crate::{reset, watchdog};
+use lightwafer_board::{reset, watchdog};
+
+use crate::Machine;
 
 /// Seconds of the board's time. The longest work between two feeds is an inference: 107 M instructions at
 /// most for the published model, 7 s at the 64 ns an instruction that `-icount shift=6` counts.
 pub const PERIOD: u32 = 30;
 
-/// Registers, as offsets from [`Map::WATCHDOG`].
+/// Registers, as offsets from [`Map::watchdog`](crate::Map::watchdog).
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Register {
@@ -43,12 +44,12 @@ mod lock {
 #[derive(Debug)]
 pub struct Watchdog<M>(PhantomData<M>);
 
-impl<M: Map> Watchdog<M> {
+impl<M: Machine> Watchdog<M> {
     /// Starts it. Only a reset stops it again.
     pub fn start() -> Self {
-        const { assert!(M::WATCHDOG_HZ <= u32::MAX / PERIOD) };
+        const { assert!(M::MAP.watchdog_hz <= u32::MAX / PERIOD) };
         Self::unlocked(|| {
-            write::<M>(Register::Load, M::WATCHDOG_HZ * PERIOD);
+            write::<M>(Register::Load, M::MAP.watchdog_hz * PERIOD);
             write::<M>(Register::Control, control::ALL);
         });
         Self(PhantomData)
@@ -61,7 +62,7 @@ impl<M: Map> Watchdog<M> {
     }
 }
 
-impl<M: Map> watchdog::Watchdog for Watchdog<M> {
+impl<M: Machine> watchdog::Watchdog for Watchdog<M> {
     // Once in an image: it is fed in many places.
     #[inline(never)]
     fn feed(&mut self) {
@@ -70,9 +71,9 @@ impl<M: Map> watchdog::Watchdog for Watchdog<M> {
 }
 
 #[allow(unsafe_code)]
-fn write<M: Map>(register: Register, value: u32) {
+fn write<M: Machine>(register: Register, value: u32) {
     // SAFETY: a register of the watchdog, aligned and always there; it reaches no memory.
-    unsafe { ptr::write_volatile((M::WATCHDOG + register as usize) as *mut u32, value) }
+    unsafe { ptr::write_volatile((M::MAP.watchdog + register as usize) as *mut u32, value) }
 }
 
 /// The NMI's handler: hands on the program counter that the processor put onto the stack. Nothing runs after it.
