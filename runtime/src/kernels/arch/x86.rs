@@ -7,15 +7,13 @@
 use std::sync::LazyLock;
 
 use super::{checked, reference};
-use crate::kernels::dense::Segment;
-use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
 
 pub mod avx2;
 pub mod avx512;
 mod tile;
-
-pub use reference::max4;
 
 /// Whether [`avx512`] runs here.
 pub fn has_avx512() -> bool {
@@ -123,8 +121,8 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
 
 /// The sets that run on this processor, each for all shapes, with their names: what tests compare.
 #[cfg(any(test, feature = "differential"))]
-pub fn sets() -> impl Iterator<Item = (&'static str, super::differential::Set)> {
-    use super::differential::Set;
+pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
+    use super::set::Set;
 
     let avx512 = Set {
         dense: |segments, weights, records, q, scratch, out| match checked::dense(
@@ -147,7 +145,7 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::differential::Set)> 
         },
         image4,
         mask_row,
-        max4,
+        max4: super::max4::max4,
     };
     let avx2 = Set {
         dense: |segments, weights, records, q, scratch, out| match checked::dense(

@@ -1,7 +1,7 @@
 //! The first convolution: rows of four channels as a loop in assembly.
 
 use crate::kernels::arch::reference;
-use crate::kernels::image_conv::{CODES, CodeRow, Table};
+use crate::kernels::row::{CODES, CodeRow, Table};
 use crate::kernels::{Output, Quantization, path};
 
 /// What [`image_pixels`] needs of four channels.
