@@ -7,7 +7,7 @@
 //! for bit.
 
 #[macro_use]
-mod taken;
+pub(super) mod taken;
 #[cfg(arm_dsp)]
 #[macro_use]
 mod assembly;
