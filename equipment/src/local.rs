@@ -27,6 +27,7 @@ pub struct Local {
 
 /// Why a model file cannot be used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LocalError {
     /// The file cannot be read.
     #[error("cannot read model file {}: {reason}", .path.display())]
@@ -54,13 +55,7 @@ pub enum LocalError {
     },
     /// The engine does not accept the model.
     #[error("the model does not run here: {0}")]
-    Engine(EngineError),
-}
-
-impl From<EngineError> for LocalError {
-    fn from(reason: EngineError) -> Self {
-        Self::Engine(reason)
-    }
+    Engine(#[from] EngineError),
 }
 
 impl Local {

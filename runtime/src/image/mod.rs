@@ -18,6 +18,7 @@
 //!
 //! Numbers are little endian. The header is [postcard](https://postcard.jamesmunns.com/wire-format).
 
+mod arena_size;
 mod check;
 mod facts;
 
@@ -27,6 +28,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use arena_size::arena_bytes;
 pub use facts::{ModelFacts, Rounding};
 
 use crate::aligned::{ALIGNMENT, beyond};

@@ -8,7 +8,7 @@ use super::check::Rows;
 pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
     &["trainer", "boards/linux", "boards/*", "examples/embed"],
-    &["equipment", "boards/tract"],
+    &["equipment", "boards/tract", "tests/testkit"],
     &["boards/mps"],
     &["boards/common", "boards/build"],
     &["device", "compiler"],
@@ -21,7 +21,7 @@ pub const CRATES: Rows = &[
 pub const MODULES: &[(&str, Rows)] = &[
     (
         "device",
-        &[&["lib"], &["store"], &["station"], &["protocol"]],
+        &[&["lib"], &["updater"], &["station", "store"], &["protocol"]],
     ),
     (
         "compiler",

@@ -70,7 +70,7 @@ pub fn status(args: &Status) -> Result<bool> {
             );
         }
         extend(&mut status, models(&health));
-        let sha256: String = health.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let sha256 = base16ct::lower::encode_string(&health.sha256);
         extend(&mut status, json!({ "model_sha256": sha256 }));
     }
     print(&status, args.json)?;

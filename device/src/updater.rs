@@ -1,22 +1,17 @@
-//! A store and an engine together: what the station asks for when a host sends a model.
+//! Model updates over the line: a [`Store`] and an engine, behind what the station asks for ([`Updates`]).
+//!
+//! The store knows nothing of the wire; here its answers become the wire's.
 
 use core::ops::Range;
 
 use embedded_storage::nor_flash::NorFlash;
 
-use super::Store;
-use crate::protocol::message::{ErrorReply, Models, Transfer};
+use crate::protocol::message::{ErrorReply, MAX_CHUNK, Models, Transfer};
 use crate::station::Updates;
+use crate::store::{Mapped, Progress, State, Store, StoreError, VerifyError};
 use lightwafer_runtime::Engine;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::{EngineError, FixedEngine, SelfTestFailed, StartError};
-
-/// A flash whose bytes the processor reads where they lie, as an engine does its weights.
-pub trait Mapped<'m> {
-    /// These bytes of the flash. They stay as they are for as long as the model in them may run: a [`Store`]
-    /// neither erases nor writes them before another model has taken over.
-    fn mapped(&self, range: Range<u32>) -> Option<&'m [u8]>;
-}
 
 /// An engine that can be given another model.
 pub trait Reload<'m>: Engine {
@@ -87,11 +82,11 @@ impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
         engine: &mut E,
         mask: &mut Mask,
         image: &'m [u8],
-        switch: impl FnOnce(&mut Store<F>) -> Result<(), ErrorReply>,
+        switch: impl FnOnce(&mut Store<F>) -> Result<(), StoreError>,
     ) -> Result<(), ErrorReply> {
         let before = self.store.running();
         let tried = try_out(engine, mask, image);
-        let changed = tried.and_then(|()| switch(&mut self.store));
+        let changed = tried.and_then(|()| Ok(switch(&mut self.store)?));
         if changed.is_err() {
             // It ran before, so it does again.
             let _ = engine.load(self.image(before)?);
@@ -123,15 +118,18 @@ fn load<'m, E: Reload<'m>>(engine: &mut E, image: &'m [u8]) -> Result<(), ErrorR
 
 impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> {
     fn models(&self) -> Models {
-        self.store.models()
+        self.store.state().into()
     }
 
     fn begin(&mut self, signature: &[u8]) -> Result<Transfer, ErrorReply> {
-        self.store.begin(signature)
+        Ok(self.store.begin(signature)?.into())
     }
 
     fn chunk(&mut self, version: u32, offset: u32, data: &[u8]) -> Result<u32, ErrorReply> {
-        self.store.chunk(version, offset, data)
+        if data.len() > MAX_CHUNK {
+            return Err(ErrorReply::Oversized);
+        }
+        Ok(self.store.chunk(version, offset, data)?)
     }
 
     #[inline(never)]
@@ -154,5 +152,52 @@ impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> 
             self.change(engine, mask, image, |store| store.go_back(earlier))?;
         }
         Ok(self.store.version())
+    }
+}
+
+/// The wire's names. It has one for everything that a flash can do wrong.
+impl From<StoreError> for ErrorReply {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Geometry => Self::Unsupported,
+            StoreError::NoKey => Self::NoKey,
+            StoreError::Block(_) => Self::Block,
+            StoreError::Verify(VerifyError::Key) => Self::Key,
+            StoreError::Verify(VerifyError::Signature) => Self::Signature,
+            StoreError::Version { minimum } => Self::Version { minimum },
+            StoreError::Size { limit } => Self::Size { limit },
+            StoreError::NoTransfer => Self::NoTransfer,
+            StoreError::Gap { received } => Self::Gap { received },
+            StoreError::Conflict { received } => Self::Conflict { received },
+            StoreError::Incomplete { received, expected } => {
+                Self::Incomplete { received, expected }
+            }
+            StoreError::Digest => Self::Digest,
+            StoreError::NoOther => Self::NoOther,
+            StoreError::Flash(_) | StoreError::NotWritten { .. } | StoreError::Full => Self::Flash,
+        }
+    }
+}
+
+impl From<State> for Models {
+    fn from(state: State) -> Self {
+        Self {
+            version: state.version,
+            minimum: state.minimum,
+            floor: state.floor,
+            limit: state.limit,
+            key: state.key.map(|key| key.0),
+            transfer: state.incoming.map(Transfer::from),
+        }
+    }
+}
+
+impl From<Progress> for Transfer {
+    fn from(progress: Progress) -> Self {
+        Self {
+            version: progress.version,
+            received: progress.received,
+            expected: progress.expected,
+        }
     }
 }

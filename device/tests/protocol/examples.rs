@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use heapless::Vec;
 
-use crate::protocol::frame::{self, FrameDecoder, MAX_FRAME, MAX_PAYLOAD};
-use crate::protocol::mask_code::{decode_rows, encode_rows};
-use crate::protocol::message::*;
+use lightwafer_device::protocol::frame::{self, FrameDecoder, MAX_FRAME, MAX_PAYLOAD};
+use lightwafer_device::protocol::mask_code::{decode_rows, encode_rows};
+use lightwafer_device::protocol::message::*;
 use lightwafer_runtime::Answer;
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::{DieMap, MASK_ROW_BYTES, MAX_PACKED_LEN, Mask};
@@ -77,7 +77,7 @@ fn block() -> [u8; 128] {
     block
 }
 
-pub(crate) fn examples() -> [(&'static str, std::vec::Vec<u8>); 24] {
+pub fn examples() -> [(&'static str, std::vec::Vec<u8>); 24] {
     let mut packed = [0; MAX_PACKED_LEN];
     let map = DieMap::pack(3, 3, &DIES, &mut packed).unwrap();
     let (data, crc) = (map.packed(), crc32(map.packed()));

@@ -2,12 +2,12 @@
 
 use heapless::Vec as FixedVec;
 
-use super::{Rng, payload_of};
-use crate::protocol::frame::{self, MAX_FRAME, MAX_PAYLOAD};
-use crate::protocol::message::*;
+use lightwafer_device::protocol::frame::{self, MAX_FRAME, MAX_PAYLOAD};
+use lightwafer_device::protocol::message::*;
 use lightwafer_runtime::dies::CLASS_COUNT;
 use lightwafer_runtime::image::{ModelFacts, Rounding};
 use lightwafer_runtime::limits::MAX_CHANNELS;
+use lightwafer_testkit::exchange::payload_of;
 
 #[test]
 fn every_message_fits_a_frame() {
@@ -103,15 +103,15 @@ fn every_message_fits_a_frame() {
 
 #[test]
 fn payloads_of_every_length_come_back() {
-    let mut rng = Rng(3);
+    let mut rng = fastrand::Rng::with_seed(3);
     for len in 1..=MAX_PAYLOAD {
         for zeros in [0, 3] {
             let payload: Vec<u8> = (0..len)
                 .map(|_| {
-                    if rng.below(4) < zeros {
+                    if rng.u8(..4) < zeros {
                         0
                     } else {
-                        rng.next() as u8 | 1
+                        rng.u8(..) | 1
                     }
                 })
                 .collect();

@@ -1,153 +1,30 @@
 //! The station with a small engine: every message, every refusal, and any bytes whatever.
 
 mod damage;
-pub(crate) mod examples;
-mod sizes;
 
-use crate::protocol::frame::{self, FrameDecoder, FrameError, MAX_FRAME};
-use crate::protocol::mask_code::decode_rows;
-use crate::protocol::message::*;
-use crate::{LineError, Platform, Station, StationMemory};
-use lightwafer_runtime::crc32;
-use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
-use lightwafer_runtime::image::{ModelFacts, Rounding};
-use lightwafer_runtime::limits::MAX_CHANNELS;
-use lightwafer_runtime::{Answer, Engine, EngineFailure};
+use lightwafer_device::protocol::frame::{self, FrameDecoder, MAX_FRAME};
+use lightwafer_device::protocol::mask_code::decode_rows;
+use lightwafer_device::protocol::message::*;
+use lightwafer_device::{LineError, Station, StationMemory};
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::{Engine, crc32};
+use lightwafer_testkit::exchange::{ask, feed};
+use lightwafer_testkit::{Clock, FakePlatform, HashingEngine, expected, wafer};
 
-/// A small generator of random numbers (xorshift), so that tests repeat.
-pub(crate) struct Rng(pub u64);
+type TestStation<'m> = Station<'m, HashingEngine, FakePlatform>;
 
-impl Rng {
-    pub(crate) fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as u32
-    }
-
-    pub(crate) fn below(&mut self, limit: u32) -> u32 {
-        self.next() % limit
-    }
-}
-
-/// Answers with numbers drawn from the map's CRC-32; fails on a map whose first byte is 0.
-#[derive(Debug, Default)]
-struct Hashing {
-    runs: u32,
-}
-
-fn expected(map: &DieMap<'_>) -> (Answer, Mask) {
-    let mut rng = Rng(u64::from(crc32(map.packed())) + 1);
-    let logits = std::array::from_fn(|_| rng.next() as i32 >> 8);
-    let embedding = (0..MAX_CHANNELS).map(|_| rng.next() as i8).collect();
-    let mut mask = Mask::new();
-    for byte in &mut mask.0 {
-        *byte = if rng.below(9) == 0 {
-            rng.next() as u8
-        } else {
-            0
-        };
-    }
-    (Answer::from_logits(logits, embedding), mask)
-}
-
-impl Engine for Hashing {
-    fn facts(&self) -> ModelFacts<'_> {
-        ModelFacts {
-            name: "a name of a model that is far too long to be sent in a hello, until äöü",
-            created: "2026-01-02T03:04:05Z",
-            parameters: 60_000,
-            macs: 98_209_408,
-            arena_bytes: 313_000,
-            model_bytes: 70_000,
-            rounding: Rounding::SingleUp,
-            sha256: [7; 32],
-        }
-    }
-
-    fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        self.runs += 1;
-        if map.packed().first() == Some(&0) {
-            return Err(EngineFailure);
-        }
-        let (answer, expected) = expected(map);
-        *mask = expected;
-        Ok(answer)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Desktop {
-    clock: u64,
-}
-
-impl Platform for Desktop {
-    fn board(&self) -> &str {
-        "desktop"
-    }
-    fn firmware(&self) -> &str {
-        "1.2.3"
-    }
-    fn reset_cause(&self) -> ResetCause {
-        ResetCause::Watchdog
-    }
-    fn uptime_us(&mut self) -> u64 {
-        self.clock += 1500;
-        self.clock
-    }
-    fn instructions(&mut self) -> Option<u64> {
-        Some(self.clock * 25)
-    }
-    fn stack_max(&mut self) -> u32 {
-        4321
-    }
-    fn take_overruns(&mut self) -> u32 {
-        2
-    }
-}
-
-type TestStation<'m> = Station<'m, Hashing, Desktop>;
-
+/// The engine fails on a map whose first byte is 0.
 fn station(memory: &mut StationMemory) -> TestStation<'_> {
-    Station::new(memory, Hashing::default(), Desktop::default())
-}
-
-/// Feeds bytes and gives the payloads of the answers.
-fn feed(station: &mut TestStation<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut payloads = Vec::new();
-    for &byte in bytes {
-        if let Some(answer) = station.feed(byte) {
-            assert!(answer.len() <= MAX_FRAME);
-            payloads.push(payload_of(answer).unwrap());
-        }
-    }
-    payloads
-}
-
-fn payload_of(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let mut decoder = FrameDecoder::new();
-    let mut found = None;
-    for &byte in bytes {
-        if let Some(result) = decoder.push(byte) {
-            assert!(found.replace(result.map(<[u8]>::to_vec)).is_none());
-        }
-    }
-    found.unwrap()
-}
-
-fn ask<T>(
-    station: &mut TestStation<'_>,
-    seq: u16,
-    command: Command<'_>,
-    check: impl FnOnce(Reply<'_>) -> T,
-) -> T {
-    let mut out = [0; MAX_FRAME];
-    let bytes = frame::encode(&Request { seq, command }, &mut out).unwrap();
-    let answers = feed(station, bytes);
-    assert_eq!(answers.len(), 1);
-    let response: Response<'_> = frame::decode(&answers[0]).unwrap();
-    assert_eq!(response.seq, seq);
-    check(response.reply)
+    let engine = HashingEngine::failing(|map| map.packed().first() == Some(&0));
+    let platform = FakePlatform {
+        reset: ResetCause::Watchdog,
+        clock: Clock::Steps { now: 0, by: 1500 },
+        instructions: Some(25),
+        stack_max: 4321,
+        overruns: 2,
+        ..FakePlatform::new("desktop")
+    };
+    Station::new(memory, engine, platform)
 }
 
 fn received(bytes: u32) -> impl FnOnce(Reply<'_>) {
@@ -158,17 +35,13 @@ fn refused(error: ErrorReply) -> impl FnOnce(Reply<'_>) {
     move |reply| assert_eq!(reply, Reply::Error(error))
 }
 
+/// A packed map that the engine does not fail on.
 fn a_map(rows: u16, cols: u16, seed: u64) -> Vec<u8> {
-    let mut rng = Rng(seed);
-    let mut dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))
-        .map(|_| rng.below(3) as u8)
-        .collect();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let count = usize::from(rows) * usize::from(cols);
+    let mut dies: Vec<u8> = (0..count).map(|_| rng.u8(..3)).collect();
     dies[0] = 1;
-    let mut packed = vec![0; MAX_PACKED_LEN];
-    DieMap::pack(rows, cols, &dies, &mut packed)
-        .unwrap()
-        .packed()
-        .to_vec()
+    wafer::of(rows, cols, &dies).map().packed().to_vec()
 }
 
 #[test]
@@ -187,15 +60,15 @@ fn a_wafer_goes_through() {
             };
             assert_eq!(
                 (hello.board, hello.firmware, hello.max_chunk),
-                ("desktop", "1.2.3", 512)
+                ("desktop", "test", 512)
             );
             assert_eq!((hello.max_map, hello.reset), (16384, ResetCause::Watchdog));
-            assert!(hello.model.name.len() <= 64 && Hashing::default().facts().name.len() > 64);
+            assert!(hello.model.name.len() <= 64 && HashingEngine::new().facts().name.len() > 64);
         },
     );
     for (rows, cols) in [(52, 52), (1, 1), (256, 256), (33, 57)] {
         let packed = a_map(rows, cols, u64::from(rows));
-        let map = DieMap::new_checked(rows, cols, &packed).unwrap();
+        let map = lightwafer_runtime::DieMap::new_checked(rows, cols, &packed).unwrap();
         let (answer, mask) = expected(&map);
         let crc = crc32(&packed);
         ask(
@@ -262,7 +135,7 @@ fn a_wafer_goes_through() {
                 },
             );
         }
-        assert_eq!(back, mask);
+        assert_eq!(back, *mask);
     }
     ask(&mut station, 7, Command::Statistics, |reply| {
         let Reply::Statistics(statistics) = reply else {
@@ -306,7 +179,7 @@ fn a_trigger_runs_the_wafer_and_run_repeats_its_report() {
     assert_eq!((station.engine().runs, station.statistics().wafers), (1, 1));
     // Once more, as a bouncing contact would; then the host asks.
     assert!(!station.trigger());
-    let (answer, _) = expected(&DieMap::new_checked(9, 9, &packed).unwrap());
+    let (answer, _) = expected(&lightwafer_runtime::DieMap::new_checked(9, 9, &packed).unwrap());
     ask(&mut station, 4, Command::Run { wafer: 9 }, |reply| {
         let Reply::Report(report) = reply else {
             panic!("{reply:?}")

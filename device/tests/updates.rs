@@ -1,60 +1,29 @@
 //! The updater with a real engine: a model runs only once its golden wafer's answer was right, and whatever
 //! fails, the engine still runs a model.
 
-use core::ops::Range;
-
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
-
-use super::super::sim::{SimError, SimFlash};
-use super::super::{Mapped, Store, Updater};
-use super::{Signed, key};
-use crate::protocol::message::ErrorReply;
-use crate::station::Updates;
-use lightwafer_runtime::AlignedBox;
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::crc32;
+use lightwafer_device::protocol::message::ErrorReply;
+use lightwafer_device::store::sign::SecretKey;
+use lightwafer_device::store::sim::{InPlace, SimFlash};
+use lightwafer_device::store::{Block, Mapped, Store};
+use lightwafer_device::{Updater, Updates};
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
-use lightwafer_runtime::include_model;
+use lightwafer_runtime::{AlignedBox, FixedEngine, crc32};
+use lightwafer_testkit::MODEL;
 
-const MODEL: &[u8] = include_model!("../../../../models/light-int8.lw");
 const NAME: &[u8] = b"light";
 
-/// A simulated flash whose images can be read in place, by a copy that stays.
-struct Leaking(SimFlash<4, 4096>);
+/// A simulated flash whose images are read in place, by a copy that stays.
+type Flash = InPlace<SimFlash<4, 4096>>;
 
-impl ErrorType for Leaking {
-    type Error = SimError;
+fn key() -> SecretKey {
+    SecretKey::new(&[7; 32])
 }
 
-impl ReadNorFlash for Leaking {
-    const READ_SIZE: usize = 1;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), SimError> {
-        self.0.read(offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
-}
-
-impl NorFlash for Leaking {
-    const WRITE_SIZE: usize = 4;
-    const ERASE_SIZE: usize = 4096;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), SimError> {
-        self.0.erase(from, to)
-    }
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SimError> {
-        self.0.write(offset, bytes)
-    }
-}
-
-impl Mapped<'static> for Leaking {
-    fn mapped(&self, range: Range<u32>) -> Option<&'static [u8]> {
-        let mut flash = self.0.clone();
-        let range = range.start as usize..range.end as usize;
-        let image = AlignedBox::from(flash.bytes_mut().get(range)?.to_vec());
-        Some(Box::leak(Box::new(image)))
-    }
+/// A model and the block that vouches for it.
+struct Signed {
+    image: Vec<u8>,
+    block: Block,
 }
 
 /// The published model with another name, and what else is changed.
@@ -71,7 +40,7 @@ fn model(version: u32, change: impl FnOnce(&mut Vec<u8>)) -> Signed {
 }
 
 type Board = (
-    Updater<'static, Leaking>,
+    Updater<'static, Flash>,
     FixedEngine<'static, 'static>,
     Box<Mask>,
 );
@@ -81,7 +50,8 @@ fn boot(flash: SimFlash<4, 4096>) -> Board {
     let needed = Model::new_checked(MODEL).unwrap().header().arena_bytes as usize;
     let arena = Box::leak(Box::new(AlignedBox::zeroed(needed + 8)));
     engine.start(MODEL, arena).unwrap();
-    let mut store = Store::open(Leaking(flash), Some(key().public())).unwrap();
+    let flash = InPlace::new(flash, |bytes| Box::leak(Box::new(AlignedBox::from(bytes))));
+    let mut store = Store::open(flash, Some(key().public())).unwrap();
     store.boot(|flash, range| engine.load(flash.mapped(range).unwrap()).is_ok());
     if store.running().is_none() {
         engine.load(MODEL).unwrap();
@@ -127,16 +97,16 @@ fn updates_and_rollbacks_run_at_once_and_after_a_restart() {
     assert_eq!(commit(&mut board, 3), Err(ErrorReply::NoTransfer));
     send(&mut board, &third).unwrap();
     assert_eq!(commit(&mut board, 3), Ok(3));
-    board = boot(board.0.into_store().into_flash().0);
+    board = boot(board.0.into_store().into_flash().into_inner());
     assert_eq!(runs(&mut board), "v0003");
     for _ in 0..2 {
         assert_eq!(roll_back(&mut board, 3), Ok(2));
         assert_eq!(runs(&mut board), "v0002");
     }
-    board = boot(board.0.into_store().into_flash().0);
+    board = boot(board.0.into_store().into_flash().into_inner());
     assert_eq!(runs(&mut board), "v0002");
     assert_eq!(roll_back(&mut board, 2), Ok(3));
-    assert_eq!(board.0.store().flash().0.misused(), None);
+    assert_eq!(board.0.store().flash().inner().misused(), None);
 }
 
 #[test]
@@ -168,7 +138,7 @@ fn what_does_not_prove_itself_does_not_run() {
         assert_eq!(commit(&mut board, version), Err(error));
         assert_eq!(commit(&mut board, version), Err(error));
         assert_eq!(runs(&mut board), "v0001");
-        board = boot(board.0.into_store().into_flash().0);
+        board = boot(board.0.into_store().into_flash().into_inner());
         assert_eq!(runs(&mut board), "v0001");
     }
     // Back to the factory model, which is tried too.

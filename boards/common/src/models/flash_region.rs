@@ -23,14 +23,14 @@ pub fn bounds() -> Range<u32> {
 
 /// Part of a flash. Blocks are erased one by one, so that interrupts are served in between where a driver holds
 /// them back for the time.
-pub struct Region<F> {
+pub struct FlashRegion<F> {
     flash: F,
     /// Where the driver's own first byte lies.
     start: u32,
     addresses: Range<u32>,
 }
 
-impl<F> Region<F> {
+impl<F> FlashRegion<F> {
     /// The part of `flash` that the processor reads at `addresses`; it reads the driver's first byte at `start`.
     ///
     /// # Safety
@@ -51,11 +51,11 @@ impl<F> Region<F> {
     }
 }
 
-impl<F> ErrorType for Region<F> {
+impl<F> ErrorType for FlashRegion<F> {
     type Error = NorFlashErrorKind;
 }
 
-impl<F: ReadNorFlash> ReadNorFlash for Region<F> {
+impl<F: ReadNorFlash> ReadNorFlash for FlashRegion<F> {
     const READ_SIZE: usize = F::READ_SIZE;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
@@ -69,7 +69,7 @@ impl<F: ReadNorFlash> ReadNorFlash for Region<F> {
     }
 }
 
-impl<F: NorFlash> NorFlash for Region<F> {
+impl<F: NorFlash> NorFlash for FlashRegion<F> {
     const WRITE_SIZE: usize = F::WRITE_SIZE;
     const ERASE_SIZE: usize = F::ERASE_SIZE;
 
@@ -94,7 +94,7 @@ fn kind(error: &impl embedded_storage::nor_flash::NorFlashError) -> NorFlashErro
     error.kind()
 }
 
-impl<F: ReadNorFlash> Mapped<'static> for Region<F> {
+impl<F: ReadNorFlash> Mapped<'static> for FlashRegion<F> {
     fn mapped(&self, range: Range<u32>) -> Option<&'static [u8]> {
         let len = range.end.checked_sub(range.start)? as usize;
         let inside = range.end as usize <= self.addresses.len();

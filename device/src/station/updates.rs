@@ -1,4 +1,4 @@
-//! What a station asks for when a host sends a model.
+//! What a station asks for when a host sends a model, and boards that take none.
 
 use crate::protocol::message::{ErrorReply, Models, Transfer};
 use lightwafer_runtime::dies::Mask;
@@ -35,7 +35,7 @@ pub trait Updates<E> {
     fn roll_back(&mut self, from: u32, engine: &mut E, mask: &mut Mask) -> Result<u32, ErrorReply>;
 }
 
-/// Of boards that run one model for good.
+/// The updates of a board that takes no models: it refuses every one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoUpdates;
 
@@ -61,7 +61,7 @@ impl<E> Updates<E> for NoUpdates {
     }
 }
 
-/// Of boards whose store may not have opened.
+/// The updates of a board whose store may not have opened: without one it takes no models.
 impl<E, U: Updates<E>> Updates<E> for Option<&mut U> {
     fn models(&self) -> Models {
         self.as_ref()

@@ -1,9 +1,9 @@
-//! A serial line with a buffer in either direction: a UART's interrupts fill and empty them, the
+//! A serial port with a buffer in either direction. The UART's interrupts fill and empty the buffers; the
 //! program reads and writes them through `embedded-io` and sleeps while it waits.
 //!
-//! The UART's driver keeps the [`InterruptSide`]; the program gets the [`Line`]. When bytes come
-//! faster than they are read, the bytes from there on are dropped until the program has read what
-//! came before; its next read then gives [`Overrun`], at the very place where bytes are missing.
+//! The UART's driver keeps the [`InterruptSide`]; the program gets the [`SerialPort`]. When the receive buffer is full, further
+//! bytes are dropped until the program has read everything before them. Its next read then returns [`Overrun`], exactly where
+//! bytes are missing.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -13,15 +13,17 @@ use cortex_m::interrupt::Mutex;
 use cortex_m::{asm, interrupt};
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write, WriteReady};
 use heapless::spsc::Queue;
+use lightwafer_device::protocol::frame::MAX_FRAME;
 
-/// Bytes that wait to be read: three frames of the protocol, so that a host may repeat a request while
-/// an inference runs.
+/// Size of the receive buffer, of which a queue leaves one byte unused: three of the protocol's largest frames, so that a host
+/// may repeat a request while an inference runs. `docs/serial-protocol.md` tells it to hosts.
 const RECEIVE: usize = 2048;
-/// Bytes that wait to be sent.
+const _: () = assert!(RECEIVE > 3 * MAX_FRAME && RECEIVE - 1 == 2047);
+/// Size of the send buffer.
 const SEND: usize = 512;
 
-/// A queue that both sides use with interrupts held back. Not split into its two ends: those no longer
-/// know their capacity, and a remainder by it would be a panic that the compiler cannot rule out.
+/// A queue that both sides use with interrupts disabled. It is not split into its two ends: those no longer
+/// know their capacity, and a remainder by it could panic as far as the compiler knows.
 struct Shared<const N: usize>(Mutex<RefCell<Queue<u8, N>>>);
 
 impl<const N: usize> Shared<N> {
@@ -56,7 +58,7 @@ impl<const N: usize> Shared<N> {
     }
 }
 
-/// The buffers of a line. Belongs into a `static`.
+/// The buffers of a serial port, for a `static`.
 pub struct Buffers {
     receive: Shared<RECEIVE>,
     send: Shared<SEND>,
@@ -71,16 +73,16 @@ impl Buffers {
         }
     }
 
-    /// The two sides of a line. `lost` carries the news of lost bytes from one to the other, and
-    /// `pump` makes the UART's interrupt come to fetch what is to be sent.
+    /// The two sides of a port. `lost` tells one side that the other lost bytes, and
+    /// `pump` makes the UART's interrupt fetch the bytes to send.
     pub fn split(
         &'static mut self,
         lost: &'static AtomicBool,
         pump: fn(),
-    ) -> (Line, InterruptSide) {
+    ) -> (SerialPort, InterruptSide) {
         let buffers = &*self;
         (
-            Line {
+            SerialPort {
                 buffers,
                 lost,
                 pump,
@@ -96,14 +98,14 @@ impl Default for Buffers {
     }
 }
 
-/// The UART's side of a line.
+/// The UART's side of a serial port.
 pub struct InterruptSide {
     buffers: &'static Buffers,
     lost: &'static AtomicBool,
 }
 
 impl InterruptSide {
-    /// Takes a byte that came.
+    /// Takes a received byte.
     pub fn received(&self, byte: u8) {
         if !self.lost.load(Ordering::Acquire) && !self.buffers.receive.put(byte) {
             self.lost();
@@ -121,20 +123,20 @@ impl InterruptSide {
     }
 }
 
-/// The program's side of a line.
-pub struct Line {
+/// The program's side of a serial port.
+pub struct SerialPort {
     buffers: &'static Buffers,
     lost: &'static AtomicBool,
     pump: fn(),
 }
 
-impl Line {
+impl SerialPort {
     fn has_news(&self) -> bool {
         !self.buffers.receive.is_empty() || self.lost.load(Ordering::Acquire)
     }
 }
 
-/// Bytes came faster than they were read; what was lost lies between the reads before and after.
+/// Bytes came faster than they were read. The lost ones lie between the reads before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overrun;
 
@@ -152,11 +154,11 @@ impl embedded_io::Error for Overrun {
     }
 }
 
-impl ErrorType for Line {
+impl ErrorType for SerialPort {
     type Error = Overrun;
 }
 
-impl Read for Line {
+impl Read for SerialPort {
     /// Waits for at least one byte.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Overrun> {
         if buf.is_empty() {
@@ -183,13 +185,13 @@ impl Read for Line {
     }
 }
 
-impl ReadReady for Line {
+impl ReadReady for SerialPort {
     fn read_ready(&mut self) -> Result<bool, Overrun> {
         Ok(self.has_news())
     }
 }
 
-impl Write for Line {
+impl Write for SerialPort {
     /// Waits until at least one byte can be taken.
     fn write(&mut self, buf: &[u8]) -> Result<usize, Overrun> {
         if buf.is_empty() {
@@ -214,16 +216,16 @@ impl Write for Line {
     }
 }
 
-impl WriteReady for Line {
+impl WriteReady for SerialPort {
     fn write_ready(&mut self) -> Result<bool, Overrun> {
         Ok(!self.buffers.send.is_full())
     }
 }
 
-/// Sleeps, woken by each interrupt, until something is so.
+/// Sleeps until `is_so` returns true; each interrupt wakes it to ask again.
 pub(crate) fn sleep_until(mut is_so: impl FnMut() -> bool) {
-    // With interrupts held back, none can come between the question and the sleep; one that pends
-    // ends the sleep all the same and is served right after.
+    // With interrupts disabled, none can come between the question and the sleep. A pending one
+    // still ends the sleep, and is served right after.
     while !interrupt::free(|_| {
         let done = is_so();
         if !done {
