@@ -23,8 +23,8 @@ use anyhow::{Result, bail, ensure};
 
 pub use state_dict::StateDict;
 
+use crate::architecture::{Architecture, Encoder};
 use crate::network::Network;
-use crate::teacher::Encoder;
 
 /// What every ResNet of the three libraries has: the first of it, and something of its first block.
 const MARKS: [&str; 2] = ["conv1.weight", "layer1.0.conv1.weight"];
@@ -245,7 +245,7 @@ fn hint(dict: &StateDict, prefix: &str, teacher: &dyn Network) -> String {
     let mut encoders = Encoder::ALL.into_iter();
     let found = encoders.find(|e| e.blocks() == counts && e.expansion() == expansion);
     match found {
-        Some(found) if found.architecture() != teacher.architecture() => {
+        Some(found) if Architecture::Teacher(found) != teacher.architecture() => {
             format!(
                 "\nthe file holds a {found:?}: --encoder {}",
                 format!("{found:?}").to_lowercase()

@@ -1,4 +1,5 @@
-//! What `trainer export --int8` reports: ranges and how they were chosen, and how the image compares.
+//! The report of `trainer export`: the ranges and how they were chosen, the image's size, and how far its answers are
+//! from the checkpoint's.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -7,17 +8,17 @@ use anyhow::Result;
 use lightwafer_runtime::image::Model;
 use serde::Serialize;
 use serde_json::{Value, json};
-use trainer::export::Exported;
 use trainer::export::calibrate::Method;
+use trainer::export::{Equalization, Exported, QuantizedTensor};
 
 /// How an image's answers compare with its checkpoint's.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Agreement {
     /// Validation wafers.
     pub wafers: usize,
-    /// Of these, those with the same class.
+    /// Of these, wafers with the same class.
     pub same_classes: usize,
-    /// Share of mask pixels that are alike.
+    /// Share of mask pixels that are equal.
     pub same_mask_pixels: f64,
     /// Root mean square of the logits' differences.
     pub logits_rms: f64,
@@ -25,7 +26,7 @@ pub struct Agreement {
 
 /// An image that was written.
 pub struct Written {
-    /// Where to.
+    /// Its file.
     pub output: PathBuf,
     /// The image and its ranges.
     pub exported: Exported,
@@ -39,70 +40,88 @@ impl Written {
         let exported = &self.exported;
         let model = Model::new_checked(&exported.image)?;
         let header = model.header();
-        let choice = |at| exported.choices.iter().find(|(v, _)| *v == at).map(|c| c.1);
-        let tensors = exported.ranges.iter().map(|(value, range)| {
-            json!({ "tensor": value.name(), "range": range, "chosen": choice(*value) })
-        });
         Ok(json!({
             "output": self.output.display().to_string(), "bytes": exported.image.len(),
             "parameters": header.parameters, "macs": header.macs, "arena_bytes": header.arena_bytes,
-            "equalization": exported.equalization, "tensors": tensors.collect::<Vec<_>>(),
+            "equalization": exported.equalization, "tensors": exported.tensors,
             "against_checkpoint": self.agreement,
         }))
     }
 
     /// For people.
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Result<String> {
         let mut text = table(&self.exported);
-        if let Ok(model) = Model::new_checked(&self.exported.image) {
-            let header = model.header();
-            let _ = writeln!(
-                text,
-                "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
-                self.output.display(),
-                self.exported.image.len(),
-                header.parameters,
-                header.macs,
-                header.arena_bytes
-            );
-        }
+        let model = Model::new_checked(&self.exported.image)?;
+        let header = model.header();
+        writeln!(
+            text,
+            "{}: {} bytes, {} parameters, {} multiply-accumulates, {} bytes of arena",
+            self.output.display(),
+            self.exported.image.len(),
+            header.parameters,
+            header.macs,
+            header.arena_bytes
+        )?;
         if let Some(agreement) = &self.agreement {
-            let _ = writeln!(
+            writeln!(
                 text,
-                "against the checkpoint on {} validation wafers: {} same classes, {:.4} % same mask pixels, \
+                "compared with the checkpoint on {} validation wafers: {} same classes, {:.4} % same mask pixels, \
                  logits off by {:.3} (root mean square)",
                 agreement.wafers,
                 agreement.same_classes,
                 100.0 * agreement.same_mask_pixels,
                 agreement.logits_rms
-            );
+            )?;
         }
-        text
+        Ok(text)
     }
 }
 
 /// Every tensor's range and how it was chosen.
 pub fn table(exported: &Exported) -> String {
-    let mut text = String::new();
-    if exported.choices.is_empty() {
+    let learned = exported
+        .tensors
+        .iter()
+        .all(|tensor| tensor.chosen.is_none());
+    let mut text = if learned {
+        learned_ranges(&exported.tensors)
+    } else {
+        chosen_ranges(&exported.tensors)
+    };
+    if let Some(Equalization {
+        used,
+        effect_with,
+        effect_without,
+    }) = exported.equalization
+    {
         let _ = writeln!(
             text,
-            "{:<22}{:>12}{:>12}  (learned)",
-            "tensor", "scale", "zero point"
+            "cross-layer equalization: {} (effect of all rounding with it {effect_with:.2e}, without \
+             {effect_without:.2e})",
+            if used { "used" } else { "not used" },
         );
-        for (value, range) in &exported.ranges {
-            let name = format!("{value:?}");
-            let _ = writeln!(
-                text,
-                "{name:<22}{:>12.6}{:>12}",
-                range.scale, range.zero_point
-            );
-        }
-        return text;
     }
-    let _ = writeln!(
-        text,
-        "{:<22}{:>22}{:>12}{:>12}{:>8}{:>19}{:>21}{:>23}",
+    text
+}
+
+fn learned_ranges(tensors: &[QuantizedTensor]) -> String {
+    let mut text = format!(
+        "{:<22}{:>12}{:>12}  (learned)\n",
+        "tensor", "scale", "zero point"
+    );
+    for QuantizedTensor { name, range, .. } in tensors {
+        let _ = writeln!(
+            text,
+            "{name:<22}{:>12.6}{:>12}",
+            range.scale, range.zero_point
+        );
+    }
+    text
+}
+
+fn chosen_ranges(tensors: &[QuantizedTensor]) -> String {
+    let mut text = format!(
+        "{:<22}{:>22}{:>12}{:>12}{:>8}{:>19}{:>21}{:>23}\n",
         "tensor",
         "values",
         "scale",
@@ -112,13 +131,16 @@ pub fn table(exported: &Exported) -> String {
         "divergence, MSE/KL",
         "effect, MSE/KL"
     );
-    for (value, choice) in &exported.choices {
+    for tensor in tensors {
+        let Some(choice) = &tensor.chosen else {
+            continue;
+        };
         let (low, high) = choice.extremes;
         let (mse, kl) = (&choice.mse, &choice.kl);
         let _ = writeln!(
             text,
             "{:<22}{:>22}{:>12.6}{:>12}{:>8}{:>19}{:>21}{:>23}",
-            format!("{value:?}"),
+            tensor.name,
             format!("{low:.3} … {high:.3}"),
             choice.affine.scale,
             choice.affine.zero_point,
@@ -129,15 +151,6 @@ pub fn table(exported: &Exported) -> String {
             format!("{:.1} / {:.1} dB", mse.sqnr_db, kl.sqnr_db),
             format!("{:.5} / {:.5}", mse.divergence, kl.divergence),
             format!("{:.2e} / {:.2e}", mse.effect, kl.effect),
-        );
-    }
-    if let Some(equalization) = &exported.equalization {
-        let _ = writeln!(
-            text,
-            "channels evened out: {} (effect of all rounding with it {:.2e}, without {:.2e})",
-            if equalization.used { "yes" } else { "no" },
-            equalization.effect_with,
-            equalization.effect_without
         );
     }
     text
