@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::{CLASSES, SIZE, Topology};
 
-/// The student's name in front of its shape.
-const STUDENT: &str = "LightWaferSegClassNet";
+/// The student's name, which stands in front of its shape.
+pub const STUDENT: &str = "LightWaferSegClassNet";
 /// What stands behind the shape of a student that is trained as int8.
 const INT8: &str = "int8";
-/// The teacher's name in front of its encoder.
+/// The teacher's name, which stands in front of its encoder.
 const TEACHER: &str = "DeepLabV3+";
 
 /// A teacher's encoder: a ResNet.

@@ -4,10 +4,9 @@
 //! are dropped before splitting, unless the published protocol is asked for. The split depends only on the
 //! file's order and [`SPLIT_SEED`].
 //!
-//! MixedWM38's maps are not scans of wafers: its patterns come from a fab, but the failing dies between them are
-//! simulated. Nearly all classes have about 400 of 2,061 dies failing at random, and the Normal maps 20 to 299, so that
-//! counting failing dies already tells Normal from the rest. Figures on it say how well a network learned this
-//! data set, not how well it reads the wafers of a fab.
+//! The background of MixedWM38 is simulated; its maps are not real wafer maps. In every defect class except R and NF
+//! about 400 of the 2,061 dies fail at random, and Normal maps have 20 to 299 failing dies, all others at least 320.
+//! Figures on it say how well a network has learned this data set, not how well it reads the wafers of a fab.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -262,7 +262,7 @@ pub struct Overrides {
     pub precision: Option<Precision>,
 }
 
-/// The settings of a distillation: the teacher, and the weights of the losses in [`crate::loss`].
+/// The settings of a distillation: the teacher, and the weights of the losses (`loss.rs`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Distillation {
     /// The teacher's checkpoint.

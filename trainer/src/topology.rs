@@ -19,10 +19,8 @@ use lightwafer_runtime::dies::{CLASS_COUNT, IMAGE_SIZE};
 use lightwafer_runtime::limits::{MAX_CHANNELS, MAX_LAYERS};
 use serde::{Deserialize, Serialize};
 
-pub use layers::{Activation, Layer, Part, Source, walk};
+pub use layers::{Activation, COLOURS, Layer, Part, Pool, Source, walk};
 
-/// Colours of an image: red, green, blue.
-pub const COLOURS: i64 = 3;
 /// Classes of the data sets that are read.
 pub const CLASSES: i64 = CLASS_COUNT as i64;
 /// Side of the images that model images (.lw) are made for, in pixels; also the largest that networks train on.
@@ -47,35 +45,13 @@ pub fn check_size(size: i64) -> Result<(), String> {
     }
 }
 
-/// What halves rows and columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pool {
-    /// The largest of 2×2 pixels.
-    Max,
-    /// The mean of 2×2 pixels.
-    Average,
-}
-
-impl Pool {
-    /// The published choice for `count` pools: means in the last one, where few pixels are left.
-    fn usual(count: usize) -> Vec<Self> {
-        let kind = |at| {
-            if at + 1 == count {
-                Self::Average
-            } else {
-                Self::Max
-            }
-        };
-        (0..count).map(kind).collect()
+/// The published choice for `count` pools: means in the last one, where few pixels are left.
+fn usual_pools(count: usize) -> Vec<Pool> {
+    let mut pools = vec![Pool::Max; count];
+    if let Some(last) = pools.last_mut() {
+        *last = Pool::Average;
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Max => "max",
-            Self::Average => "average",
-        }
-    }
+    pools
 }
 
 /// The shape of a student. A value of this type is consistent: [`Topology::new`] has checked it.
@@ -96,7 +72,7 @@ impl Default for Topology {
             size: SIZE,
             classes: CLASSES,
             encoder: ENCODER.into(),
-            pools: Pool::usual(DECODER.len()),
+            pools: usual_pools(DECODER.len()),
             decoder: DECODER.into(),
         }
     }
@@ -111,7 +87,7 @@ impl Topology {
         let mut topology = Self::default();
         if let Some(encoder) = &given.encoder {
             topology.encoder.clone_from(encoder);
-            topology.pools = Pool::usual(encoder.len().saturating_sub(1));
+            topology.pools = usual_pools(encoder.len().saturating_sub(1));
         }
         if let Some(pools) = &given.pools {
             topology.pools.clone_from(pools);
@@ -155,7 +131,7 @@ impl Topology {
             return wrong(format!("{} classes; two or more are needed", self.classes));
         }
         self.fits(self.size)?;
-        let layers = layers::list(&self).len();
+        let layers = self.layers().len();
         if layers > MAX_LAYERS {
             return wrong(format!("{layers} layers; boards take at most {MAX_LAYERS}"));
         }
@@ -210,7 +186,8 @@ impl Topology {
 
     /// Its layers, in the order they are computed.
     pub fn layers(&self) -> Vec<Layer> {
-        layers::list(self)
+        let (encoder, pools, decoder) = (&self.encoder, &self.pools, &self.decoder);
+        layers::list(self.size, self.classes, encoder, pools, decoder)
     }
 
     /// Trainable parameters of the encoder, of the decoder with the mask head, and of the class head.
@@ -235,8 +212,12 @@ impl fmt::Display for Topology {
             channels.join("-")
         };
         write!(f, "{}/{}", joined(&self.encoder), joined(&self.decoder))?;
-        if self.pools != Pool::usual(self.encoder.len().saturating_sub(1)) {
-            let pools: Vec<_> = self.pools.iter().map(|pool| pool.name()).collect();
+        if self.pools != usual_pools(self.encoder.len().saturating_sub(1)) {
+            let name = |pool: &Pool| {
+                pool.to_possible_value()
+                    .map(|value| value.get_name().to_owned())
+            };
+            let pools: Vec<_> = self.pools.iter().filter_map(name).collect();
             write!(f, " pools={}", pools.join("-"))?;
         }
         if self.size != SIZE {
@@ -270,7 +251,7 @@ impl FromStr for Topology {
             decoder: channels(decoder)?,
             ..Self::default()
         };
-        topology.pools = Pool::usual(topology.encoder.len() - 1);
+        topology.pools = usual_pools(topology.encoder.len() - 1);
         for word in words {
             let (key, value) = word.split_once('=').ok_or_else(|| wrong("no '='"))?;
             let number = || value.parse().map_err(|_| wrong("no number"));

@@ -210,7 +210,7 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     fs::write(
         path("run.toml"),
         "[teacher]\nencoder = 'resnet18'\nstages = ['32x1']\nbatch = 8\n[student]\nstages = ['32x1']\nbatch = 8\n\
-         [distill]\nviews = 8\n[export]\nname = 'small'\n",
+         [topology]\nencoder = [8, 12, 16, 32]\ndecoder = [16, 12, 8]\n[distill]\nviews = 8\n[export]\nname = 'small'\n",
     )
     .unwrap();
     let run = |config: &str| {
@@ -242,6 +242,9 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     let figures = Evaluation::read(&path("out/eval-int8.json")).unwrap();
     assert_eq!(figures.model.name(), "small");
     assert!(figures.views.rotated_90.is_some());
+    let student = Checkpoint::read(&path("out/student/best.safetensors")).unwrap();
+    let architecture = "LightWaferSegClassNet 8-12-16-32/16-12-8";
+    assert_eq!(student.info.architecture, architecture);
 
     let (fine, text) = run("run.toml");
     assert!(fine && text.contains("trained already"), "{text}");

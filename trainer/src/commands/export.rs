@@ -17,8 +17,10 @@ use super::quantized::{CALIBRATION, COMPARED, load_data, write_image};
 #[derive(Args)]
 #[command(after_help = "Examples:
   trainer export --checkpoint runs/1/student/best.safetensors --data MixedWM38.npz -o light-int8.lw
-  trainer schedule light-int8.lw --ram-budget 192K -o small.lw      the same network in less memory
-  lightwafer sign light-int8.lw --key models.key --model-version 4 -o light-4.lw      for updates over the line
+
+Then:
+  trainer schedule     the same network in less memory
+  lightwafer sign      for updates over the line: boards take signed images only
 
 SOURCE_DATE_EPOCH gives the time that is written into the image, so that an export can be repeated to the bit.")]
 pub struct ExportArgs {

@@ -9,7 +9,7 @@ use lightwafer_compiler::layer_specs;
 use lightwafer_runtime::dies::Class;
 use lightwafer_runtime::image::{MAGIC, Model};
 use tch::Device;
-use trainer::architecture::Architecture;
+use trainer::architecture::{Architecture, STUDENT};
 use trainer::batch::Source;
 use trainer::checkpoint::{Checkpoint, tensors};
 use trainer::export::Exported;
@@ -35,8 +35,8 @@ use super::quantized::{CALIBRATION, load_data, quantized};
   trainer onnx --checkpoint light-int8.lw -o light-int8.onnx
   trainer onnx --checkpoint student.safetensors --int8 --data MixedWM38.npz -o light-int8.onnx
 
-An image keeps no scales: made from one, the mask and the embedding have arbitrary units. The last form has the
-checkpoint's units. Classes, logits and the sign of the mask are the same in both.")]
+An image keeps no scales, so the mask and the embedding of the second form have arbitrary units. The third form has \
+the checkpoint's units. Classes, logits and the sign of the mask are the same in both.")]
 pub struct OnnxArgs {
     /// A checkpoint (.safetensors) or a model image (.lw).
     #[arg(long, value_name = "FILE")]
@@ -79,9 +79,10 @@ pub fn run(args: OnnxArgs) -> Result<()> {
     };
     let data = load_data(from, data)?;
     let wafers = Source::new(&data, Device::Cpu);
-    let (_, exported) = quantized(from, &data, &wafers, &args.name, args.calibration)?;
+    let (student, exported) = quantized(from, &data, &wafers, &args.name, args.calibration)?;
     print!("{}", export_report::table(&exported));
-    write_image(&exported.image, Some(&exported), &args.output)
+    let network = student.architecture();
+    write_image(&exported.image, Some((&network, &exported)), &args.output)
 }
 
 /// The labels of the classes.
@@ -117,16 +118,27 @@ fn write_float(from: &Path, source: &[u8], output: &Path, name: &str) -> Result<
     Ok(())
 }
 
-/// Writes a model image's integers to `output`; in the checkpoint's units where it is known how it was
-/// `quantized`.
-fn write_image(image: &[u8], quantized: Option<&Exported>, output: &Path) -> Result<()> {
+/// Writes a model image's integers to `output`; in the checkpoint's units where it is known which network was
+/// `quantized`, and how.
+fn write_image(
+    image: &[u8],
+    quantized: Option<(&Architecture, &Exported)>,
+    output: &Path,
+) -> Result<()> {
     let model = Model::new_checked(image)?;
     let header = model.header();
     let layers = match quantized {
-        Some(exported) => exported.layers.clone(),
+        Some((_, exported)) => exported.layers.clone(),
         None => layer_specs(&model),
     };
-    let graph = qdq::graph(&layers, quantized.map(|exported| &exported.scales[..]))?;
+    let graph = qdq::graph(&layers, quantized.map(|(_, exported)| &exported.scales[..]))?;
+    let network = match quantized {
+        Some((Architecture::Qat(topology), _)) => {
+            Architecture::Student(topology.clone()).to_string()
+        }
+        Some((architecture, _)) => architecture.to_string(),
+        None => STUDENT.into(),
+    };
     let units = match quantized {
         Some(_) => " Embedding channels are scaled: compare those of one model.",
         None => " The units of mask and embedding are arbitrary: an image keeps no scales.",
@@ -134,8 +146,7 @@ fn write_image(image: &[u8], quantized: Option<&Exported>, output: &Path) -> Res
     let about = About {
         name: header.name.into(),
         description: format!(
-            "LightWaferSegClassNet, a student of wafer maps in int8: the integers of the model image exported \
-             {}.{units}",
+            "{network}, a student of wafer maps in int8: the integers of the model image exported {}.{units}",
             header.created
         ),
         parameters: header.parameters,

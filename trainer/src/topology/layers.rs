@@ -4,9 +4,22 @@
 //! its own: pools keep that of what they read, and an up-sampled tensor shares that of the skip it is joined with,
 //! since a concatenation has one scale.
 
+use clap::ValueEnum;
 use lightwafer_runtime::graph::Op;
+use serde::{Deserialize, Serialize};
 
-use super::{COLOURS, Pool, Topology};
+/// Colours of an image: red, green, blue.
+pub const COLOURS: i64 = 3;
+
+/// The operator between two encoder blocks, which halves rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// The largest of 2×2 pixels.
+    Max,
+    /// The mean of 2×2 pixels.
+    Average,
+}
 
 /// What of the network a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,34 +166,35 @@ pub fn activation_name(layers: &[Layer], activation: Activation) -> &str {
     }
 }
 
-/// Lists the layers of a topology.
-pub(super) fn list(topology: &Topology) -> Vec<Layer> {
+/// Lists the layers of a student for `size`×`size` pixels and this many `classes`: the channels of its encoder blocks,
+/// the pools between them, the channels of its decoder blocks.
+pub(super) fn list(
+    size: i64,
+    classes: i64,
+    encoder: &[i64],
+    pools: &[Pool],
+    decoder: &[i64],
+) -> Vec<Layer> {
     let mut list = Builder {
         layers: Vec::new(),
-        size: topology.size,
+        size,
     };
     let mut x = Source::Image;
     let mut skips = Vec::new();
-    for (i, &channels) in topology.encoder.iter().enumerate() {
+    for (i, &channels) in encoder.iter().enumerate() {
         let first = if i == 0 {
             Op::ImageConv3x3
         } else {
             Op::Conv3x3
         };
         x = list.block(&format!("encoder.{i}"), first, &[x], channels);
-        if let Some(pool) = topology.pools.get(i) {
+        if let Some(pool) = pools.get(i) {
             skips.push(x);
             x = list.pool(&format!("encoder.{i}.pool"), *pool, x);
         }
     }
-    list.add(
-        "class_head",
-        Part::ClassHead,
-        Op::ClassHead,
-        &[x],
-        topology.classes,
-    );
-    for (i, &channels) in topology.decoder.iter().enumerate() {
+    list.add("class_head", Part::ClassHead, Op::ClassHead, &[x], classes);
+    for (i, &channels) in decoder.iter().enumerate() {
         let name = format!("decoder.{i}");
         let skip = skips.pop().unwrap_or(x);
         let up = list.up(&format!("{name}.up"), x, skip, channels);
@@ -305,6 +319,7 @@ pub fn walk<T, E>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Topology;
     use super::*;
     use std::convert::Infallible;
 
