@@ -6,5 +6,5 @@ const ARENA: usize = 162_064;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     lightwafer_board_build::model("../../models/light-int8.lw", ARENA)?;
-    lightwafer_board_build::firmware("cortex-m4", include_bytes!("memory.x"))
+    lightwafer_board_build::firmware()
 }

@@ -1,10 +1,12 @@
-//! Writes model images: from layers with weights in PyTorch's order to the bytes that a board reads.
+//! The compiler: turns layers with weights in PyTorch's order into a model image that a board reads.
 //!
-//! * [`writer`]: kernel weight order, zero points folded into biases, buffer sizes, the golden wafer's answer.
-//! * [`schedule`]: the same network in less arena: early layers computed twice, or tiles of columns.
-//! * [`layer_specs`]: an image's layers back in PyTorch's order.
+//! * [`writer`]: orders weights for the kernels, folds zero points into biases, sizes buffers, and computes the
+//!   answer to the golden wafer (the self-test in the image).
+//! * [`schedule`]: trades arithmetic for memory: early layers computed twice (rematerialization), tiles of columns.
+//! * `placement`: the memory planner, which places the buffers in the arena.
+//! * [`layer_specs`]: gives the layers of an image in PyTorch's order again.
 //!
-//! What comes out has passed the runtime's own check of untrusted images.
+//! Every image that it writes has passed the runtime's check of untrusted images.
 #![deny(unsafe_code)]
 
 mod placement;

@@ -1,28 +1,29 @@
-//! Schedules: the same network in less memory for more arithmetic.
+//! Schedules: the same network in less memory with more arithmetic. The bits of the answer stay the same.
 //!
-//! A skip connection is a long ring: the decoder reads a row of an encoder level long after it was made.
-//! A schedule computes the first levels a second time, just ahead of the decoder, instead of keeping them.
-//! That is a rewrite of the layers, which no executor needs to know about: the second computation is layers
-//! of its own that share weights with the first. Every schedule gives the same bits.
+//! A skip connection needs a long line buffer, because the decoder reads a row of an encoder level long after it
+//! was computed. A schedule does not keep these rows: it computes the first levels a second time, just ahead of
+//! the decoder (rematerialization). It is a rewrite of the layers. The second computation consists of layers of
+//! its own, which share weights with the first, so the engine needs no change.
 //!
-//! In the smallest ones the decoder's end is computed in strips of columns (the runtime's `plan::tiles`): the
-//! encoder's levels that will be computed twice make the tensor that the deeper ones begin with, those make
-//! what the decoder's end begins with, and only these two are ever whole.
+//! The smallest schedules also compute the end of the decoder in tiles of columns (patch-based inference, the
+//! runtime's `plan::tiles`). Then only two tensors are held whole: the input of the deeper encoder levels, and the
+//! input of the end of the decoder.
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::Model;
 use lightwafer_runtime::graph::{NONE, Op};
 use lightwafer_runtime::limits::MAX_LAYERS;
 
 use crate::writer::{LayerSpec, ModelSpec, WriteError, plan, write};
 
-/// One way to compute a network.
+/// A schedule: one way to compute a network.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Encoder levels that are computed twice, from the first on.
+    /// Number of encoder levels that are computed twice, from the first on.
     pub recomputed: usize,
-    /// Strips of columns in which the second computation and what reads it are done; 1 where rows are whole.
-    pub strips: u8,
-    /// The layers, as [`super::writer::write`] takes them.
+    /// Number of tiles in which the second computation and the layers that read it are computed; 1 for whole rows.
+    pub tiles: u8,
+    /// The layers, for [`super::writer::write`].
     pub layers: Vec<LayerSpec>,
     /// Bytes of arena that an inference needs.
     pub arena_bytes: usize,
@@ -30,23 +31,24 @@ pub struct Schedule {
     pub macs: u64,
 }
 
-/// Most strips tried: beyond these arenas hardly shrink.
-const MOST_STRIPS: u8 = 8;
+/// The most tiles to try. With more tiles, the arena hardly shrinks.
+const MOST_TILES: u8 = 8;
 
-/// The schedules of a network that the format has room for: those of whole rows, the plain one first, then
-/// in strips what needs less memory than any cheaper schedule. `layers` may be of any of them.
+/// The schedules of a network that fit into the image format. First come those of whole rows, beginning with the
+/// one that computes nothing twice. Then come those in tiles, each only if it needs less memory than all cheaper
+/// ones. `layers` may have any of these schedules.
 ///
 /// # Errors
-/// Those of the writer, for layers that are none.
+/// [`WriteError`] if the layers cannot be written.
 pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     let layers = plain(layers);
     let skips = skips(&layers);
     let mut all = Vec::new();
-    let planned = |recomputed: usize, strips: u8, layers: Vec<LayerSpec>| {
+    let planned = |recomputed: usize, tiles: u8, layers: Vec<LayerSpec>| {
         let plan = plan(&layers)?;
         Ok(Schedule {
             recomputed,
-            strips,
+            tiles,
             layers,
             arena_bytes: plan.arena_bytes,
             macs: plan.macs,
@@ -64,11 +66,11 @@ pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     for (recomputed, whole) in all.iter().enumerate().skip(1) {
         let skip = skips.get(recomputed - 1).copied().unwrap_or(NONE);
         let mut least = usize::MAX;
-        for strips in 2..=MOST_STRIPS {
-            let Some(layers) = cut(&whole.layers, skip, strips) else {
+        for tiles in 2..=MOST_TILES {
+            let Some(layers) = cut(&whole.layers, skip, tiles) else {
                 break;
             };
-            let schedule = planned(recomputed, strips, layers)?;
+            let schedule = planned(recomputed, tiles, layers)?;
             if schedule.arena_bytes >= least {
                 break;
             }
@@ -88,39 +90,39 @@ pub fn schedules(layers: &[LayerSpec]) -> Result<Vec<Schedule>, WriteError> {
     Ok(all)
 }
 
-/// Layers that are computed twice up to `skip`, in three stages, the last of them in strips; `None` where
-/// the layers are no such network.
-fn cut(layers: &[LayerSpec], skip: u8, strips: u8) -> Option<Vec<LayerSpec>> {
+/// Cuts layers that are computed twice up to `skip` into three stages, the last of them in tiles. `None` if the
+/// layers are not such a network.
+fn cut(layers: &[LayerSpec], skip: u8, tiles: u8) -> Option<Vec<LayerSpec>> {
     let mut out = layers.to_vec();
     let down = layers
         .iter()
         .position(|l| l.inputs[0] == skip && !concatenates(l))?;
     let images = |l: &LayerSpec| l.op == Op::ImageConv3x3;
-    // Before the second computation lies the transposed convolution, and before that its input.
+    // Just before the second computation comes the transposed convolution, and before that its input.
     let up = layers.iter().rposition(images)?.checked_sub(2)?;
     (down < up).then_some(())?;
-    out.get_mut(down)?.strips = 1;
-    out.get_mut(up)?.strips = 1;
-    out.last_mut()?.strips = strips;
-    // What a stage reads of earlier ones must be whole.
+    out.get_mut(down)?.tiles = 1;
+    out.get_mut(up)?.tiles = 1;
+    out.last_mut()?.tiles = tiles;
+    // Of earlier stages, a stage can read only whole tensors.
     let mut first = 0;
     for (at, layer) in out.iter().enumerate() {
         for input in layer.inputs.map(usize::from) {
-            if input < first && out.get(input)?.strips == 0 {
+            if input < first && out.get(input)?.tiles == 0 {
                 return None;
             }
         }
-        if layer.strips > 0 {
+        if layer.tiles > 0 {
             first = at + 1;
         }
     }
     Some(out)
 }
 
-/// Of the schedules that need at most `budget` bytes of arena the one with the fewest multiply-accumulates.
+/// The schedule with the fewest multiply-accumulates among those that need at most `budget` bytes of arena.
 ///
 /// # Errors
-/// When none fits, the bytes of the smallest.
+/// If none fits: the bytes of the smallest schedule.
 pub fn cheapest(schedules: &[Schedule], budget: usize) -> Result<&Schedule, usize> {
     let smallest = schedules.iter().map(|s| s.arena_bytes).min();
     let fitting = schedules.iter().filter(|s| s.arena_bytes <= budget);
@@ -129,12 +131,12 @@ pub fn cheapest(schedules: &[Schedule], budget: usize) -> Result<&Schedule, usiz
         .ok_or(smallest.unwrap_or(0))
 }
 
-/// The image by a schedule of its layers: the same model otherwise, with the same golden wafer.
+/// Rewrites an image with another schedule of its layers. The model and its golden wafer stay the same.
 ///
 /// # Errors
-/// An image that is none, as [`WriteError::Model`], and those of the writer; [`WriteError::Golden`] when the
-/// golden wafer's answer is not the image's.
-pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<Vec<u8>, WriteError> {
+/// [`WriteError::Model`] if `image` is not a model image; [`WriteError::Golden`] if the new image answers the
+/// golden wafer differently; and the errors of the writer.
+pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<AlignedBox<u8>, WriteError> {
     let model = Model::new_checked(image).map_err(WriteError::Model)?;
     let header = model.header();
     let spec = ModelSpec {
@@ -152,7 +154,7 @@ pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<Vec<u8>, WriteError>
     }
 }
 
-/// The layers with every one computed once.
+/// The layers without second computations: each is computed once.
 fn plain(layers: &[LayerSpec]) -> Vec<LayerSpec> {
     let mut kept: Vec<LayerSpec> = Vec::new();
     let mut to = Vec::new();
@@ -167,18 +169,18 @@ fn plain(layers: &[LayerSpec]) -> Vec<LayerSpec> {
     kept
 }
 
-/// The layer with its inputs at their new positions.
+/// The layer with its inputs changed to their new positions.
 fn moved(layer: &LayerSpec, to: &[u8]) -> LayerSpec {
     LayerSpec {
         inputs: layer
             .inputs
             .map(|input| to.get(usize::from(input)).copied().unwrap_or(input)),
-        strips: 0,
+        tiles: 0,
         ..layer.clone()
     }
 }
 
-/// The layers that a concatenation reads and another layer too, in order.
+/// The layers with a skip connection, in order: a concatenation reads them, and another layer too.
 fn skips(layers: &[LayerSpec]) -> Vec<u8> {
     let readers = |at: u8| layers.iter().filter(move |l| l.inputs.contains(&at));
     (0..layers.len() as u8)
@@ -190,12 +192,12 @@ fn concatenates(layer: &LayerSpec) -> bool {
     layer.op == Op::Pointwise && layer.inputs[1] != NONE
 }
 
-/// The layers with a second computation of the `skips`, for the concatenations that read them.
+/// The layers with a second computation of `skips`, for the concatenations that read them.
 fn recompute(layers: &[LayerSpec], skips: &[u8]) -> Vec<LayerSpec> {
     let Some(&last) = skips.last() else {
         return layers.to_vec();
     };
-    // What the skips are computed from.
+    // All layers that the skips are computed from.
     let mut cone = vec![false; layers.len()];
     for &skip in skips {
         cone[usize::from(skip)] = true;
@@ -213,7 +215,7 @@ fn recompute(layers: &[LayerSpec], skips: &[u8]) -> Vec<LayerSpec> {
         }
     }
     let mut out: Vec<LayerSpec> = Vec::new();
-    // New positions, and those of second computations.
+    // The new positions of the layers, and of their second computations.
     let (mut to, mut again): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
     for layer in layers {
         let reads = layer.inputs.iter().any(|input| skips.contains(input));

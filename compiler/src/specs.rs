@@ -1,5 +1,5 @@
-//! From a model image back to the layers that an exporter gave: the writer's other direction, for tools
-//! that write a model in another form.
+//! Gets the layers of a model image in the form that the writer takes, for tools that write the model in another
+//! format.
 
 use lightwafer_runtime::Model;
 use lightwafer_runtime::graph::{Op, channels_in};
@@ -7,9 +7,9 @@ use lightwafer_runtime::internals::kernels::record;
 
 use crate::writer::{LayerSpec, reorder};
 
-/// The layers as [`writer::write`](crate::writer::write) takes them: weights in PyTorch's order,
-/// biases without the input's zero point. Writing them again gives the same image. At a zero point of
-/// −128, where a ReLU changes nothing, there is one.
+/// The layers for [`writer::write`](crate::writer::write): weights in PyTorch's order, biases without the zero
+/// point of the input. Writing them again gives the same image. A layer with a zero point of −128 is given a
+/// ReLU, which changes nothing there.
 pub fn layer_specs(model: &Model<'_>) -> Vec<LayerSpec> {
     (0..model.layers().len())
         .filter_map(|at| layer_spec(model, at))
@@ -26,18 +26,18 @@ fn layer_spec(model: &Model<'_>, at: usize) -> Option<LayerSpec> {
     let (stored, records) = model.parameters(layer);
     let pool = matches!(layer.op, Op::MaxPool2 | Op::AvgPool2);
     let mut weights = vec![0; layer.parameters(cin).0];
-    // Where each stored weight comes from.
+    // For each stored weight, its position in PyTorch's order.
     let order = reorder(layer.op, cin, cout, |from| from);
     for (from, weight) in order.into_iter().zip(stored) {
         *weights.get_mut(from)? = *weight as i8;
     }
     let zero_point = match layer.op {
-        // As the writer folds it.
+        // The same as in the writer.
         Op::ImageConv3x3 => 0,
         Op::ClassHead => layer.zero_point,
         _ => input.map_or(0, |layer| layer.zero_point),
     };
-    // A class head's first record is its mean's; a transposed convolution's repeat with every tap.
+    // The first record of a class head is for its mean. The records of a transposed convolution repeat for every tap.
     let first = usize::from(layer.op == Op::ClassHead);
     let channels = if pool { 0 } else { cout };
     let (mut bias, mut multipliers) = (Vec::new(), Vec::new());
@@ -69,7 +69,7 @@ fn layer_spec(model: &Model<'_>, at: usize) -> Option<LayerSpec> {
         zero_point: layer.zero_point,
         relu: layer.act_min == layer.zero_point,
         shift: layer.shift,
-        strips: layer.strips,
+        tiles: layer.tiles,
         weights,
         bias,
         multipliers,

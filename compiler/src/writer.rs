@@ -1,12 +1,13 @@
-//! Writes model images: from layers with weights in PyTorch's order to the bytes a board reads.
+//! Writes model images: turns layers with weights in PyTorch's order into the bytes that a board reads.
 //!
-//! An exporter hands over quantized tensors; everything that follows from them is worked out here:
-//! kernel weight order, zero points folded into biases, ring sizes, arena size,
-//! multiply-accumulates, the golden wafer's answer. What comes out has passed
-//! [`Model::new_checked`], so an exporter cannot write an image that a board refuses.
+//! An exporter gives quantized tensors. The writer computes everything that follows from them: the order of the
+//! weights for the kernels, zero points folded into biases, sizes of line buffers and arena,
+//! multiply-accumulates, and the answer to the golden wafer. The image has passed [`Model::new_checked`], so an
+//! exporter cannot write an image that a board refuses.
 
 use std::fmt;
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::graph::{IMAGE, Layer, NONE, Op};
 use lightwafer_runtime::image::{
@@ -20,14 +21,16 @@ use lightwafer_runtime::{EngineError, FixedEngine, crc32};
 
 use crate::placement;
 
-/// One layer as an exporter gives it.
+/// One layer, as an exporter gives it.
 ///
-/// Real values are scale·(q − zero point). `weights` are int8, symmetric, one scale an output
-/// channel, in PyTorch's order: `[co][ci][ky][kx]` (convolutions, the image's first with three `ci`),
-/// `[c][1][ky][kx]` (depthwise), `[co][ci]` (pointwise, heads; the inputs of a concatenation one
-/// after the other in `ci`), `[ci][co][dy][dx]` (transposed). `bias` is int32 at scale s_in·s_w, *not*
-/// folded with the input's zero point; s_in is 1/255 with zero point −128 for the image.
-/// `multipliers` are s_in·s_w/s_out·2^(32−shift), one an output channel, rounded, in 0…2^31−1.
+/// The quantization is that of TensorFlow Lite: a real value is scale·(q − zero point).
+///
+/// * `weights` are int8, symmetric, with one scale an output channel, in PyTorch's order: `[co][ci][ky][kx]`
+///   (convolutions; the first one has three `ci`), `[c][1][ky][kx]` (depthwise), `[co][ci]` (pointwise and heads;
+///   in `ci`, the inputs of a concatenation follow each other), `[ci][co][dy][dx]` (transposed).
+/// * `bias` is int32 at scale s_in·s_w. The zero point of the input is *not* folded into it. For the image, s_in
+///   is 1/255 and the zero point −128.
+/// * `multipliers` are s_in·s_w/s_out·2^(32−shift), one an output channel, rounded, in 0…2^31−1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSpec {
     /// What it computes.
@@ -40,60 +43,60 @@ pub struct LayerSpec {
     pub width: u16,
     /// Channels of the output; classes for [`Op::ClassHead`].
     pub channels: u16,
-    /// Zero point of the output; of the embedding for [`Op::ClassHead`]; any for [`Op::MaskHead`].
+    /// Zero point of the output. For [`Op::ClassHead`], that of the embedding; for [`Op::MaskHead`], any value.
     pub zero_point: i8,
     /// Whether a ReLU follows.
     pub relu: bool,
-    /// Left shift before the multiplication; 0 unless a multiplier would reach 2^31.
+    /// Left shift of the accumulator before the multiplication. 0, unless a multiplier would reach 2^31.
     pub shift: u8,
-    /// If not 0, everything since the last such layer is computed for this one, in so many strips: see
-    /// the runtime's `plan::tiles`. An exporter leaves that to [`crate::schedule`].
-    pub strips: u8,
+    /// If not 0, this layer is the target of a stage that is computed in this number of tiles: see the runtime's
+    /// `plan::tiles`. An exporter sets 0 and leaves tiles to [`crate::schedule`].
+    pub tiles: u8,
     /// Weights in PyTorch's order.
     pub weights: Vec<i8>,
     /// One bias an output channel.
     pub bias: Vec<i32>,
-    /// One multiplier an output channel (of logits in units of 2⁻¹⁶ for [`Op::ClassHead`]; a
-    /// [`Op::MaskHead`] needs none: its accumulator's sign decides).
+    /// One multiplier an output channel. For [`Op::ClassHead`], to logits in units of 2⁻¹⁶. [`Op::MaskHead`] needs
+    /// none, because the sign of its accumulator decides.
     pub multipliers: Vec<i32>,
-    /// [`Op::ClassHead`] only: s_in/(pixels·s_embedding)·2^32, the mean's multiplier.
+    /// [`Op::ClassHead`] only: the multiplier of the mean, s_in/(pixels·s_embedding)·2^32.
     pub mean_multiplier: i32,
 }
 
-/// A whole network as an exporter gives it.
+/// A whole network, as an exporter gives it.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
     /// The model's name.
     pub name: String,
-    /// When it was exported, RFC 3339 in UTC.
+    /// When it was exported, [RFC 3339](https://www.rfc-editor.org/info/rfc3339) in UTC.
     pub created: String,
     /// Trainable parameters before quantization.
     pub parameters: u32,
-    /// The layers, each after those it reads.
+    /// The layers; each comes after the layers it reads.
     pub layers: Vec<LayerSpec>,
 }
 
 /// Why a network cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteError {
-    /// A layer's tensors have another number of values than its shape says.
+    /// A tensor of a layer has another number of values than its shape needs.
     Tensor {
         /// The layer.
         layer: usize,
         /// Which tensor.
         tensor: &'static str,
-        /// Values its shape needs.
+        /// Number of values that its shape needs.
         expected: usize,
-        /// Values given.
+        /// Number of values given.
         found: usize,
     },
-    /// The image would not pass its own check.
+    /// The image would not pass the runtime's check.
     Model(ModelError),
-    /// The image's engine could not be made.
+    /// No engine can run the image.
     Engine(EngineError),
-    /// A text or a count does not fit the format.
+    /// A text or a count is too large for the format.
     Size,
-    /// The golden wafer cannot be read, or its answer is another one than before.
+    /// The golden wafer cannot be read, or the new image answers it differently.
     Golden,
 }
 
@@ -114,18 +117,18 @@ impl fmt::Display for WriteError {
             Self::Model(e) => e.fmt(f),
             Self::Engine(e) => e.fmt(f),
             Self::Size => write!(f, "a name or a count is too large for the format"),
-            Self::Golden => write!(f, "the golden wafer's answer is not what it was"),
+            Self::Golden => write!(f, "the answer to the golden wafer has changed"),
         }
     }
 }
 
 impl std::error::Error for WriteError {}
 
-/// Writes the image of `spec`; its golden wafer is `golden`, with the answer that this very image gives.
+/// Writes the image of `spec`. Its golden wafer is `golden`, with the answer that this image itself gives.
 ///
 /// # Errors
-/// [`WriteError`] names the layer and what is wrong with it.
-pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteError> {
+/// [`WriteError`]; it names the layer and the problem.
+pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<AlignedBox<u8>, WriteError> {
     let Plan {
         layers,
         data,
@@ -150,10 +153,10 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
         logits: Default::default(),
         mask_crc: 0,
     };
-    // Once without the answer to compute it, once with it.
+    // First without the answer, in order to compute it; then with the answer.
     let image = assemble(&header, &layers, &data, &expected)?;
     let model = Model::new_checked(&image).map_err(WriteError::Model)?;
-    let mut arena = vec![0; arena_bytes];
+    let mut arena = AlignedBox::zeroed(arena_bytes);
     let mut engine = FixedEngine::new(model, &mut arena).map_err(WriteError::Engine)?;
     let mut mask = Mask::new();
     let answer = engine.infer(golden, &mut mask);
@@ -164,7 +167,7 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
     Ok(image)
 }
 
-/// What follows from a network's layers alone.
+/// Everything in an image that follows from the layers alone.
 pub(crate) struct Plan {
     pub layers: Vec<Layer>,
     pub data: Vec<u8>,
@@ -173,7 +176,8 @@ pub(crate) struct Plan {
     pub work: [u32; WORK_COUNT],
 }
 
-/// Lays out the data section and sizes the rings. Layers of equal weights and records share theirs.
+/// Lays out the data section, sizes the line buffers and places them. Layers with equal weights and records share
+/// them.
 pub(crate) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
     if specs.is_empty() || specs.len() > MAX_LAYERS {
         return Err(WriteError::Model(ModelError::LayerCount(specs.len())));
@@ -198,9 +202,9 @@ pub(crate) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
         }
         layers.push(layer);
     }
-    let rings = order::minimum_rings(&layers);
-    for (layer, rows) in layers.iter_mut().zip(rings) {
-        layer.ring_rows = if layer.has_ring() {
+    let rows = order::minimum_rows(&layers);
+    for (layer, rows) in layers.iter_mut().zip(rows) {
+        layer.buffer_rows = if layer.has_line_buffer() {
             rows.min(layer.height)
         } else {
             0
@@ -245,8 +249,8 @@ fn layer(
         zero_point: from.zero_point,
         act_min: if from.relu { from.zero_point } else { -128 },
         shift: from.shift,
-        ring_rows: 0,
-        strips: from.strips,
+        buffer_rows: 0,
+        tiles: from.tiles,
         start: 0,
         weights: 0,
         records: 0,
@@ -273,13 +277,13 @@ fn layer(
 
     let input = specs.get(usize::from(from.inputs[0]));
     let zero_point = match from.op {
-        // The table counts lit colours: the image's zero point never enters.
+        // The look-up table counts colours that are on, so the zero point of the image is not used.
         Op::ImageConv3x3 => 0,
         Op::ClassHead => i32::from(from.zero_point),
         _ => i32::from(input.map_or(0, |l| l.zero_point)),
     };
     let w = |at: usize| from.weights[at];
-    // The weights that one output meets: the `at`-th channel, or tap and channel when transposed.
+    // The sum of the weights for output channel `at`. For transposed convolutions `at` counts taps and channels.
     let sum = |at: usize| -> i32 {
         let of = |range: std::ops::Range<usize>| range.map(|i| i32::from(w(i))).sum();
         match from.op {
@@ -325,9 +329,9 @@ fn layer(
     Ok(layer)
 }
 
-/// From PyTorch's order to the kernel's (see [`Op`]).
+/// Reorders weights from PyTorch's order to that of the kernel (see [`Op`]).
 pub(crate) fn reorder<T>(op: Op, cin: usize, cout: usize, w: impl Fn(usize) -> T) -> Vec<T> {
-    // Output `o` and position `k` in what it meets, to groups of four outputs and four positions.
+    // From output `o` and input position `k` to groups of four outputs and four positions.
     let grouped = |outputs: usize, length: usize, from: &dyn Fn(usize, usize) -> usize| {
         let mut out = Vec::with_capacity(outputs * length);
         for group in (0..outputs).step_by(4) {
@@ -366,20 +370,20 @@ pub(crate) fn reorder<T>(op: Op, cin: usize, cout: usize, w: impl Fn(usize) -> T
     }
 }
 
-/// The bytes of an image.
+/// Puts the bytes of an image together.
 fn assemble(
     header: &Header<'_>,
     layers: &[Layer],
     data: &[u8],
     golden: &Golden<'_>,
-) -> Result<Vec<u8>, WriteError> {
+) -> Result<AlignedBox<u8>, WriteError> {
     let size = |_| WriteError::Size;
     let mut head = postcard::to_extend(header, Vec::new()).map_err(size)?;
     for layer in layers {
         head = postcard::to_extend(layer, head).map_err(size)?;
     }
     let golden = postcard::to_extend(golden, Vec::new()).map_err(size)?;
-    // Weights start on a word: the header is padded with bytes that no decoder reads.
+    // Weights must begin at a multiple of 4, so the header is padded with bytes that no decoder reads.
     while !(field::END + head.len()).is_multiple_of(4) {
         head.push(0);
     }
@@ -404,5 +408,5 @@ fn assemble(
     image.extend(data);
     image.extend(golden);
     image.extend(crc32(&image).to_le_bytes());
-    Ok(image)
+    Ok(image.into())
 }

@@ -1,4 +1,4 @@
-//! A port that vanishes and comes back: the host against a real station on a pseudo-terminal.
+//! A port that disappears and comes back: the host against a real station on a pseudo-terminal.
 #![cfg(unix)]
 
 use std::io::{self, Read, Write};
@@ -13,6 +13,7 @@ use lightwafer_device::protocol::message::ResetCause;
 use lightwafer_device::{Platform, Station, StationMemory};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local, Loss};
 use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::Class;
 use lightwafer_runtime::image::Model;
@@ -59,9 +60,9 @@ impl Device {
         let path = link.to_path_buf();
         let (ready, plugged) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let image = std::fs::read(model()).unwrap();
+            let image = AlignedBox::from(std::fs::read(model()).unwrap());
             let model = Model::new_checked(&image).unwrap();
-            let mut arena = vec![0; model.header().arena_bytes as usize];
+            let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
             let engine = FixedEngine::new(model, &mut arena).unwrap();
             let mut memory = Box::new(StationMemory::new());
             let mut station = Station::new(

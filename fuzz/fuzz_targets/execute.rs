@@ -6,9 +6,9 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use lightwafer_compiler::writer::write;
 use lightwafer_fuzz::wafer::Wafer;
 use lightwafer_fuzz::{network, reference};
-use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, FixedEngine};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let mut u = Unstructured::new(bytes);
@@ -23,7 +23,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         return Corpus::Reject;
     };
     let model = Model::new_checked(&image).expect("the writer checks what it writes");
-    let mut arena = vec![0x55; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
+    arena.fill(0x55);
     let mut engine = FixedEngine::new(model, &mut arena).expect("an arena of the size it asks for");
     let mut mask = Mask::new();
     let answer = engine.infer(&wafer.map(), &mut mask);

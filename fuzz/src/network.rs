@@ -96,7 +96,7 @@ pub fn arbitrary(u: &mut Unstructured<'_>) -> Result<ModelSpec> {
     })
 }
 
-/// Cuts a network into stages and strips, wherever only the layer at the cut is read behind it.
+/// Cuts a network into stages and tiles, wherever only the layer at the cut is read behind it.
 ///
 /// # Errors
 /// When the bytes are used up.
@@ -115,7 +115,7 @@ pub fn cut(u: &mut Unstructured<'_>, spec: &mut ModelSpec) -> Result<()> {
         let class = layers.iter().find(|l| l.op == Op::ClassHead);
         let once = class.is_some_and(|l| (first..=at).contains(&usize::from(l.inputs[0])));
         let most = if once { 1 } else { most(layers[at].width) };
-        layers[at].strips = u.int_in_range(1..=most as u8)?;
+        layers[at].tiles = u.int_in_range(1..=most as u8)?;
         first = at + 1;
     }
     Ok(())
@@ -215,9 +215,9 @@ impl Builder<'_, '_> {
         let fits: Vec<u8> = (0..at)
             .filter(|&other| {
                 let layer = &self.layers[usize::from(other)];
-                let ring = !matches!(layer.op, Op::ClassHead | Op::MaskHead);
+                let buffer = !matches!(layer.op, Op::ClassHead | Op::MaskHead);
                 let planar = self.read[usize::from(other)].0;
-                ring && !planar && layer.height == height && layer.zero_point == zero_point
+                buffer && !planar && layer.height == height && layer.zero_point == zero_point
             })
             .collect();
         if fits.is_empty() || self.u.arbitrary()? {
@@ -311,7 +311,7 @@ impl Builder<'_, '_> {
             zero_point,
             relu,
             shift,
-            strips: 0,
+            tiles: 0,
             weights,
             bias,
             multipliers,

@@ -1,6 +1,6 @@
-//! A canvas for pictures that people look at: blocks of colour and text, as a PNG file's bytes.
+//! A canvas for pictures that people look at: rectangles and text, encoded as PNG.
 //!
-//! What the network sees is drawn elsewhere ([`lightwafer_runtime::dies::PALETTE`]); these colours are for eyes.
+//! These colours are for people. The colours of the network's input are in [`lightwafer_runtime::dies::PALETTE`].
 
 use std::convert::Infallible;
 use std::io;
@@ -12,14 +12,14 @@ use embedded_graphics::primitives::{PrimitiveStyle, Rectangle};
 pub use embedded_graphics::text::Alignment;
 use embedded_graphics::text::{Baseline, Text, TextStyleBuilder};
 
-/// Colours of no die, pass and fail for people.
+/// Colours of no die, pass and fail in pictures for people.
 pub const DIE_COLOURS: [Rgb888; 3] = [
     Rgb888::new(246, 248, 250),
     Rgb888::new(176, 214, 205),
     Rgb888::new(214, 73, 51),
 ];
 
-/// An RGB picture in memory, white at first. What is drawn beyond its edges is cut off.
+/// An RGB picture in memory, white at first. Drawing is clipped at its edges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canvas {
     width: i32,
@@ -45,7 +45,7 @@ impl Canvas {
             .draw(self);
     }
 
-    /// Writes text with its top at `y` and gives the position behind it.
+    /// Writes text with its top at `y`, and returns the position after it.
     pub fn text(
         &mut self,
         text: &str,
@@ -64,10 +64,10 @@ impl Canvas {
         end.x
     }
 
-    /// The PNG file's bytes.
+    /// The picture as the bytes of a PNG file.
     ///
     /// # Errors
-    /// What the encoder refuses: a canvas without pixels.
+    /// Those of the encoder, for a canvas without pixels.
     pub fn png(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);

@@ -1,4 +1,4 @@
-//! One wafer map as text: a row a line, values 0, 1, 2 separated by commas, semicolons or white space.
+//! Reads one wafer map from text: a row a line, values 0, 1, 2, separated by commas, semicolons or white space.
 //!
 //! Empty lines and lines that begin with `#` are skipped. Tables of x, y and bin are not read.
 
@@ -9,13 +9,13 @@ use std::path::Path;
 use lightwafer_runtime::dies::MAX_GRID;
 use thiserror::Error;
 
-/// Longest file that is read: the largest map with room for spaces and comments.
+/// The longest file that is read: the largest map, with room for spaces and comments.
 const MAX_CSV: u64 = 4 << 20;
 
 /// Rows and columns of the die grid, and its dies, row-major, 0, 1 or 2 each.
 pub type Grid = ((u16, u16), Vec<u8>);
 
-/// Why text is not a wafer map. Lines and values count from 1.
+/// Why a text is not a wafer map. Lines and values count from 1.
 #[derive(Debug, Error)]
 pub enum CsvError {
     /// A value is not 0, 1 or 2.
@@ -23,9 +23,9 @@ pub enum CsvError {
     Value {
         /// The line.
         line: usize,
-        /// The value in it.
+        /// The position of the value in the line.
         column: usize,
-        /// What is there.
+        /// The text of the value.
         text: String,
     },
     /// A row is shorter or longer than the first.
@@ -33,35 +33,35 @@ pub enum CsvError {
     Ragged {
         /// The line.
         line: usize,
-        /// Values of the first row.
+        /// Number of values in the first row.
         expected: usize,
-        /// Values of this row.
+        /// Number of values in this row.
         found: usize,
     },
-    /// More rows or columns than a map may have.
+    /// The map has more rows or columns than allowed.
     #[error("line {line}: the map is larger than {MAX_GRID}×{MAX_GRID} dies")]
     Grid {
         /// The line.
         line: usize,
     },
-    /// No row at all.
+    /// The file has no rows.
     #[error("no map: the file has no values")]
     Empty,
-    /// Far longer than any map.
+    /// The file is longer than any map.
     #[error("the file is longer than any map; {MAX_CSV} bytes at most")]
     TooLong,
     /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Not text.
+    /// The file is not text.
     #[error("not a text file (byte {0})")]
     Text(usize),
 }
 
-/// Reads a file of one map.
+/// Reads a file with one map.
 ///
 /// # Errors
-/// [`CsvError`] names line and value.
+/// [`CsvError`]; it names line and value.
 pub fn read(path: &Path) -> Result<Grid, CsvError> {
     let mut bytes = Vec::new();
     File::open(path)?
@@ -76,10 +76,10 @@ pub fn read(path: &Path) -> Result<Grid, CsvError> {
 }
 
 /// Parses one map: a row a line, values 0, 1, 2 separated by commas, semicolons or white space.
-/// Empty lines and lines that begin with `#` are skipped. Gives ((rows, columns), dies).
+/// Empty lines and lines that begin with `#` are skipped. Returns ((rows, columns), dies).
 ///
 /// # Errors
-/// [`CsvError`] names line and value.
+/// [`CsvError`]; it names line and value.
 pub fn parse(text: &str) -> Result<Grid, CsvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut rows, mut cols) = (0, 0);
@@ -90,7 +90,7 @@ pub fn parse(text: &str) -> Result<Grid, CsvError> {
             continue;
         }
         let before = dies.len();
-        // Separators may be followed by spaces; one at the end of a line is forgiven.
+        // Spaces may follow a separator. One separator at the end of a line is allowed.
         let row = row.strip_suffix([',', ';']).unwrap_or(row);
         let values: Vec<&str> = if row.contains([',', ';']) {
             row.split([',', ';']).map(str::trim).collect()

@@ -1,14 +1,14 @@
-//! Files written whole or not at all.
+//! Writes files atomically: a file is written completely or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes `bytes` beside `path`, then gives them its name: a reader, or a disk that is full, sees the old file
-/// or the new one.
+/// Writes `bytes` to a file next to `path`, then renames it to `path`. So a reader sees the old file or the new
+/// one, also if the disk is full.
 ///
 /// # Errors
-/// What the file system refuses.
+/// Those of the file system.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
@@ -25,7 +25,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.lw");
         super::write(&path, b"old").unwrap();
-        // A folder where the partial file would be.
+        // A folder with the name of the partial file.
         std::fs::create_dir(dir.path().join("model.lw.partial")).unwrap();
         assert!(super::write(&path, b"new").is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");

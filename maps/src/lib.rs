@@ -1,12 +1,12 @@
-//! Wafer maps: from files and to files, synthetic ones, and pictures of them.
+//! Wafer maps on hosts: reads and writes files, makes synthetic maps, draws pictures.
 //!
-//! Files are untrusted: sizes are bounded before memory is taken, and every error names the file and the place.
+//! Files are untrusted. Sizes are checked before memory is allocated, and every error names the file and the place.
 //!
 //! * [`Wafer`]: one map; [`read()`]: all maps of a file.
-//! * [`npz`], [`csv`]: a reader a format.
+//! * [`npz`], [`csv`]: one reader for each format.
 //! * [`synth`]: synthetic maps of every class.
-//! * [`canvas`]: pictures that people look at.
-//! * [`mod@file`]: files written whole or not at all.
+//! * [`canvas`]: pictures for people.
+//! * [`mod@file`]: atomic writing of files.
 #![deny(unsafe_code)]
 
 pub mod canvas;

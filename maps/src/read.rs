@@ -1,4 +1,4 @@
-//! Wafer maps from files: `.npz` (many maps of one grid, perhaps with labels) and `.csv` (one map).
+//! Reads wafer maps from files: `.npz` (many maps of one grid, with or without labels) and `.csv` (one map).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::Wafer;
 use crate::csv::{self, CsvError};
 use crate::npz::{self, NpzError};
 
-/// An input file cannot be used.
+/// Why an input file cannot be used.
 #[derive(Debug, Error)]
 pub enum InputError {
-    /// An `.npz` file; the error names it.
+    /// A problem with an `.npz` file. The inner error names the file.
     #[error(transparent)]
     Npz(#[from] NpzError),
     /// The file cannot be read.
@@ -22,39 +22,39 @@ pub enum InputError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: io::Error,
     },
-    /// A `.csv` file is no map.
+    /// A `.csv` file is not a map.
     #[error("{}: {reason}", .path.display())]
     Csv {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: CsvError,
     },
-    /// A map's dies are not valid.
+    /// The dies of a map are not valid.
     #[error("{}, map {position}: {reason}", .path.display())]
     Map {
         /// The file.
         path: PathBuf,
         /// Position in the file.
         position: usize,
-        /// What is wrong.
+        /// The problem.
         reason: DieMapError,
     },
-    /// The file has no map.
+    /// The file contains no map.
     #[error("{} holds no map", .0.display())]
     Empty(PathBuf),
-    /// Neither `.npz` nor `.csv`.
+    /// The file is neither `.npz` nor `.csv`.
     #[error("{}: unknown kind of file; .npz (arr_0, N×rows×columns) or .csv expected", .0.display())]
     Kind(PathBuf),
 }
 
-/// Reads all wafers of a file, by its name's ending: `.npz`, else `.csv` or `.txt`.
+/// Reads all wafers of a file. The ending of its name selects the reader: `.npz`, or `.csv` and `.txt`.
 ///
 /// # Errors
-/// [`InputError`] names the file and what is wrong with it.
+/// [`InputError`]; it names the file and the problem.
 pub fn read(path: &Path) -> Result<Vec<Wafer>, InputError> {
     let ending = path
         .extension()

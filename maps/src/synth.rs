@@ -1,8 +1,9 @@
 //! Synthetic wafer maps of all 38 classes, for tests, demos and machines without data.
 //!
-//! The shapes and their spread follow what MixedWM38 shows: a disc with a fixed number of failing
-//! dies at random, and on it discs, ringed holes, rim arcs, radial bundles and scratches; Random and
-//! Near-full are coarser maps resized, as in the data set. The same arguments give the same map.
+//! They imitate MixedWM38, whose background is simulated too: a wafer with a fixed number of failing dies at
+//! random places, and on it discs, ringed holes, arcs along the rim, radial bundles and scratches. Random and
+//! Near-full are coarser maps resized, as in the data set. So a result on these maps says nothing about real
+//! wafers. The same arguments give the same map.
 
 use std::f64::consts::TAU;
 
@@ -10,14 +11,14 @@ use fastrand::Rng;
 
 use lightwafer_runtime::dies::{Class, MAX_GRID, Pattern};
 
-/// Side of the grid whose coordinates all shapes use; other grids are scaled to it.
+/// Side of the grid whose coordinates all shapes use. Other grids are scaled to it.
 const SIDE: f64 = 52.0;
-/// The wafer's centre and radius in those coordinates.
+/// Centre and radius of the wafer in these coordinates.
 const CENTRE: f64 = 26.0;
 const RADIUS: f64 = 25.58;
-/// Failing dies at random under every defect but Random and Near-full, for 52×52.
+/// Number of failing dies at random places in every defect class except Random and Near-full, for 52×52.
 const BACKGROUND: usize = 400;
-/// The same in D+EL+L and D+ER+L.
+/// The same for D+EL+L and D+ER+L.
 const THIN_BACKGROUND: usize = 240;
 
 /// `per_class` labelled wafer maps of each of the 38 classes, class after class, of `rows`×`cols` dies.
@@ -25,7 +26,7 @@ pub fn every_class(per_class: u32, seed: u64, rows: u16, cols: u16) -> crate::np
     let (mut dies, mut labels) = (Vec::new(), Vec::new());
     for class in Class::all() {
         for number in 0..u64::from(per_class) {
-            // Neighbouring seeds share no maps.
+            // Neighbouring seeds must not give equal maps.
             let seed = seed.wrapping_mul(1 << 20).wrapping_add(number);
             dies.extend(synthesize(class, seed, rows, cols));
             labels.push(class.index());
@@ -43,7 +44,7 @@ pub fn every_class(per_class: u32, seed: u64, rows: u16, cols: u16) -> crate::np
 /// Sides are limited to 1…256.
 pub fn synthesize(class: Class, seed: u64, rows: u16, cols: u16) -> Vec<u8> {
     let side = |n: u16| usize::from(n).clamp(1, MAX_GRID);
-    // Seeds that differ in few bits must not give related maps: SplitMix64's finish.
+    // Seeds that differ in few bits must not give similar maps, so mix the bits as SplitMix64 does at its end.
     let mut mixed = seed.wrapping_add(u64::from(class.index() + 1) << 56);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -56,7 +57,7 @@ pub fn synthesize(class: Class, seed: u64, rows: u16, cols: u16) -> Vec<u8> {
         return wafer.coarse(Wafer::near_full_field);
     }
     let edge = has(Pattern::EdgeLoc) || has(Pattern::EdgeRing);
-    // The data set's D+EL+L and D+ER+L: thicker rings on cleaner wafers than its other classes.
+    // In the data set, D+EL+L and D+ER+L have thicker rings on cleaner wafers than the other classes.
     let thick = has(Pattern::Donut) && has(Pattern::Loc) && edge && !has(Pattern::Scratch);
     let failing = if class == Class::NORMAL {
         wafer.rng.usize(20..300)
@@ -66,7 +67,7 @@ pub fn synthesize(class: Class, seed: u64, rows: u16, cols: u16) -> Vec<u8> {
         BACKGROUND
     };
     wafer.background(failing);
-    // The hole first: it clears dies.
+    // The hole comes first, because it clears dies.
     if has(Pattern::Donut) {
         wafer.donut(thick);
     }
@@ -115,7 +116,7 @@ impl Wafer {
         wafer
     }
 
-    /// Calls `each` with the position of every die in 52×52 coordinates.
+    /// Calls `each` with the position of every die, in 52×52 coordinates.
     fn paint(&mut self, mut each: impl FnMut(f64, f64, &mut u8)) {
         let at = |i: usize, n: usize| (i as f64 + 0.5) * SIDE / n as f64 - 0.5;
         let cols = self.cols;
@@ -124,17 +125,17 @@ impl Wafer {
         }
     }
 
-    /// Dies of this grid for one die of 52×52.
+    /// Number of dies of this grid for one die of a 52×52 grid.
     fn scale(&self) -> f64 {
         (self.rows * self.cols) as f64 / (SIDE * SIDE)
     }
 
-    /// Uniform in `low`…`high`.
+    /// A uniform random number in `low`…`high`.
     fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.rng.f64()
     }
 
-    /// The die at a position in 52×52 coordinates fails, if it exists.
+    /// Makes the die at a position (in 52×52 coordinates) fail, if there is one.
     fn fail(&mut self, y: f64, x: f64) {
         let at = |v: f64, n: usize| {
             let i = ((v + 0.5) * n as f64 / SIDE).floor();
@@ -147,7 +148,7 @@ impl Wafer {
         }
     }
 
-    /// Exactly so many failing dies (for 52×52), anywhere.
+    /// Makes exactly this number of dies (for 52×52) fail, at random places.
     fn background(&mut self, failing: usize) {
         let mut places: Vec<usize> = (0..self.dies.len())
             .filter(|i| self.dies[*i] == 1)
@@ -159,12 +160,12 @@ impl Wafer {
         }
     }
 
-    /// A point near the middle, where Center and Donut lie.
+    /// A point near the middle, for Center and Donut.
     fn middle(&mut self) -> (f64, f64) {
         (self.between(21.5, 31.5), self.between(21.5, 31.5))
     }
 
-    /// A full disc with a sharp edge.
+    /// Center: a full disc with a sharp edge.
     fn center(&mut self) {
         let ((cy, cx), radius) = (self.middle(), self.between(2.2, 8.8));
         self.paint(|y, x, die| {
@@ -174,7 +175,7 @@ impl Wafer {
         });
     }
 
-    /// A clean hole and around it a ring whose outer edge frays.
+    /// Donut: a clean hole, and around it a ring with a frayed outer edge.
     fn donut(&mut self, thick: bool) {
         let (cy, cx) = self.middle();
         let (hole, width) = if thick {
@@ -221,7 +222,7 @@ impl Wafer {
     fn loc(&mut self) {
         let angle = self.between(0.0, TAU);
         let extent = (14.0 + 34.0 * (self.rng.f64() + self.rng.f64())).to_radians();
-        // As dense on finer grids, whose dies a stroke covers fewer of.
+        // More strokes on finer grids keep the density: a stroke covers a smaller share of their dies.
         let fine = self.scale().sqrt().max(1.0);
         let strokes = extent * self.between(20.0, 42.0) * fine;
         for _ in 0..strokes as usize {
@@ -252,7 +253,7 @@ impl Wafer {
         let length = dy.hypot(dx).max(1.0);
         let sag = self.between(1.5, 3.5);
         let (begin, end) = (self.between(0.0, 0.06), self.between(0.94, 1.0));
-        // One die wide on 52×52; on finer grids as wide in proportion.
+        // One die wide on 52×52, and proportionally wide on finer grids.
         let fine = self.scale().max(1.0);
         let spread = if fine > 1.0 { 0.8 } else { 0.0 };
         let steps = (length * 2.0 * fine) as usize;
@@ -272,17 +273,17 @@ impl Wafer {
         }
     }
 
-    /// A map of a coarser grid, resized as images are: between no die and fail lies pass.
+    /// A map of a coarser grid, resized like an image: the value between no die and fail becomes pass.
     fn coarse(mut self, field: impl Fn(&mut Self) -> Box<dyn Fn(f64, f64) -> f64>) -> Vec<u8> {
         let fails = field(&mut self);
-        // The coarse grid's own sides, in dies; what is drawn is at least as fine.
+        // The sides of the coarse grid, in dies. The result is at least as fine.
         let (h, w) = (self.between(25.0, 38.0), self.between(25.0, 38.0));
         let (h, w) = (h.round() as usize, w.round() as usize);
         let mut source = vec![0.0; h * w];
         for (i, value) in source.iter_mut().enumerate() {
             let unit = |i: usize, n: usize| (2 * i + 1) as f64 / n as f64 - 1.0;
             let (y, x) = (unit(i / w, h), unit(i % w, w));
-            // A little over 1: the outermost dies touch the grid's sides.
+            // A little over 1, so that the outermost dies touch the sides of the grid.
             if y.hypot(x) <= 1.015 {
                 *value = if self.rng.f64() < fails(y, x) {
                     2.0
@@ -306,7 +307,7 @@ impl Wafer {
         resized.collect()
     }
 
-    /// Failure everywhere, here more and there less.
+    /// Random: failing dies everywhere, denser in some places.
     fn random_field(&mut self) -> Box<dyn Fn(f64, f64) -> f64> {
         let base = 0.30 + 0.17 * (self.rng.f64() + self.rng.f64());
         let (angle, slope) = (self.between(0.0, TAU), self.between(0.0, 0.22));
@@ -320,7 +321,7 @@ impl Wafer {
         })
     }
 
-    /// Failure nearly everywhere, a side perhaps spared.
+    /// Near-full: nearly all dies fail; one side may be spared.
     fn near_full_field(&mut self) -> Box<dyn Fn(f64, f64) -> f64> {
         let base = 1.0 - 0.25 * self.rng.f64().powi(2);
         let (angle, limit) = (self.between(0.0, TAU), self.between(0.35, 1.25));
@@ -354,10 +355,10 @@ mod tests {
         }
     }
 
-    /// Mean shares of failing dies in MixedWM38.
+    /// Mean share of failing dies in MixedWM38, by class.
     #[test]
-    fn as_many_dies_fail_as_in_the_real_maps() {
-        let real = [
+    fn as_many_dies_fail_as_in_the_data_set() {
+        let data_set = [
             ("Normal", 0.078),
             ("C", 0.237),
             ("D", 0.291),
@@ -370,7 +371,7 @@ mod tests {
             ("C+EL+L+S", 0.344),
             ("D+ER+L+S", 0.447),
         ];
-        for (label, expected) in real {
+        for (label, expected) in data_set {
             let class = Class::all().find(|c| c.label() == label).unwrap();
             let sum: f64 = (0..200)
                 .map(|seed| share(&synthesize(class, seed, 52, 52)))
@@ -378,7 +379,7 @@ mod tests {
             let mean = sum / 200.0;
             assert!(
                 (mean - expected).abs() < 0.02,
-                "{label}: {mean:.3}, real {expected}"
+                "{label}: {mean:.3}, the data set has {expected}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! One wafer's map, and where it came from.
+//! The map of one wafer, and where it came from.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use lightwafer_runtime::dies::{Class, DieMap, DieMapError};
 /// One wafer of an input file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wafer {
-    /// The file, as it was named.
+    /// The file, as the user named it.
     pub input: Arc<Path>,
     /// Position in the file, from 0.
     pub position: usize,
-    /// The class in the file's labels.
+    /// The class in the labels of the file.
     pub truth: Option<Class>,
     rows: u16,
     cols: u16,
@@ -20,7 +20,7 @@ pub struct Wafer {
 }
 
 impl Wafer {
-    /// A wafer of one-byte dies, row-major, 0, 1 or 2.
+    /// Makes a wafer from one-byte dies, row-major, 0, 1 or 2 each.
     ///
     /// # Errors
     /// [`DieMapError`].

@@ -1,19 +1,17 @@
-//! What an inference gives, and the trait every engine gives it through.
+//! The result of an inference, and the trait that every engine implements.
 
 use core::fmt;
-use core::num::NonZeroU64;
 
 use heapless::Vec;
 
 use crate::dies::{CLASS_COUNT, Class, DieMap, Mask};
-use crate::divide::divide;
 use crate::image::ModelFacts;
 use crate::limits::MAX_CHANNELS;
 
-/// One wafer's result, without its mask.
+/// The result for one wafer, without its mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The class of the largest logit, the lowest on a tie.
+    /// The class with the largest logit, the lowest class on a tie.
     pub class: Class,
     /// Logits in units of 2⁻¹⁶.
     pub logits: [i32; CLASS_COUNT],
@@ -24,7 +22,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Completes logits (units of 2⁻¹⁶) with class and scores.
+    /// Computes class and scores from logits (in units of 2⁻¹⁶).
     pub fn from_logits(logits: [i32; CLASS_COUNT], embedding: Vec<i8, MAX_CHANNELS>) -> Self {
         let mut best = (0, i32::MIN);
         for (at, &logit) in logits.iter().enumerate() {
@@ -42,20 +40,21 @@ impl Answer {
     }
 }
 
-/// Something that classifies wafer maps.
+/// An engine: it classifies wafer maps with one model.
 pub trait Engine {
-    /// Facts of the model it runs.
+    /// The facts of the model that the engine runs.
     fn facts(&self) -> ModelFacts<'_>;
 
     /// Classifies one wafer and writes its mask.
     ///
     /// # Errors
-    /// [`EngineFailure`] where an engine can fail at run time; the fixed-point engine never does.
+    /// [`EngineFailure`] if the engine fails at run time. The fixed-point engine never fails once it has started.
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure>;
 }
 
-/// An engine could not finish an inference.
+/// The engine could not finish an inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EngineFailure;
 
 impl fmt::Display for EngineFailure {
@@ -71,31 +70,30 @@ pub const SCORE_UNIT: f32 = 1.0 / (1u32 << 24) as f32;
 /// One unit of [`Answer::logits`].
 pub const LOGIT_UNIT: f32 = 1.0 / (1u32 << 16) as f32;
 
-/// Softmax in integers, the same bits on every machine: logits in units of 2⁻¹⁶ to probabilities
-/// in units of 2⁻²⁴, within 4 units of the real softmax.
+/// Softmax in integers, the same bits on every machine. It converts logits in units of 2⁻¹⁶ to probabilities in
+/// units of 2⁻²⁴, within 4 units of the real softmax.
 ///
-/// exp(−d) = 2^(−d·log₂e); the fraction's power comes from a degree-9 polynomial in Q30.
+/// It uses exp(−d) = 2^(−d·log₂e). A polynomial of degree 9 in Q30 gives the power of the fraction.
 pub fn softmax(logits: &[i32; CLASS_COUNT]) -> [u32; CLASS_COUNT] {
     let max = logits.iter().copied().max().unwrap_or(0);
     let powers = logits.map(|logit| exp_neg(i64::from(max).abs_diff(i64::from(logit))));
-    // At least one power is 1.0 in Q30, so the sum is not zero.
-    let sum: u64 = powers.iter().map(|&p| u64::from(p)).sum();
-    let whole = NonZeroU64::new(sum).unwrap_or(NonZeroU64::MIN);
-    powers.map(|p| divide((u64::from(p) << 24) + sum / 2, whole) as u32)
+    // At least one power is 1.0 in Q30, so the sum is not zero; the compiler does not know.
+    let sum = powers.iter().map(|&p| u64::from(p)).sum::<u64>().max(1);
+    powers.map(|p| (((u64::from(p) << 24) + sum / 2) / sum) as u32)
 }
 
 /// exp(−d) in Q30 for d ≥ 0 in units of 2⁻¹⁶.
 fn exp_neg(d: u64) -> u32 {
     /// log₂(e) in Q30.
     const LOG2_E: u64 = 1_549_082_005;
-    // Beyond 31·ln 2 the result is below half a unit of Q30; also keeps the product in 64 bits.
+    // Beyond 31·ln 2 the result is below half a unit of Q30. This also keeps the product within 64 bits.
     if d > 22 << 16 {
         return 0;
     }
     let t = d * LOG2_E; // Q46
     let whole = (t >> 46) as u32;
     let f = (t >> 16) & ((1 << 30) - 1); // Q30
-    // 2^(−f) = Σ (−ln 2)^k f^k / k!, Horner in Q30; coefficients alternate in sign.
+    // 2^(−f) = Σ (−ln 2)^k f^k / k!, by Horner's rule in Q30. The signs of the terms alternate.
     const C: [u64; 10] = [
         1_073_741_824, // 1
         744_261_118,   // ln 2

@@ -1,30 +1,54 @@
-//! LightWafer's inference runtime: a wafer map in, a defect class, 38 scores and a mask out.
+//! LightWafer's inference runtime: it takes a wafer map and gives a defect class, 38 scores and a mask.
 //!
-//! `no_std`, no allocation, integers only, and no panic reachable from outside bytes: every byte
-//! that comes from a file, a serial line or flash passes a `new_checked` that returns a named error.
-//! The same code runs on boards, in the host tools and in the trainer's evaluation, bit for bit.
+//! `no_std`, no allocation, integers only. Bytes from outside cannot cause a panic: every byte from a file, a
+//! serial line or flash passes a `new_checked` function that returns a named error. The same code runs on
+//! boards, in the host tools and in the trainer's evaluation, and gives the same bits.
 //!
 //! * [`dies`]: die maps, rendering, masks, classes.
 //! * [`image`]: the model image, parsed without copying; [`graph`]: its layers.
-//! * [`Engine`]: what classifies a wafer; [`FixedEngine`]: in integers; [`Answer`]: what comes out.
-//! * [`limits`]: what memory is set aside for.
+//! * [`Engine`]: the trait of engines; [`FixedEngine`]: the engine in integers; [`Answer`]: its result.
+//! * [`Arena`] and [`include_model!`]: memory with the alignment that the kernels need.
+//! * [`limits`]: the sizes for which memory is reserved.
+//!
+//! ```
+//! use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, include_model};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut arena = Arena::<316_080>::new();
+//! let mut engine = FixedEngine::idle();
+//! engine.start(include_model!("../../models/light-int8.lw"), arena.bytes())?;
+//!
+//! let dies = [1; 52 * 52]; // row by row: 0 no die, 1 pass, 2 fail
+//! let mut packed = [0; 52 * 52 / 4];
+//! let map = DieMap::pack(52, 52, &dies, &mut packed)?;
+//! let mut mask = Mask::new();
+//! let answer = engine.infer(&map, &mut mask);
+//! assert_eq!((answer.class.label(), mask.count()), ("Normal", 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same as firmware, without an operating system, is `examples/embed` in the repository.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
-// Part of it serves the project's other crates only.
+// Some items serve only the project's other crates.
 #![cfg_attr(not(feature = "_internals"), allow(dead_code, unused_imports))]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-// Only to ask the processor what it can do; nothing is allocated.
+// Only to detect the features of the processor; nothing is allocated.
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod aligned;
 mod answer;
-mod codec;
+mod checksum;
 pub mod dies;
-mod divide;
 mod engine;
 pub mod graph;
 pub mod image;
@@ -33,16 +57,12 @@ pub mod limits;
 mod plan;
 mod sentence;
 
-/// What the project's own crates share beyond the API. Everything here may change in any release.
+/// Items for the project's own crates, not part of the API. Everything here may change in any release.
 #[cfg(feature = "_internals")]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {
-    pub use crate::divide::divide;
     pub use crate::image::field;
-    pub mod codec {
-        pub use crate::codec::*;
-    }
     pub mod kernels {
         pub use crate::kernels::*;
     }
@@ -51,15 +71,15 @@ pub mod internals {
     }
 }
 
-/// CRC-32 as every part of the project means it: ISO-HDLC, as in Ethernet, zip and PNG.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    static CRC: crc::Crc<u32, crc::Table<1>> =
-        crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
-    CRC.checksum(bytes)
-}
-
+#[cfg(feature = "alloc")]
+pub use aligned::AlignedBox;
+pub use aligned::{ALIGNMENT, Aligned, Arena};
 pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax};
+pub use checksum::crc32;
 pub use dies::{Class, DieMap, DieMapError, Mask};
 pub use engine::{EngineError, FixedEngine, RowEvent, SelfTestFailed, StartError};
+#[cfg(feature = "alloc")]
+pub use engine::{KernelTable, LayerKernels, RowPaths};
 pub use image::{Model, ModelError, ModelFacts};
+pub use kernels::path::{Isa, KernelPath, SlowReason};
 pub use sentence::Sentence;

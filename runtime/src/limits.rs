@@ -1,6 +1,7 @@
-//! Capacities: what memory is set aside for when the crate is built. Facts of a model are in its image.
+//! Capacities: the sizes for which memory is reserved when the crate is built. The facts of a model are in its
+//! image.
 
-/// Most layers of a model.
+/// The most layers a model can have.
 pub const MAX_LAYERS: usize = 48;
-/// Most channels of a tensor, and so most values of an embedding.
+/// The most channels a tensor can have, and so the most values of an embedding.
 pub const MAX_CHANNELS: usize = 64;

@@ -1,11 +1,15 @@
-//! Sentences with numbers, for people: whole as [`fmt::Display`], or as the beginning that fits a text, which
-//! needs none of the formatter's code (1.5 kB of a board's flash).
+//! Error texts with numbers. [`fmt::Display`] writes a text completely. [`Sentence::append_to`] writes as much as
+//! fits into a string, and does not need the code of `core::fmt`.
+//!
+//! Why not `core::fmt` everywhere: measured on the linked images, it adds 1.8 to 2.2 kB of code and 0.2 kB of constants; no panic comes
+//! back, and the stack stays. That alone would fit, but not beside plain postcard (5.5 kB) and core's division
+//! (0.6 kB): the Cortex-M55 would have 49,600 bytes of code without updates, and 49,152 are allowed.
 
 use core::fmt;
 
 use heapless::String;
 
-/// A sentence; numbers stand where its text has `#`.
+/// A text with numbers: each `#` in it stands for a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sentence {
     text: &'static str,
@@ -13,12 +17,12 @@ pub struct Sentence {
 }
 
 impl Sentence {
-    /// A sentence in ASCII with at most two numbers.
+    /// A text in ASCII with at most two numbers.
     pub(crate) const fn new(text: &'static str, numbers: [usize; 2]) -> Self {
         Self { text, numbers }
     }
 
-    /// Appends as much as fits.
+    /// Appends the text to `out`, as much of it as fits.
     pub fn append_to<const N: usize>(&self, out: &mut String<N>) {
         let mut numbers = self.numbers.into_iter();
         for byte in self.text.bytes() {
@@ -31,7 +35,7 @@ impl Sentence {
     }
 }
 
-/// Gives a number's decimal digits.
+/// Passes the decimal digits of a number to `put`.
 #[inline(never)]
 fn append_number(number: usize, put: &mut dyn FnMut(char)) {
     let mut unit = 1;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use lightwafer_device::protocol::message::ResetCause;
 use lightwafer_device::{Platform, Station, StationMemory};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
 use lightwafer_runtime::image::Model;
@@ -67,7 +68,7 @@ impl Platform for Bench {
 /// Serves one connection; the seventh and the twelfth answer and the ninth request are damaged.
 fn serve(mut socket: TcpStream, image: &[u8]) {
     let model = Model::new_checked(image).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut memory = Box::new(StationMemory::new());
     let engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut station = Station::new(&mut memory, engine, Bench(Instant::now()));
@@ -106,16 +107,13 @@ fn the_pages_client_gets_right_answers() {
         .split("```")
         .next()
         .unwrap();
-    let image = std::fs::read(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../models/light-int8.lw"
-    ))
-    .unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
+    let image = AlignedBox::from(std::fs::read(path).unwrap());
 
     let mut rng = fastrand::Rng::with_seed(8);
     let (mut input, mut wanted) = (String::new(), String::new());
     let model = Model::new_checked(&image).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     for (rows, cols) in [(52, 52), (3, 5), (256, 256), (1, 1), (52, 51)] {
         let dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))

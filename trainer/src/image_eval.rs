@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{DieMap, IMAGE_SIZE, MAX_PACKED_LEN, Mask};
@@ -82,7 +83,7 @@ pub fn evaluate(
     let next = AtomicUsize::new(0);
     let work = || -> Result<Collector> {
         let model = Model::new_checked(image)?;
-        let mut arena = vec![0; model.header().arena_bytes as usize];
+        let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
         let mut engine = FixedEngine::new(model, &mut arena)?;
         let (mut collector, mut mask) = (Collector::default(), Mask::new());
         while !stop() {

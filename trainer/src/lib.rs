@@ -3,17 +3,15 @@
 //! Pixels, classes and the int8 arithmetic come from the runtime, so that what is measured here is
 //! what a board does.
 //!
-//! Modules use only those in rows below their own:
+//! * Networks: [`topology`] is the student's shape; [`architecture`] names networks; [`student`] and [`teacher`] are
+//!   [`network`]s; [`weights`] of other programs; [`zoo`] builds and opens them all.
+//! * Training: [`settings`] and [`config`]; [`train`], with [`distill`], [`loss`], [`optim`]; [`benchmark`].
+//! * Data: [`data`], [`batch`], [`data_statistics`], [`contact_sheet`].
+//! * Export: [`export`] to model images, [`onnx`].
+//! * Figures: [`eval`] of networks and [`image_eval`] of model images give [`metrics`]; [`evaluation`] is their file;
+//!   [`class_comparison`], [`paper_comparison`] and [`report`] read it from a [`run_folder`].
 //!
-//! | | |
-//! | --- | --- |
-//! | networks by name, runs | [`zoo`] |
-//! | training | [`train`] > `stage`, `training_step`, [`distill`] > [`loss`], `progress`, `meter`; [`benchmark`] |
-//! | measuring, reporting | [`eval`], [`image_eval`]; [`report`] > [`paper_comparison`], [`class_comparison`] > [`run_folder`], [`manifest`] > [`evaluation`] |
-//! | export | [`onnx`]; [`export`]: `qat` > `quantize` > `bias_correction`, `equalize`, `calibrate` > `fold` |
-//! | networks | [`weights`] > [`student`], [`teacher`] > [`network`] |
-//! | settings | [`config`] > [`settings`] |
-//! | base | [`architecture`] > [`topology`]; [`data`], [`batch`], [`checkpoint`], [`metrics`], [`optim`], [`native`] |
+//! Imports point from `zoo` down to `topology`, `data` and `metrics`; ARCHITECTURE.md shows them all.
 
 pub mod architecture;
 pub mod batch;

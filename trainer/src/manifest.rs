@@ -1,7 +1,7 @@
 //! The manifest of a run, `run.json`: configuration, data, program and machine, so that it can be made again.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -12,7 +12,6 @@ use tch::Device;
 
 use crate::files::{sha256_of_file, write_atomically};
 use crate::native;
-use crate::run_folder;
 
 /// What a run was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,13 +144,18 @@ fn output_of(program: &str, args: &[&str]) -> Option<String> {
 }
 
 impl Manifest {
+    /// The file in a run's folder.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join("run.json")
+    }
+
     /// Writes `run.json` in `folder`, or adds this session to the one there; configuration and data stay those that
     /// the run was started with.
     ///
     /// # Errors
     /// When the data or the file cannot be read or written, or the file is no manifest.
     pub fn keep(folder: &Path, config: Value, data: &Path, device: Device) -> Result<Self> {
-        let path = run_folder::manifest(folder);
+        let path = Self::path(folder);
         let mut manifest = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .with_context(|| format!("{} is no manifest of a run", path.display()))?,

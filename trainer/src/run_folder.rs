@@ -2,7 +2,7 @@
 //!
 //! A training's folder has `best.safetensors`, `last.safetensors` and `log.jsonl`. `trainer run` has a folder
 //! for each of its trainings, `teacher` and `student`, and beside them the configuration and the evaluations.
-//! Both have the manifest, `run.json`. [`reader`] reads them for reports.
+//! Both have a manifest ([`crate::manifest`]). [`reader`] reads them all for reports.
 
 pub mod reader;
 
@@ -29,11 +29,6 @@ pub fn log(training: &Path) -> PathBuf {
 /// The int8 image of a student, in its training's folder.
 pub fn image(training: &Path) -> PathBuf {
     training.join("light-int8.lw")
-}
-
-/// The manifest.
-pub fn manifest(folder: &Path) -> PathBuf {
-    folder.join("run.json")
 }
 
 /// A copy of the configuration.

@@ -223,13 +223,21 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
             .arg(path("out"))
             .output()
             .unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        let [text, report] = [output.stderr, output.stdout]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.success(), text, report)
     };
-    let (fine, text) = run("run.toml");
+    let (fine, text, report) = run("run.toml");
     assert!(fine, "{text}");
+    // What the image needs, and which kernels boards run for it.
+    for expected in [
+        "encoder.2.first",
+        "bytes of arena",
+        "Depthwise3x3",
+        "Helium",
+    ] {
+        assert!(report.contains(expected), "{expected}: {report}");
+    }
     for name in [
         "eval-teacher.json",
         "eval-student.json",
@@ -246,7 +254,7 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     let architecture = "LightWaferSegClassNet 8-12-16-32/16-12-8";
     assert_eq!(student.info.architecture, architecture);
 
-    let (fine, text) = run("run.toml");
+    let (fine, text, _) = run("run.toml");
     assert!(fine && text.contains("trained already"), "{text}");
     let record: Value =
         serde_json::from_str(&fs::read_to_string(path("out/run.json")).unwrap()).unwrap();
@@ -261,6 +269,6 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     let mut names = files.map(|file| file.file_name().to_string_lossy().into_owned());
     assert!(names.any(|name| name.contains("tfevents")));
     fs::write(path("other.toml"), "[student]\nstages = ['32x1']\n").unwrap();
-    let (fine, text) = run("other.toml");
+    let (fine, text, _) = run("other.toml");
     assert!(!fine && text.contains("another configuration"), "{text}");
 }

@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::HashMap;
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{CLASS_COUNT, Mask};
@@ -62,7 +63,7 @@ fn the_image_agrees_with_the_student_it_came_from() {
 
     let model = Model::new_checked(&exported.image).unwrap();
     assert_eq!(model.header().macs, 98_209_408);
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut mask = Mask::new();
     let source = Source::new(&data, Device::Cpu);

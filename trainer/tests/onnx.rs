@@ -14,10 +14,9 @@ use std::process::Command;
 use lightwafer_compiler::layer_specs;
 use lightwafer_maps::npz::write_wafers;
 use lightwafer_maps::synth::every_class;
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask};
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, FixedEngine, LOGIT_UNIT};
 use prost::Message;
 use tch::{Device, Kind, Tensor};
 use trainer::batch::Source;
@@ -143,7 +142,7 @@ fn int8_agreement(
     flags: &[&str],
 ) -> Agreement {
     let model = Model::new_checked(image).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut mask = Mask::new();
     let mut found = Agreement::default();
@@ -197,7 +196,7 @@ fn the_published_files_belong_together() {
     assert_eq!(fact(&float, "source_sha256"), sha256(&checkpoint));
     assert_eq!(fact(&float, "parameters"), "54239");
 
-    let image = read("light-int8.lw");
+    let image = AlignedBox::from(read("light-int8.lw"));
     let int8 = decode("light-int8.onnx");
     assert_eq!(fact(&int8, "source_sha256"), sha256(&image));
     let constants = constants(&int8);
@@ -216,7 +215,7 @@ fn the_published_files_belong_together() {
 
 #[test]
 fn layers_that_do_not_fit_together_are_named() {
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     let layers = layer_specs(&Model::new_checked(&image).unwrap());
     assert!(qdq::graph(&layers, None).is_ok());
     let error = |change: &dyn Fn(&mut Vec<_>), scales: Option<&[f64]>| {
@@ -234,7 +233,7 @@ fn layers_that_do_not_fit_together_are_named() {
 
 #[test]
 fn a_layer_that_is_computed_twice_is_written_once() {
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     let layers = layer_specs(&Model::new_checked(&image).unwrap());
     let mut doubled: Vec<_> = layers[..3].to_vec();
     doubled.extend(layers.iter().cloned().map(|mut layer| {
@@ -264,7 +263,7 @@ fn the_float_model_says_what_the_student_says() {
 fn the_int8_model_says_what_its_image_says() {
     let Some(python) = python() else { return };
     let data = synthetic(1);
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     // One in the checkpoint's units and one made from the image alone: the same integers.
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("alone.onnx");
@@ -337,7 +336,7 @@ fn the_whole_test_split() {
     let data = std::env::var_os("LIGHTWAFER_DATA").expect("LIGHTWAFER_DATA");
     let data = Data::load(Path::new(&data), Protocol::Distinct).unwrap();
     let wafers = data.part(Part::Test);
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     let onnx = published("light-int8.onnx");
     let found = int8_agreement(&python, &image, &onnx, &data, &wafers, &[]);
     println!("light-int8.onnx and light-int8.lw: {found:?}");

@@ -5,6 +5,7 @@ mod common;
 use std::cell::Cell;
 use std::path::Path;
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
@@ -155,7 +156,7 @@ fn compare(student: &QatStudent, kind: Number, data: &Data) -> Off {
             .all(|tensor| tensor.chosen.is_none())
     );
     let model = Model::new_checked(&exported.image).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut mask = Mask::new();
     let mut off = Off {

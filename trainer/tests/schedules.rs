@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::Model;
 
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
@@ -20,14 +21,14 @@ fn schedule(from: &Path, budget: &str, to: &Path) -> Output {
 fn an_image_is_written_by_the_cheapest_schedule_that_fits() {
     let folder = tempfile::tempdir().unwrap();
     let [small, back] = ["small.lw", "back.lw"].map(|name| folder.path().join(name));
-    let published = std::fs::read(IMAGE).unwrap();
+    let published = AlignedBox::from(std::fs::read(IMAGE).unwrap());
     let published = Model::new_checked(&published).unwrap();
 
     let output = schedule(Path::new(IMAGE), "192K", &small);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(text.contains("> level 0 computed twice"), "{text}");
-    let image = std::fs::read(&small).unwrap();
+    let image = AlignedBox::from(std::fs::read(&small).unwrap());
     let model = Model::new_checked(&image).unwrap();
     assert!(model.header().arena_bytes <= 192 * 1024);
     // The same answer, and weights that are there once.
@@ -44,8 +45,8 @@ fn strips_fit_64_kib_with_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();
     let strips = folder.path().join("strips.lw");
     assert!(schedule(Path::new(IMAGE), "64K", &strips).status.success());
-    let [published, image] =
-        [Path::new(IMAGE), strips.as_path()].map(|path| std::fs::read(path).unwrap());
+    let [published, image] = [Path::new(IMAGE), strips.as_path()]
+        .map(|path| AlignedBox::from(std::fs::read(path).unwrap()));
     let model = Model::new_checked(&image).unwrap();
     assert!(model.header().arena_bytes <= 65_536);
     let published = Model::new_checked(&published).unwrap();

@@ -8,7 +8,7 @@ use lightwafer_compiler::layer_specs;
 use lightwafer_compiler::schedule::{rewrite, schedules};
 use lightwafer_runtime::dies::{Class, Mask};
 use lightwafer_runtime::image::Model;
-use lightwafer_runtime::{FixedEngine, LOGIT_UNIT};
+use lightwafer_runtime::{AlignedBox, FixedEngine, LOGIT_UNIT};
 use prost::Message;
 use tch::{Device, Kind, Tensor};
 use trainer::batch::Source;
@@ -57,7 +57,7 @@ fn engine_agrees(topology: &Topology, prepared: Prepared, data: &Data, source: &
         .unwrap();
     let model = Model::new_checked(&exported.image).unwrap();
     assert_eq!(model.layers().len(), topology.layers().len());
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut mask = Mask::new();
     for &wafer in data.test.iter().take(4) {

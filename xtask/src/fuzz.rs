@@ -2,16 +2,15 @@
 //!
 //! What is found new stays in `target/fuzz`; the kept corpus changes only by hand (`cargo fuzz cmin`). Where
 //! cargo-fuzz is installed it builds the targets, otherwise plain cargo does, with the same flags. Both need a
-//! nightly compiler; where there is none the step is skipped.
+//! nightly compiler.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::lightwafer;
-use crate::nightly;
+use crate::outcome::Outcome;
 use crate::process::{self, say};
-use crate::project;
+use crate::{lightwafer, project, toolchain};
 
 /// The targets in `fuzz/fuzz_targets`.
 const TARGETS: [&str; 6] = ["model", "execute", "frames", "station", "npz", "store"];
@@ -34,56 +33,81 @@ pub struct Args {
     seconds: u32,
 }
 
-/// Fuzzes every target for the time CI has.
+/// Fuzzes.
 ///
 /// # Errors
-/// As [`run`].
-pub fn briefly() -> Result<()> {
-    run(&Args {
-        target: None,
-        seconds: 20,
-    })
+/// As [`check`].
+pub fn run(args: &Args) -> Result<()> {
+    let wanted = |target: &&str| {
+        args.target
+            .as_deref()
+            .is_none_or(|wanted| wanted == *target)
+    };
+    let targets: Vec<&'static str> = TARGETS.into_iter().filter(wanted).collect();
+    fuzz(&targets, args.seconds).map(Outcome::say)
 }
 
-/// Builds and runs the targets.
+/// Fuzzes every target for 20 seconds, where there is a nightly compiler.
 ///
 /// # Errors
 /// When one finds something: the input is named.
-pub fn run(args: &Args) -> Result<()> {
-    let Some(toolchain) = nightly::toolchain("fuzz") else {
-        return Ok(());
+pub fn check() -> Result<Outcome> {
+    fuzz(&TARGETS, 20)
+}
+
+fn fuzz(targets: &[&'static str], seconds: u32) -> Result<Outcome> {
+    let toolchain = match toolchain::nightly() {
+        Ok(toolchain) => toolchain,
+        Err(why) => return Ok(Outcome::Skipped(why)),
     };
-    let targets: Vec<&str> = match &args.target {
-        Some(target) => vec![target],
-        None => TARGETS.to_vec(),
-    };
-    let folder = project::root().join("fuzz");
-    let built = build(&toolchain, &targets)?;
-    for target in targets {
-        let work = built.join("corpus").join(target);
-        let found = built.join("artifacts").join(target);
-        for folder in [&work, &found] {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
-        }
-        say(format_args!("fuzz: {target} for {} s", args.seconds));
-        let program = built.join(nightly::TARGET).join("release").join(target);
-        let mut run = process::command(program);
-        // What is new goes into the first corpus.
-        run.arg(&work).arg(folder.join("corpus").join(target));
-        run.arg(format!("-max_total_time={}", args.seconds))
-            .args(["-timeout=60", "-rss_limit_mb=4096", "-verbosity=0"])
-            .arg("-print_final_stats=1")
-            .arg(format!("-artifact_prefix={}/", found.display()));
-        if let Err(error) = process::run(&mut run) {
-            bail!(
-                "fuzz target {target} found something: {error:#}; the input lies in {}, run it again with: \
-                 cargo +nightly fuzz run {target} INPUT",
-                found.display()
-            );
-        }
+    let built = build(&toolchain, targets)?;
+    // A target keeps one core busy.
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    for some in targets.chunks(at_once) {
+        std::thread::scope(|scope| {
+            let start = |target: &&'static str| {
+                let (target, built) = (*target, built.as_path());
+                scope.spawn(move || fuzz_one(target, built, seconds))
+            };
+            let running: Vec<_> = some.iter().map(start).collect();
+            let results = running.into_iter().map(|thread| thread.join());
+            let results =
+                results.map(|result| result.unwrap_or_else(|_| bail!("a thread ended early")));
+            // All come to their end before one is given.
+            results
+                .collect::<Vec<_>>()
+                .into_iter()
+                .collect::<Result<()>>()
+        })?;
     }
-    Ok(())
+    Ok(Outcome::Whole)
+}
+
+/// Runs one target.
+fn fuzz_one(target: &str, built: &Path, seconds: u32) -> Result<()> {
+    let work = built.join("corpus").join(target);
+    let found = built.join("artifacts").join(target);
+    for folder in [&work, &found] {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    say(format_args!("fuzz: {target} for {seconds} s"));
+    let program = built.join(toolchain::HOST).join("release").join(target);
+    let mut run = process::command(program);
+    // What is new goes into the first corpus.
+    run.arg(&work)
+        .arg(project::root().join("fuzz/corpus").join(target));
+    run.arg(format!("-max_total_time={seconds}"))
+        .args(["-timeout=60", "-rss_limit_mb=4096", "-verbosity=0"])
+        .arg("-print_final_stats=1")
+        .arg(format!("-artifact_prefix={}/", found.display()));
+    process::run(&mut run).with_context(|| {
+        format!(
+            "fuzz target {target} found something: the input lies in {}, run it again with: \
+             cargo +nightly fuzz run {target} INPUT",
+            found.display()
+        )
+    })
 }
 
 /// Builds the targets and gives the folder that they lie in.
@@ -95,19 +119,19 @@ fn build(toolchain: &str, targets: &[&str]) -> Result<PathBuf> {
     if !has_cargo_fuzz {
         say("fuzz: without cargo-fuzz (cargo install cargo-fuzz): building with its flags");
     }
-    for target in targets {
-        let mut cargo = if has_cargo_fuzz {
+    if has_cargo_fuzz {
+        // One target at a time is what it takes.
+        for target in targets {
             let mut cargo = process::cargo_of(toolchain);
-            cargo.args(["fuzz", "build", target]);
-            cargo
-        } else {
-            let mut cargo = nightly::cargo(toolchain, FLAGS);
-            cargo.args(["build", "--release", "--target", nightly::TARGET]);
-            cargo.args(["--bin", target]);
-            cargo
-        };
-        cargo.arg("--target-dir").arg(&target_dir);
-        process::run(cargo.current_dir(&folder))?;
+            cargo.current_dir(&folder).args(["fuzz", "build", target]);
+            process::run(cargo.arg("--target-dir").arg(&target_dir))?;
+        }
+    } else {
+        let mut cargo = process::cargo_of(toolchain);
+        cargo.current_dir(&folder).env("RUSTFLAGS", FLAGS);
+        cargo.args(["build", "--release", "--target", toolchain::HOST]);
+        cargo.args(targets.iter().flat_map(|target| ["--bin", target]));
+        process::run(cargo.arg("--target-dir").arg(&target_dir))?;
     }
     Ok(target_dir)
 }

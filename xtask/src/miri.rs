@@ -1,16 +1,16 @@
 //! `cargo xtask miri`: the kernels' tests and some of the decoders' under Miri, which finds undefined behaviour that
 //! no machine shows.
 //!
-//! Miri is a component of nightly toolchains (`rustup component add miri`); where it is missing the step is
-//! skipped and says so. It is some hundred times slower than the machine: only small tests run, no inference.
+//! Miri is a component of nightly toolchains (`rustup component add miri`). It is some hundred times slower than the
+//! machine: only small tests run, no inference.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::lightwafer;
-use crate::nightly;
-use crate::process::{self, say};
+use crate::outcome::Outcome;
+use crate::process;
+use crate::{lightwafer, toolchain};
 
 /// Tests by (part of) name: those of the kernels, and quick ones of the decoders.
 const TESTS: [&str; 4] = [
@@ -29,17 +29,25 @@ pub struct Args {}
 /// Runs the tests.
 ///
 /// # Errors
-/// When a test fails, behaves undefined, or takes too long.
+/// As [`check`].
 pub fn run(_: &Args) -> Result<()> {
-    let Some(toolchain) = nightly::toolchain("miri") else {
-        return Ok(());
+    check().map(Outcome::say)
+}
+
+/// Runs the tests, where there is Miri.
+///
+/// # Errors
+/// When a test fails, behaves undefined, or takes too long.
+pub fn check() -> Result<Outcome> {
+    let toolchain = match toolchain::nightly() {
+        Ok(toolchain) => toolchain,
+        Err(why) => return Ok(Outcome::Skipped(why)),
     };
     let mut probe = process::cargo_of(&toolchain);
     if process::probe(probe.args(["miri", "--version"])).is_none() {
-        say(format_args!(
-            "miri: skipped: {toolchain} has no Miri; run: rustup component add miri --toolchain {toolchain}"
-        ));
-        return Ok(());
+        return Ok(Outcome::Skipped(format!(
+            "{toolchain} has no Miri; run: rustup component add miri --toolchain {toolchain}"
+        )));
     }
     let mut cargo = process::cargo_of(&toolchain);
     cargo.env("CARGO_TARGET_DIR", lightwafer::target()?.join("miri"));
@@ -54,5 +62,6 @@ pub fn run(_: &Args) -> Result<()> {
         "--lib",
         "--",
     ]);
-    process::run_within(cargo.args(TESTS), LIMIT)
+    process::run_within(cargo.args(TESTS), LIMIT)?;
+    Ok(Outcome::Whole)
 }

@@ -1,13 +1,26 @@
-//! `cargo xtask sanitize`: the runtime's tests, the protocol's and the faults on the line under AddressSanitizer.
+//! `cargo xtask sanitize`: under AddressSanitizer, the tests of what parses bytes from outside or is unsafe.
 //!
-//! The kernels of `runtime/src/kernels/arch` are the project's only `unsafe` code on the host; whatever they read
-//! or write beyond their rows ends the test. It needs a nightly compiler and is skipped where there is none.
+//! That is the runtime, whose kernels are the project's only `unsafe` code on the host, the image writer, whose tests
+//! run them on networks of all shapes, protocol, station and store, the readers of wafer files, and the faults on the
+//! line. The other crates have neither; what they would bring is left out (instrumented, tract alone takes a quarter
+//! of an hour to build). It needs a nightly compiler.
 
 use anyhow::Result;
 
-use crate::lightwafer;
-use crate::nightly;
-use crate::process::{self, say};
+use crate::outcome::Outcome;
+use crate::process;
+use crate::{lightwafer, toolchain};
+
+/// Packages whose tests run.
+const PACKAGES: [&str; 5] = [
+    "lightwafer-runtime",
+    "lightwafer-compiler",
+    "lightwafer-device",
+    "lightwafer-maps",
+    "lightwafer-tests",
+];
+/// Minutes of inference that the writer's tests have already.
+const SKIPPED: &str = "faults_with_the_real_engine";
 
 /// How to run.
 #[derive(clap::Args)]
@@ -16,47 +29,32 @@ pub struct Args {}
 /// Runs the tests.
 ///
 /// # Errors
-/// When a test fails or memory is misused.
+/// As [`check`].
 pub fn run(_: &Args) -> Result<()> {
-    let Some(toolchain) = nightly::toolchain("sanitize") else {
-        return Ok(());
+    check().map(Outcome::say)
+}
+
+/// Runs the tests, where there is a nightly compiler.
+///
+/// # Errors
+/// When a test fails or memory is misused.
+pub fn check() -> Result<Outcome> {
+    let toolchain = match toolchain::nightly() {
+        Ok(toolchain) => toolchain,
+        Err(why) => return Ok(Outcome::Skipped(why)),
     };
-    let sets: [&[&str]; 2] = [
-        &[
-            "--package",
-            "lightwafer-runtime",
-            "--package",
-            "lightwafer-compiler",
-            "--package",
-            "lightwafer-device",
-            "--package",
-            "lightwafer-maps",
-            "--all-features",
-            "--lib",
-            "--tests",
-        ],
-        &[
-            "--package",
-            "lightwafer-tests",
-            "--test",
-            "faults",
-            "--test",
-            "protocol_page",
-            "--",
-            // Minutes of inference that the runtime's own tests have already.
-            "--skip",
-            "faults_with_the_real_engine",
-        ],
-    ];
-    for set in sets {
-        say(format_args!("sanitize: {}", set[1]));
-        let mut cargo = nightly::cargo(&toolchain, "-Zsanitizer=address");
-        // Apart from what the stable compiler built.
-        cargo.env("CARGO_TARGET_DIR", lightwafer::target()?.join("sanitize"));
-        // Tests hand memory out for ever where a board's flash and arena are meant; the runtime itself allocates none.
-        cargo.env("ASAN_OPTIONS", "detect_leaks=0");
-        cargo.args(["test", "--target", nightly::TARGET]).args(set);
-        process::run(&mut cargo)?;
-    }
-    Ok(())
+    let mut cargo = process::cargo_of(&toolchain);
+    cargo.env("RUSTFLAGS", "-Zsanitizer=address");
+    // Apart from what the stable compiler built.
+    cargo.env("CARGO_TARGET_DIR", lightwafer::target()?.join("sanitize"));
+    // Tests hand memory out for ever where a board's flash and arena are meant; the runtime itself allocates none.
+    cargo.env("ASAN_OPTIONS", "detect_leaks=0");
+    // Boards have no AddressSanitizer.
+    cargo.env("LIGHTWAFER_SKIP_EMULATED", "1");
+    // One call, so that what they share is built once.
+    cargo.args(["test", "--target", toolchain::HOST]);
+    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    cargo.args(["--all-features", "--tests", "--", "--skip", SKIPPED]);
+    process::run(&mut cargo)?;
+    Ok(Outcome::Whole)
 }

@@ -6,14 +6,13 @@
 //! Whether it does is measured at start, so that a board without such a clock says "not known".
 
 use core::arch::asm;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::interrupt;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
-use lightwafer_runtime::internals::divide;
 
 /// Ticks after which SysTick starts again.
 const PERIOD: u32 = 1 << 24;
@@ -45,6 +44,24 @@ impl InstructionRate {
             }),
             _ => None,
         }
+    }
+
+    /// Of a core under QEMU's `-icount shift=…`, which takes 2^`shift` ns for every instruction.
+    pub const fn under_icount(core_hz: u32, shift: u8) -> Option<Self> {
+        if shift > 16 {
+            return None;
+        }
+        let (ticks, instructions) = ((core_hz as u64) << shift, 1_000_000_000);
+        // The fraction in lowest terms: Euclid's algorithm.
+        let (mut divisor, mut rest) = (ticks, instructions);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let (ticks, instructions) = (ticks / divisor, instructions / divisor);
+        if ticks > u32::MAX as u64 {
+            return None;
+        }
+        Self::new(ticks as u32, instructions as u32)
     }
 }
 
@@ -84,7 +101,7 @@ impl Clock {
     /// Microseconds since start.
     pub fn microseconds(&self) -> u64 {
         match self.0 {
-            Source::SysTick { ticks_per_us, .. } => divide(ticks(), ticks_per_us.into()),
+            Source::SysTick { ticks_per_us, .. } => ticks() / NonZeroU64::from(ticks_per_us),
             Source::Counter(microseconds) => microseconds(),
         }
     }
@@ -99,7 +116,7 @@ impl Clock {
             return None;
         };
         let scaled = ticks() * u64::from(rate.instructions.get());
-        Some(divide(scaled, rate.ticks.into()))
+        Some(scaled / NonZeroU64::from(rate.ticks))
     }
 }
 
@@ -125,7 +142,7 @@ fn follows(rate: InstructionRate) -> bool {
     spin(LOOPS);
     let spent = ticks() - before;
     let scaled = u64::from(2 * LOOPS) * u64::from(rate.ticks.get());
-    let expected = divide(scaled, rate.instructions.into());
+    let expected = scaled / NonZeroU64::from(rate.instructions);
     spent.abs_diff(expected) * 100 <= expected
 }
 

@@ -10,7 +10,6 @@
 //! * [`watchdog`]: what resets a board that hangs.
 //! * [`signals`]: READY, BUSY, REJECT and TRIGGER.
 //! * `pump` (feature `pump`): between a line and an asynchronous driver.
-//! * `mps2` (feature `mps2`): the peripherals of Arm's MPS2 and MPS3 boards.
 #![no_std]
 
 #[macro_use]
@@ -20,8 +19,6 @@ pub mod clock;
 pub mod line;
 mod memory;
 pub mod models;
-#[cfg(feature = "mps2")]
-pub mod mps2;
 #[cfg(feature = "probe")]
 pub mod probe;
 #[cfg(feature = "pump")]
@@ -34,14 +31,8 @@ pub mod watchdog;
 
 #[cfg(feature = "update")]
 pub use lightwafer_device::store::Updater;
+pub use lightwafer_runtime::{Aligned, Arena};
 pub use service::{Board, serve};
-
-/// Aligns what it holds to 8 bytes: weights and arenas are read in words.
-#[repr(C, align(8))]
-pub struct Aligned<T>(
-    /// The aligned value.
-    pub T,
-);
 
 /// Puts a model image and an arena of that many bytes into a board's image.
 ///
@@ -64,7 +55,7 @@ macro_rules! model_and_arena {
         #[unsafe(no_mangle)]
         $(#[unsafe(link_section = $section)])?
         #[allow(unsafe_code)]
-        static mut ARENA: $crate::Aligned<[i8; $arena_bytes]> = $crate::Aligned([0; $arena_bytes]);
+        static mut ARENA: $crate::Arena<{ $arena_bytes }> = $crate::Arena::new();
 
         /// The arena; `None` from the second time on.
         fn arena() -> Option<&'static mut [i8]> {
@@ -77,10 +68,10 @@ macro_rules! model_and_arena {
             #[allow(unsafe_code)]
             let arena = unsafe {
                 // Its content may come from before this start: nothing may be assumed of it.
-                let arena = ::core::hint::black_box(&raw mut ARENA.0);
+                let arena = ::core::hint::black_box(&raw mut ARENA);
                 &mut *arena
             };
-            Some(arena)
+            Some(arena.bytes())
         }
     };
 }

@@ -134,6 +134,7 @@ fn layers(
                 *looks += 1;
             }
         }
+        _ => {}
     });
     let all = now() - begin;
     let mut rest = all;

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::message::{MAX_CHUNK, ResetCause};
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::CLASS_COUNT;
-use lightwafer_runtime::internals::codec;
 use lightwafer_runtime::limits::MAX_CHANNELS;
 
 /// Most bytes of each text in a [`Hello`](super::message::Hello).
@@ -137,7 +136,8 @@ pub fn encode_payload<'a>(payload: &[u8], out: &'a mut [u8]) -> Result<&'a [u8],
 pub fn encode<'a, T: Serialize>(message: &T, out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
     let mut body = [0; MAX_PAYLOAD + CRC_LEN];
     let payload = body.get_mut(..MAX_PAYLOAD).ok_or(FrameTooLong)?;
-    let len = codec::to_slice(message, payload).map_err(|_| FrameTooLong)?;
+    let used = postcard::to_slice(message, payload).map_err(|_| FrameTooLong)?;
+    let len = used.len();
     seal(&mut body, len, out)
 }
 
@@ -162,7 +162,10 @@ fn seal<'a>(body: &mut [u8], len: usize, out: &'a mut [u8]) -> Result<&'a [u8], 
 /// # Errors
 /// [`Malformed`] when the payload is anything but one `T`.
 pub fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
-    codec::whole(payload).map_err(|_| Malformed)
+    match postcard::take_from_bytes(payload) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(Malformed),
+    }
 }
 
 /// Takes bytes from a line one by one and gives the payloads of the frames among them.

@@ -11,7 +11,6 @@ mod update;
 
 use core::convert::Infallible;
 use core::fmt;
-use core::num::NonZeroU64;
 
 use embedded_io::{Error as _, ErrorKind, Read, Write};
 
@@ -23,14 +22,13 @@ use crate::protocol::message::{
 };
 use lightwafer_runtime::Engine;
 use lightwafer_runtime::dies::{MAX_PACKED_LEN, Mask};
-use lightwafer_runtime::internals::{codec, divide};
 
 pub use platform::Platform;
 use session::Session;
 pub use update::{NoUpdates, Updates};
 
 /// Microseconds a millisecond.
-const US_PER_MS: NonZeroU64 = NonZeroU64::new(1000).unwrap();
+const US_PER_MS: u64 = 1000;
 
 /// Memory of a station: all zeros at first, so that a `static` of it takes no flash.
 #[derive(Debug)]
@@ -253,7 +251,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Device<E, P, U> {
     fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
-        self.statistics.uptime_ms = divide(self.platform.uptime_us(), US_PER_MS);
+        self.statistics.uptime_ms = self.platform.uptime_us() / US_PER_MS;
         self.statistics.stack_max = self.platform.stack_max();
         self.statistics
     }
@@ -348,7 +346,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Device<E, P, U> {
             _ => {
                 increment(&mut self.statistics.malformed);
                 // The number can often be read where the command cannot: the host then knows which.
-                let seq = codec::take(payload).map_or(0, |(seq, _)| seq);
+                let seq = postcard::take_from_bytes(payload).map_or(0, |(seq, _)| seq);
                 return Response {
                     seq,
                     reply: Reply::Error(ErrorReply::Malformed),

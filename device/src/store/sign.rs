@@ -8,6 +8,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest, Sha256};
 
 use super::signature::{BLOCK_LEN, BLOCK_VERSION, Block, BlockError, KeyId, MAGIC, field};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::image::{Model, ModelError};
 
@@ -107,7 +108,7 @@ impl SecretKey {
     /// # Errors
     /// [`SignError`]: the image is none, `version` is 0, or `floor` above it.
     pub fn sign(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, SignError> {
-        Model::new_checked(image).map_err(SignError::Model)?;
+        Model::new_checked(&AlignedBox::from(image)).map_err(SignError::Model)?;
         self.vouch(image, version, floor).map_err(SignError::Block)
     }
 

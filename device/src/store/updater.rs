@@ -112,11 +112,12 @@ fn try_out<'m, E: Reload<'m>>(
 #[inline(never)]
 fn load<'m, E: Reload<'m>>(engine: &mut E, image: &'m [u8]) -> Result<(), ErrorReply> {
     engine.load(image).map_err(|error| match error {
-        StartError::Model(_) => ErrorReply::Model,
         StartError::Engine(EngineError::Arena { needed, given }) => ErrorReply::Arena {
             needed: needed as u32,
             given: given as u32,
         },
+        // Nothing that another board could run differently.
+        _ => ErrorReply::Model,
     })
 }
 

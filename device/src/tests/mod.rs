@@ -1,6 +1,5 @@
 //! The station with a small engine: every message, every refusal, and any bytes whatever.
 
-mod codec;
 mod damage;
 pub(crate) mod examples;
 mod sizes;

@@ -1,4 +1,4 @@
-//! Why an `.npz` file could not be read or written: file, array, index and value.
+//! Why an `.npz` file cannot be read or written. Errors name file, array, index and value.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -8,83 +8,83 @@ use zip::result::ZipError;
 use super::MAX_DIES;
 use lightwafer_runtime::dies::PATTERN_COUNT;
 
-/// Why a file could not be read or written.
+/// Why a file cannot be read or written.
 #[derive(Debug)]
 pub struct NpzError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub kind: NpzErrorKind,
 }
 
-/// What is wrong with an `.npz` file.
+/// A problem with an `.npz` file.
 #[derive(Debug)]
 pub enum NpzErrorKind {
-    /// The file system refused, or the data ends early.
+    /// The file system returned an error, or the data ends early.
     Io(io::Error),
-    /// Not a zip archive, or a damaged one.
+    /// The file is not a zip archive, or is damaged.
     Zip(ZipError),
     /// An array is missing.
     Missing {
-        /// Its name.
+        /// The name of the array.
         array: &'static str,
     },
     /// An array's header cannot be read.
     Header {
         /// The array.
         array: &'static str,
-        /// What is wrong.
+        /// The problem.
         reason: &'static str,
     },
-    /// An array's values are not integers.
+    /// The values of an array are not integers.
     Type {
         /// The array.
         array: &'static str,
-        /// NumPy's name of the type.
+        /// The type's name in NumPy.
         found: String,
     },
-    /// An array has another shape than its layout says.
+    /// An array has a wrong shape.
     Shape {
         /// The array.
         array: &'static str,
         /// Its shape.
         found: Vec<u64>,
-        /// What was expected.
+        /// The expected shape.
         expected: &'static str,
     },
     /// The array is larger than [`MAX_DIES`].
     TooLarge {
-        /// Dies that the header announces.
+        /// Number of dies by the header.
         dies: u64,
     },
     /// The array ends early, or bytes follow it.
     Length {
         /// The array.
         array: &'static str,
-        /// Whether bytes are missing (or too many).
+        /// Whether bytes are missing; otherwise there are too many.
         short: bool,
     },
     /// A die is none of 0, 1, 2, 3.
     Die {
-        /// Wafer.
+        /// The number of the wafer.
         wafer: usize,
         /// Row-major position in the wafer.
         die: usize,
         /// The value.
         value: i64,
     },
-    /// A label is neither 0 nor 1, or a set of patterns that is none of the 38 classes.
+    /// A label is neither 0 nor 1, or the set of patterns is not one of the 38 classes.
     Label {
-        /// Wafer.
+        /// The number of the wafer.
         wafer: usize,
         /// The row of the label array.
         found: [i64; PATTERN_COUNT],
     },
-    /// Another number of masks was written than was announced.
+    /// The number of masks written is not the announced number.
     MaskCount {
-        /// Announced.
+        /// Announced masks.
         expected: u64,
-        /// Written.
+        /// Written masks.
         found: u64,
     },
 }
@@ -145,7 +145,7 @@ impl fmt::Display for NpzError {
 }
 
 impl std::error::Error for NpzError {
-    // The text says already what the inner error says.
+    // The text already contains that of the inner error.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             NpzErrorKind::Io(e) => e.source(),

@@ -1,9 +1,10 @@
-//! Wafer maps and masks in NumPy's `.npz`, in MixedWM38's published layout.
+//! Reads and writes wafer maps and masks in NumPy's `.npz` format, in the layout in which
+//! [MixedWM38](https://github.com/Junliangwangdhu/WaferMap) was published.
 //!
-//! `arr_0` holds the dies, (N, rows, columns), any integer type in either byte order; `arr_1`, where
-//! present, the multi-hot labels, (N, 8). A file is untrusted: sizes are bounded before memory is taken,
-//! and every error names the file, the array, the index and the value. Files are written beside their
-//! final name and renamed when complete.
+//! `arr_0` holds the dies, (N, rows, columns), in any integer type and either byte order. `arr_1`, if present,
+//! holds the multi-hot labels, (N, 8). Files are untrusted: sizes are checked before memory is allocated, and
+//! every error names the file, the array, the index and the value. Files are written under a temporary name and
+//! renamed when they are complete.
 
 mod error;
 #[cfg(test)]
@@ -22,12 +23,12 @@ pub use write::{MaskWriter, write_wafers};
 
 use lightwafer_runtime::dies::{Class, MAX_GRID, PATTERN_COUNT, die_from_mixedwm38};
 
-/// Most dies of one file: 2 GiB in memory.
+/// The most dies in one file: 2 GiB in memory.
 pub const MAX_DIES: u64 = 1 << 31;
-/// Longest header of an array that is read.
+/// The longest header of an array that is read.
 const MAX_HEADER: usize = 4096;
 
-/// Wafer maps of one grid, with their classes where known.
+/// Wafer maps of one grid, with their classes if known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaferSet {
     /// Rows of the die grid, 1…256.
@@ -36,27 +37,27 @@ pub struct WaferSet {
     pub cols: u16,
     /// Die states 0, 1, 2: N·rows·cols values, row-major, one wafer after the other.
     pub dies: Vec<u8>,
-    /// Class numbers 0…37, one a wafer.
+    /// Class numbers 0…37, one for each wafer.
     pub labels: Option<Vec<u8>>,
 }
 
 impl WaferSet {
-    /// Wafers in the set.
+    /// Number of wafers in the set.
     pub fn len(&self) -> usize {
         self.dies.len() / self.dies_per_wafer()
     }
 
-    /// Whether there is no wafer.
+    /// Whether the set has no wafer.
     pub fn is_empty(&self) -> bool {
         self.dies.is_empty()
     }
 
-    /// Dies of one wafer.
+    /// Number of dies of one wafer.
     pub fn dies_per_wafer(&self) -> usize {
         (usize::from(self.rows) * usize::from(self.cols)).max(1)
     }
 
-    /// The dies of wafer `i`, row-major; empty when there is no such wafer.
+    /// The dies of wafer `i`, row-major; empty if there is no such wafer.
     pub fn dies(&self, i: usize) -> &[u8] {
         self.dies
             .chunks_exact(self.dies_per_wafer())
@@ -74,10 +75,10 @@ fn at_path<T>(path: &Path, result: Result<T>) -> Result<T, NpzError> {
     })
 }
 
-/// Reads wafers and, where present, labels.
+/// Reads wafers and, if present, labels.
 ///
 /// # Errors
-/// [`NpzError`] names the file and what is wrong with it.
+/// [`NpzError`]; it names the file and the problem.
 pub fn read_wafers(path: &Path) -> Result<WaferSet, NpzError> {
     at_path(path, read(path))
 }
@@ -106,7 +107,7 @@ fn read(path: &Path) -> Result<WaferSet> {
     if total > MAX_DIES {
         return Err(NpzErrorKind::TooLarge { dies: total });
     }
-    // No more is reserved than a file of this size can plausibly hold; the rest grows as data comes.
+    // Reserve only what a file of this size can plausibly hold. The vector grows while data is read.
     let mut dies = Vec::with_capacity((total as usize).min(1 << 24));
     header.values(&mut entry, array, total, |value| {
         let die = die_from_mixedwm38(value).ok_or(NpzErrorKind::Die {
@@ -267,7 +268,7 @@ impl Header {
         })
     }
 
-    /// Hands the `count` values that follow to `each`, and checks that nothing comes after them.
+    /// Calls `each` with each of the `count` values that follow, and checks that nothing comes after them.
     fn values(
         &self,
         from: &mut impl Read,
@@ -287,7 +288,7 @@ impl Header {
                 each(self.value(value))?;
             }
         }
-        // Reading on also lets the archive check its CRC.
+        // Reading to the end also makes the archive check its CRC.
         match from.read(&mut [0])? {
             0 => Ok(()),
             _ => Err(NpzErrorKind::Length {
@@ -297,7 +298,7 @@ impl Header {
         }
     }
 
-    /// One value; those above `i64::MAX` read as that, which no array may hold anyway.
+    /// One value. A value above `i64::MAX` becomes `i64::MAX`, which no array may contain.
     fn value(&self, bytes: &[u8]) -> i64 {
         let join = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
         let bits = match self.big_endian {

@@ -1,4 +1,4 @@
-//! Round trips, every integer type, and files that are wrong in each way the errors name.
+//! Round trips, every integer type, and one wrong file for each error.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::*;
 use lightwafer_runtime::dies::{CLASS_COUNT, IMAGE_SIZE, Mask};
 
-/// A file name of this test's own, removed at the end.
+/// A file name for this test alone; the file is removed at the end.
 struct Temp(PathBuf);
 
 impl Temp {
@@ -245,7 +245,7 @@ fn a_damaged_file_is_an_error_wherever_it_is_cut_or_hit() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x41;
         fs::write(&temp.0, &bytes).unwrap();
-        // A time stamp may change unnoticed; what must not happen is a panic or other dies.
+        // A changed time stamp may go unnoticed. A panic or other dies must not happen.
         if let Ok(set) = read_wafers(&temp.0) {
             assert_eq!(set.dies, sample().dies, "byte {at}");
         }
@@ -262,7 +262,7 @@ fn masks_are_written_one_at_a_time_and_appear_at_the_end() {
     writer.push(&Mask::new()).unwrap();
     assert!(!temp.0.exists());
     writer.finish().unwrap();
-    // The same layout with a side of 224 reads back as dies.
+    // A mask has the same layout with a side of 224, so it can be read as dies.
     let set = read_wafers(&temp.0).unwrap();
     let side = IMAGE_SIZE as u16;
     assert_eq!((set.rows, set.cols, set.len()), (side, side, 2));

@@ -1,4 +1,4 @@
-//! Writing `.npz` files beside their final name, renamed when complete.
+//! Writes `.npz` files under a temporary name, and renames them when they are complete.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -44,7 +44,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // After `finish` there is nothing left under this name.
+        // After `finish` no file has this name.
         let _ = fs::remove_file(&self.part);
     }
 }
@@ -74,7 +74,7 @@ fn start_u8(zip: &mut ZipWriter<BufWriter<File>>, array: &str, shape: &[usize]) 
 /// Writes wafers and labels as uint8 in the layout that [`read_wafers`](super::read_wafers) reads.
 ///
 /// # Errors
-/// [`NpzError`] names the file and what the file system refused.
+/// [`NpzError`]; it names the file and the error of the file system.
 pub fn write_wafers(path: &Path, set: &WaferSet) -> Result<(), NpzError> {
     at_path(path, write(path, set))
 }
@@ -101,7 +101,7 @@ fn write(path: &Path, set: &WaferSet) -> Result<()> {
 
 /// Writes masks one at a time as `arr_0`, uint8 (N, 224, 224), 0 or 1.
 ///
-/// The file appears when [`MaskWriter::finish`] succeeds; dropped before that, nothing remains.
+/// The file appears when [`MaskWriter::finish`] succeeds. If the writer is dropped before that, no file remains.
 pub struct MaskWriter {
     partial: Partial,
     zip: ZipWriter<BufWriter<File>>,
@@ -110,10 +110,10 @@ pub struct MaskWriter {
 }
 
 impl MaskWriter {
-    /// A writer of `count` masks to `path`.
+    /// Makes a writer of `count` masks to `path`.
     ///
     /// # Errors
-    /// [`NpzError`] when the file cannot be created.
+    /// [`NpzError`] if the file cannot be created.
     pub fn create(path: &Path, count: usize) -> Result<Self, NpzError> {
         let new = || {
             let (partial, mut zip) = Partial::create(path)?;
@@ -131,7 +131,7 @@ impl MaskWriter {
     /// Appends one mask.
     ///
     /// # Errors
-    /// [`NpzError`] when the file cannot be written.
+    /// [`NpzError`] if the file cannot be written.
     pub fn push(&mut self, mask: &Mask) -> Result<(), NpzError> {
         let mut pixels = Vec::with_capacity(IMAGE_SIZE * IMAGE_SIZE);
         for byte in mask.0 {
@@ -147,7 +147,7 @@ impl MaskWriter {
     /// Completes the file and gives it its name.
     ///
     /// # Errors
-    /// [`NpzErrorKind::MaskCount`] when not all announced masks were written; as [`MaskWriter::push`].
+    /// [`NpzErrorKind::MaskCount`] if the number of masks is not the announced one; those of [`MaskWriter::push`].
     pub fn finish(self) -> Result<(), NpzError> {
         let path = self.partial.path.clone();
         let result = if self.written == self.expected {

@@ -1,7 +1,7 @@
-//! The 38 defect classes of MixedWM38: one normal, eight single patterns, 29 mixtures.
+//! The 38 defect classes of the data set MixedWM38: one normal, eight single patterns, 29 mixtures.
 //!
-//! A class is a set of [`Pattern`]s; only the 38 sets in [`Class::all`] occur. Numbers 0…37 and the
-//! order follow the data set's published order (Wang et al., 2020).
+//! A class is a set of [`Pattern`]s. Only the 38 sets in [`Class::all`] occur. The numbers 0…37 follow the
+//! published order of the data set ([Wang et al., 2020](https://doi.org/10.1109/TSM.2020.3020985)).
 
 use Pattern::{Center as C, Donut as D, EdgeLoc as EL, EdgeRing as ER, Loc as L};
 use Pattern::{NearFull as NF, Random as R, Scratch as S};
@@ -11,30 +11,30 @@ pub const CLASS_COUNT: usize = 38;
 /// Number of elementary patterns.
 pub const PATTERN_COUNT: usize = 8;
 
-/// An elementary defect pattern; the discriminant is its column in MixedWM38's multi-hot labels.
+/// An elementary defect pattern. Its number is its column in MixedWM38's multi-hot labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Pattern {
-    /// Failing dies in the middle.
+    /// Center: failing dies in the middle.
     Center = 0,
-    /// A ring around the middle.
+    /// Donut: a ring around the middle.
     Donut = 1,
-    /// A patch at the edge.
+    /// Edge-loc: a patch at the edge.
     EdgeLoc = 2,
-    /// A ring along the edge.
+    /// Edge-ring: a ring along the edge.
     EdgeRing = 3,
-    /// A patch anywhere.
+    /// Loc: a patch anywhere.
     Loc = 4,
-    /// Nearly all dies fail.
+    /// Near-full: nearly all dies fail.
     NearFull = 5,
-    /// A thin line.
+    /// Scratch: a thin line.
     Scratch = 6,
-    /// Failing dies everywhere, without shape.
+    /// Random: failing dies everywhere, without a shape.
     Random = 7,
 }
 
 impl Pattern {
-    /// All patterns, in label-column order.
+    /// All patterns, in the order of the label columns.
     pub const ALL: [Self; PATTERN_COUNT] = [C, D, EL, ER, L, NF, S, R];
 
     /// The pattern's bit in a class's pattern set.
@@ -102,7 +102,7 @@ impl Class {
     /// Class 0: no pattern.
     pub const NORMAL: Self = Self(0);
 
-    /// The class of this number, or `None` above 37.
+    /// The class with this number, or `None` above 37.
     pub const fn new(index: u8) -> Option<Self> {
         if (index as usize) < CLASS_COUNT {
             Some(Self(index))

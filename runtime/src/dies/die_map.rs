@@ -1,8 +1,8 @@
-//! The die map: one wafer's dies, two bits each, checked once and then trusted.
+//! The die map: the dies of one wafer, two bits each. It is checked once and trusted afterwards.
 
 use core::fmt;
 
-/// Most rows or columns a grid may have.
+/// The most rows or columns that a grid may have.
 pub const MAX_GRID: usize = 256;
 /// Bytes of the largest packed map.
 pub const MAX_PACKED_LEN: usize = MAX_GRID * MAX_GRID / 4;
@@ -11,7 +11,7 @@ pub const MAX_PACKED_LEN: usize = MAX_GRID * MAX_GRID / 4;
 ///
 /// Dies are packed row-major, four to a byte, the first die in the lowest two bits:
 /// 0 = no die, 1 = pass, 2 = fail. Unused bits of the last byte are zero.
-/// A value of this type upholds all of that, so no accessor can fail.
+/// A value of this type guarantees all of this, so no accessor can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DieMap<'a> {
     rows: u16,
@@ -19,21 +19,23 @@ pub struct DieMap<'a> {
     packed: &'a [u8],
 }
 
-/// Why bytes are not a die map.
+/// Why bytes are not a valid die map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum DieMapError {
     /// A side is 0 or above [`MAX_GRID`].
     Grid {
-        /// Rows asked for.
+        /// Requested rows.
         rows: u16,
-        /// Columns asked for.
+        /// Requested columns.
         cols: u16,
     },
-    /// The byte or die count does not match the grid.
+    /// The number of bytes or dies does not match the grid.
     Length {
-        /// What the grid needs.
+        /// The number that the grid needs.
         expected: usize,
-        /// What was given.
+        /// The given number.
         found: usize,
     },
     /// A die is none of 0, 1, 2.
@@ -69,7 +71,7 @@ impl fmt::Display for DieMapError {
 
 impl core::error::Error for DieMapError {}
 
-/// Reads one value of MixedWM38's `arr_0`: 0, 1, 2, and 3 (noise in about 105 maps) as fail.
+/// Converts one value of MixedWM38's `arr_0` to a die: 0, 1 or 2. The value 3 (noise in about 105 maps) is a fail.
 pub const fn die_from_mixedwm38(value: i64) -> Option<u8> {
     match value {
         0 => Some(0),
@@ -80,7 +82,7 @@ pub const fn die_from_mixedwm38(value: i64) -> Option<u8> {
 }
 
 impl<'a> DieMap<'a> {
-    /// Bytes that a packed grid takes.
+    /// Number of bytes of a packed grid.
     ///
     /// # Errors
     /// [`DieMapError::Grid`] when a side is 0 or above [`MAX_GRID`].
@@ -95,7 +97,7 @@ impl<'a> DieMap<'a> {
     /// Checks untrusted packed bytes.
     ///
     /// # Errors
-    /// Every variant of [`DieMapError`]; the first offending die is named.
+    /// Every variant of [`DieMapError`]; it names the first wrong die.
     pub fn new_checked(rows: u16, cols: u16, packed: &'a [u8]) -> Result<Self, DieMapError> {
         let expected = Self::packed_len(rows, cols)?;
         if packed.len() != expected {
@@ -106,7 +108,7 @@ impl<'a> DieMap<'a> {
         }
         let dies = rows as usize * cols as usize;
         for (at, &byte) in packed.iter().enumerate() {
-            // Both bits of a die set is the only invalid value.
+            // A die with both bits set is the only invalid value.
             let invalid = byte & (byte >> 1) & 0x55;
             if invalid != 0 {
                 let index = at * 4 + invalid.trailing_zeros() as usize / 2;
@@ -125,7 +127,7 @@ impl<'a> DieMap<'a> {
     /// Packs one-byte dies (row-major, 0, 1 or 2) into `out`.
     ///
     /// # Errors
-    /// As [`DieMap::new_checked`]; `Length` also when `out` is too short.
+    /// The same as for [`DieMap::new_checked`]; `Length` also if `out` is too short.
     pub fn pack(rows: u16, cols: u16, dies: &[u8], out: &'a mut [u8]) -> Result<Self, DieMapError> {
         let len = Self::packed_len(rows, cols)?;
         let count = rows as usize * cols as usize;

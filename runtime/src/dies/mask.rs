@@ -1,4 +1,4 @@
-//! The predicted mask: one bit a pixel of the 224×224 image.
+//! The mask: one bit for each pixel of the 224×224 image.
 
 use super::{DieMap, IMAGE_SIZE, source_index};
 
@@ -23,7 +23,7 @@ impl Mask {
         Self([0; MASK_BYTES])
     }
 
-    /// The true mask of a wafer: the pixels of its failing dies.
+    /// The mask that marks the pixels of all failing dies: the ground truth of the data set.
     pub fn of_failing(map: &DieMap<'_>) -> Self {
         let mut mask = Self::new();
         let mut dies = [0; IMAGE_SIZE];
@@ -48,7 +48,7 @@ impl Mask {
                 .is_some_and(|byte| byte >> (x % 8) & 1 != 0)
     }
 
-    /// Row `y` for writing, or `None` outside the image.
+    /// Row `y`, to be written; `None` outside the image.
     pub fn row_mut(&mut self, y: usize) -> Option<&mut [u8; MASK_ROW_BYTES]> {
         let start = y.checked_mul(MASK_ROW_BYTES)?;
         self.0
@@ -57,13 +57,13 @@ impl Mask {
             .ok()
     }
 
-    /// Marked pixels.
+    /// The number of marked pixels.
     pub fn count(&self) -> u32 {
         self.0.iter().map(|byte| byte.count_ones()).sum()
     }
 
-    /// Whether die (row, col) of a `rows`×`cols` grid is marked: at least half of its pixels are.
-    /// A die without pixels (grids finer than the image) takes the pixel nearest to it.
+    /// Whether die (row, col) of a `rows`×`cols` grid is marked: if at least half of its pixels are.
+    /// A die without pixels (in a grid finer than the image) takes the nearest pixel.
     pub fn die(&self, row: usize, col: usize, rows: usize, cols: usize) -> bool {
         let (mut marked, mut seen) = (0u32, 0u32);
         for y in pixels_of(row, rows) {
@@ -75,7 +75,7 @@ impl Mask {
         2 * marked >= seen && marked > 0
     }
 
-    /// Existing dies of `map` that the mask marks.
+    /// The number of dies of `map` that the mask marks; places without a die do not count.
     pub fn count_dies(&self, map: &DieMap<'_>) -> u32 {
         let (rows, cols) = (map.rows(), map.cols());
         let mut count = 0;
@@ -88,7 +88,7 @@ impl Mask {
         count
     }
 
-    /// Dice coefficient against the failing dies of `map` at 224×224, 0…1; 1 when both are empty.
+    /// Dice coefficient of the mask and the failing dies of `map` at 224×224, 0…1; 1 if both are empty.
     pub fn dice(&self, map: &DieMap<'_>) -> f32 {
         let (mut both, mut sum) = (0u32, 0u32);
         let mut pixels = [0; IMAGE_SIZE];

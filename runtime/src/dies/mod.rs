@@ -1,7 +1,7 @@
 //! Wafer maps: the dies of one wafer, their rendering to pixels, and the 38 defect classes.
 //!
-//! Everything that turns dies into pixels or bits into classes is here and nowhere else, so that
-//! training, host inference and boards see the same image, pixel for pixel.
+//! Only this module turns dies into pixels and bits into classes. So training, host and boards see the same
+//! image, pixel for pixel.
 
 mod class;
 mod die_map;

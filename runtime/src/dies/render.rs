@@ -1,15 +1,15 @@
-//! Dies to pixels: nearest neighbour in integers, then a three-colour palette.
+//! Renders dies to pixels: nearest neighbour in integers, then a palette of three colours.
 
 use super::DieMap;
 
 /// Side of the network's square input, in pixels.
 pub const IMAGE_SIZE: usize = 224;
 
-/// The colour (R, G, B) of no die, pass and fail. The network sees it divided by 255.
+/// The colours (R, G, B) of no die, pass and fail. The network's input is the colour divided by 255.
 pub const PALETTE: [[u8; 3]; 3] = [[255, 0, 255], [0, 255, 255], [255, 255, 0]];
 
 /// The die row (or column) that pixel row (or column) `pixel` of `pixels` shows, for `dies` dies:
-/// ⌊pixel · dies / pixels⌋. Dies of grids finer than the image may have no pixel.
+/// ⌊pixel · dies / pixels⌋. In a grid finer than the image, a die may have no pixel.
 #[inline]
 pub const fn source_index(pixel: usize, dies: usize, pixels: usize) -> usize {
     pixel * dies / pixels

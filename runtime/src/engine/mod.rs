@@ -1,29 +1,38 @@
-//! The fixed-point engine: rows stream through the network in one caller-given arena.
+//! The fixed-point engine: rows stream through the network in one arena that the caller gives.
 //!
-//! Each layer keeps a ring of its last rows, sized by the exporter and proved at load (see [`order`]).
-//! The input is random access, since the die map is at hand. Nothing is allocated, nothing recurses,
-//! and after [`FixedEngine::new`] or [`FixedEngine::start`] nothing can fail.
+//! Each layer keeps its last rows in a line buffer. The compiler sized the line buffers, and the check at load
+//! proved them (see [`order`]). Rows of the input image are rendered from the die map when they are needed.
+//! Nothing is allocated and nothing recurses. After [`FixedEngine::new`] or [`FixedEngine::start`] nothing can
+//! fail.
 
+#[cfg(feature = "alloc")]
+mod kernel_table;
 mod row;
+
+#[cfg(feature = "alloc")]
+pub use kernel_table::{KernelTable, LayerKernels, RowPaths};
 
 use core::fmt;
 
 use heapless::Vec;
 
-use crate::Sentence;
+use crate::aligned::{ALIGNMENT, beyond};
 use crate::answer::{Answer, Engine, EngineFailure};
 use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op, channels_in};
 use crate::image::{Model, ModelError, ModelFacts};
 use crate::kernels::image_conv::{CodeRow, fill_table};
-use crate::kernels::{Quantization, heads};
+use crate::kernels::{Kernels, Native, Quantization, heads};
 use crate::limits::MAX_CHANNELS;
 use crate::plan::layout::{Form, Layout, Part};
 use crate::plan::order;
-use crate::plan::tiles::Strip;
+use crate::plan::tiles::Tile;
+use crate::sentence::Sentence;
 
 /// Why an engine cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum EngineError {
     /// The arena is too small.
     Arena {
@@ -32,14 +41,26 @@ pub enum EngineError {
         /// Bytes that were given.
         given: usize,
     },
+    /// The arena does not begin at a multiple of [`ALIGNMENT`] bytes. An [`Arena`](crate::Arena) does.
+    Alignment {
+        /// Number of bytes after such a multiple at which it begins.
+        beyond: usize,
+    },
 }
 
 impl EngineError {
-    /// What it says.
+    /// The error as a text that a board can write without `core::fmt`.
     pub fn sentence(self) -> Sentence {
-        let Self::Arena { needed, given } = self;
-        let text = "the model needs # bytes of arena, # were given";
-        Sentence::new(text, [needed, given])
+        match self {
+            Self::Arena { needed, given } => Sentence::new(
+                "the model needs # bytes of arena, # were given",
+                [needed, given],
+            ),
+            Self::Alignment { beyond } => Sentence::new(
+                "the arena begins # bytes after a multiple of #: use Arena",
+                [beyond, ALIGNMENT],
+            ),
+        }
     }
 }
 
@@ -53,6 +74,8 @@ impl core::error::Error for EngineError {}
 
 /// Why an engine does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum StartError {
     /// The image is not a model.
     Model(ModelError),
@@ -61,7 +84,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What it says.
+    /// The error as a text that a board can write without `core::fmt`.
     pub fn sentence(self) -> Sentence {
         match self {
             Self::Model(error) => error.sentence(),
@@ -78,12 +101,25 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
-/// The golden wafer's answer is not the expected one: image and code do not agree.
+impl From<ModelError> for StartError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<EngineError> for StartError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// The self-test failed: the engine's answer to the golden wafer is not the one in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SelfTestFailed;
 
 impl SelfTestFailed {
-    /// What it says.
+    /// The error as a text that a board can write without `core::fmt`.
     pub const fn sentence(self) -> Sentence {
         Sentence::new(
             "the golden wafer's answer is not the one in the model image",
@@ -100,16 +136,17 @@ impl fmt::Display for SelfTestFailed {
 
 impl core::error::Error for SelfTestFailed {}
 
-/// What [`FixedEngine::infer_watched`] tells.
+/// An event that [`FixedEngine::infer_watched`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RowEvent {
-    /// A row is about to be computed.
+    /// A row will be computed next.
     Begins,
     /// A row of the layer at this position has been computed.
     Ends(usize),
 }
 
-/// Runs a checked model in an arena.
+/// The integer engine: runs a checked model in an arena.
 #[derive(Debug)]
 pub struct FixedEngine<'m, 'a> {
     model: Model<'m>,
@@ -117,28 +154,30 @@ pub struct FixedEngine<'m, 'a> {
     memory: Memory<'a>,
 }
 
-/// Everything an inference writes to.
+/// All memory that an inference writes.
 #[derive(Debug)]
 struct Memory<'a> {
-    /// `None` is all zeros: an idle engine in a `static` takes no flash.
+    /// `None` is stored as zeros, so an idle engine in a `static` takes no flash.
     arena: Option<&'a mut [i8]>,
     layout: Layout,
-    /// The strip that the layout is for.
-    strip: Option<Strip>,
-    /// Codes of the last three image rows, row y at y % 3, and which rows and columns those are.
+    /// The tile that the layout is for.
+    tile: Option<Tile>,
+    /// Look-up indices for the last three image rows, row y at y % 3; and which rows and columns they are for.
     codes: [CodeRow; 3],
     code_rows: [usize; 3],
-    /// Sums of the class head's input.
+    /// Sums of the class head's input, one a channel.
     sums: [i32; MAX_CHANNELS],
     embedding: Vec<i8, MAX_CHANNELS>,
     logits: [i32; CLASS_COUNT],
 }
 
 impl<'m, 'a> FixedEngine<'m, 'a> {
-    /// Prepares `arena` (its content does not matter) for `model`.
+    /// Prepares `arena` for `model`. The content of the arena does not matter; its alignment does, and an
+    /// [`Arena`](crate::Arena) has the right one.
     ///
     /// # Errors
-    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`.
+    /// [`EngineError::Arena`] when it is smaller than the model's `arena_bytes`, [`EngineError::Alignment`] when it
+    /// does not begin at a multiple of [`ALIGNMENT`] bytes.
     pub fn new(model: Model<'m>, arena: &'a mut [i8]) -> Result<Self, EngineError> {
         let mut engine = Self {
             model,
@@ -149,7 +188,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         Ok(engine)
     }
 
-    /// An engine without a model, which refuses every wafer until it is started.
+    /// An engine without a model. It refuses every wafer until it is started.
     pub const fn idle() -> Self {
         Self {
             model: Model::empty(),
@@ -157,7 +196,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
             memory: Memory {
                 arena: None,
                 layout: Layout::EMPTY,
-                strip: None,
+                tile: None,
                 codes: [const { CodeRow::EMPTY }; 3],
                 code_rows: [0; 3],
                 sums: [0; MAX_CHANNELS],
@@ -167,39 +206,43 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         }
     }
 
-    /// Checks a model image and prepares `arena` for it, in place: an engine is too large for a small
+    /// Checks a model image and prepares `arena` for it. Works in place, because an engine is too large for a small
     /// stack.
     ///
     /// # Errors
-    /// Those of [`Model::new_checked`] and [`FixedEngine::new`]; the engine is idle then.
+    /// Any error of [`Model::new_checked`] or [`FixedEngine::new`]. After an error the engine is idle.
     pub fn start(&mut self, image: &'m [u8], arena: &'a mut [i8]) -> Result<(), StartError> {
         self.memory.arena = Some(arena);
         self.load(image)
     }
 
-    /// As [`FixedEngine::start`], in the arena that it was started with.
+    /// Like [`FixedEngine::start`], in the arena of the last start.
     ///
     /// # Errors
-    /// As [`FixedEngine::start`].
+    /// The same as for [`FixedEngine::start`].
     pub fn load(&mut self, image: &'m [u8]) -> Result<(), StartError> {
         self.facts = None;
-        self.model.load(image).map_err(StartError::Model)?;
-        self.prepare().map_err(StartError::Engine)
+        self.model.load(image)?;
+        Ok(self.prepare()?)
     }
 
     #[inline(never)]
     fn prepare(&mut self) -> Result<(), EngineError> {
         let needed = self.model.header().arena_bytes as usize;
-        let given = self.memory.arena.as_deref().map_or(0, <[i8]>::len);
+        let arena = self.memory.arena.as_deref().unwrap_or_default();
+        let (given, beyond) = (arena.len(), beyond(arena));
         if given < needed {
             return Err(EngineError::Arena { needed, given });
         }
-        self.memory.strip = None;
+        if beyond != 0 {
+            return Err(EngineError::Alignment { beyond });
+        }
+        self.memory.tile = None;
         self.facts = Some(self.model.facts());
         Ok(())
     }
 
-    /// The model it runs.
+    /// The model that the engine runs.
     pub fn model(&self) -> &Model<'m> {
         &self.model
     }
@@ -210,7 +253,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         self.answer()
     }
 
-    /// [`FixedEngine::infer`], with `watch` told before and after each row of each layer: for measurements.
+    /// Like [`FixedEngine::infer`], and calls `watch` before and after each row of each layer: for measurements.
     pub fn infer_watched(
         &mut self,
         map: &DieMap<'_>,
@@ -219,21 +262,23 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     ) -> Answer {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        order::walk(model.layers(), |step| {
+        order::for_each_row(model.layers(), |step| {
             watch(RowEvent::Begins);
-            memory.take(model, step, map, mask);
+            memory.take(model, step, map, mask, &mut Native);
             watch(RowEvent::Ends(step.at));
         });
         self.answer()
     }
 
-    // By themselves, so that what an answer takes of the stack does not lie below the kernels.
+    // Not inlined, so that the stack frame of the answer is not there while the kernels run.
 
     #[inline(never)]
     fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        order::walk(model.layers(), |step| memory.take(model, step, map, mask));
+        order::for_each_row(model.layers(), |step| {
+            memory.take(model, step, map, mask, &mut Native)
+        });
     }
 
     #[inline(never)]
@@ -241,7 +286,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         Answer::from_logits(self.memory.logits, self.memory.embedding.clone())
     }
 
-    /// Runs the image's golden wafer; `mask` is overwritten.
+    /// The self-test: classifies the image's golden wafer and compares the answer. Overwrites `mask`.
     ///
     /// # Errors
     /// [`SelfTestFailed`] when a logit or a mask bit differs.
@@ -249,8 +294,8 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         let map = self.model.golden_map().ok_or(SelfTestFailed)?;
         let answer = self.infer(&map, mask);
         let golden = self.model.golden();
-        let same =
-            answer.logits[..] == golden.logits[..] && crate::crc32(&mask.0) == golden.mask_crc;
+        let same = answer.logits[..] == golden.logits[..]
+            && crate::checksum::crc32(&mask.0) == golden.mask_crc;
         same.then_some(()).ok_or(SelfTestFailed)
     }
 }
@@ -279,7 +324,7 @@ impl Layer {
 }
 
 impl Memory<'_> {
-    /// Forgets the wafer before.
+    /// Clears the results of the previous wafer.
     fn clear(&mut self) {
         self.code_rows = [usize::MAX; 3];
         self.sums = [0; MAX_CHANNELS];
@@ -287,36 +332,37 @@ impl Memory<'_> {
         self.embedding.clear();
     }
 
-    /// Takes one step of the walk.
+    /// Executes one step of the execution order.
     fn take(
         &mut self,
         model: &Model<'_>,
         step: &order::Step<'_>,
         map: &DieMap<'_>,
         mask: &mut Mask,
+        kernels: &mut impl Kernels,
     ) {
-        if self.strip != Some(step.strip) {
-            self.begin(model, step.strip);
+        if self.tile != Some(step.tile) {
+            self.begin(model, step.tile);
         }
-        self.produce(model, step.at, step.row, map, mask);
+        self.produce(model, step.at, step.row, map, mask, kernels);
     }
 
-    /// Prepares the arena for a strip.
+    /// Prepares the arena for a tile.
     #[inline(never)]
-    fn begin(&mut self, model: &Model<'_>, strip: Strip) {
+    fn begin(&mut self, model: &Model<'_>, tile: Tile) {
         let layers = model.layers();
         let layout = &mut self.layout;
-        layout.lay_out(layers, &model.header().work, strip);
+        layout.lay_out(layers, &model.header().work, tile);
         let arena = self.arena.as_deref_mut().unwrap_or_default();
-        for at in strip.layers() {
-            let (Some(layer), Some(ring)) = (layers.get(at), layout.parts.get(at)) else {
+        for at in tile.layers() {
+            let (Some(layer), Some(buffer)) = (layers.get(at), layout.parts.get(at)) else {
                 continue;
             };
-            // Rows are written without their borders: those stay at the zero point from here on.
-            let fresh = strip.is_first() || !strip.is_whole(at);
+            // Only pixels are written later: the padding keeps the zero point from here on.
+            let fresh = tile.is_first() || !tile.is_whole(at);
             if fresh
-                && ring.form != Form::Plain
-                && let Some(bytes) = arena.get_mut(ring.region.range())
+                && buffer.form != Form::Nhwc
+                && let Some(bytes) = arena.get_mut(buffer.region.range())
             {
                 bytes.fill(layer.zero_point);
             }
@@ -327,22 +373,22 @@ impl Memory<'_> {
                 }
             }
         }
-        self.strip = Some(strip);
+        self.tile = Some(tile);
     }
 
-    /// Takes the class head's input row into the sums; after the last, completes the logits.
+    /// Adds a row of the class head's input to the sums. After the last row, computes embedding and logits.
     #[inline(never)]
     fn class_row(&mut self, model: &Model<'_>, layer: &Layer, row: u16) {
         let (weights, records) = model.parameters(layer);
         let channels = channels_in(model.layers(), layer);
         let input = usize::from(layer.inputs[0]);
-        let (Some(from), Some(ring)) = (model.layers().get(input), self.layout.parts.get(input))
+        let (Some(from), Some(buffer)) = (model.layers().get(input), self.layout.parts.get(input))
         else {
             return;
         };
         let arena = self.arena.as_deref().unwrap_or_default();
-        let bytes = arena.get(ring.region.range()).unwrap_or_default();
-        heads::add_row(ring.pixels(bytes, from, row, 0), channels, &mut self.sums);
+        let bytes = arena.get(buffer.region.range()).unwrap_or_default();
+        heads::add_row(buffer.pixels(bytes, from, row, 0), channels, &mut self.sums);
         if row + 1 == layer.height {
             let mut embedding = [0; MAX_CHANNELS];
             let used = embedding.get_mut(..channels).unwrap_or(&mut []);
@@ -358,8 +404,8 @@ impl Memory<'_> {
         }
     }
 
-    /// The codes of image row `y` from column `left` on, rendered once; a row of the same dies as the one
-    /// before is its copy.
+    /// Computes the look-up indices of image row `y` from column `left` on, unless they are there already. If the
+    /// row shows the same dies as the previous one, its indices are copied.
     #[inline(never)]
     fn render(&mut self, map: &DieMap<'_>, y: usize, left: u16) {
         let dies = |y: usize| source_index(y, map.rows(), IMAGE_SIZE);

@@ -1,4 +1,5 @@
-//! What a decoded model must fulfil before it may run: shapes, strips, data, quantization, overflow, rings.
+//! The checks that a decoded model must pass before it may run: shapes, tiles, data, quantization, overflow, line
+//! buffers.
 
 use super::{Model, ModelError};
 use crate::dies::{CLASS_COUNT, IMAGE_SIZE};
@@ -10,7 +11,7 @@ use crate::plan::{PlanError, layout, liveness, order, tiles};
 /// Checks a whole model; see [`Model::new_checked`].
 pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
     let layers = model.layers();
-    // The first layer of a stage, and the class heads so far.
+    // The first layer of the current stage, and the number of class heads so far.
     let (mut first, mut class_heads) = (0, 0);
     let mut table = None;
     for (at, layer) in layers.iter().enumerate() {
@@ -21,15 +22,16 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
         quantization(layers, layer)
             .then_some(())
             .ok_or(ModelError::Quantization(at))?;
-        if layer.strips > 0 {
-            let cut = u16::from(layer.strips) <= tiles::most(layer.width);
+        if layer.tiles > 0 {
+            let cut = u16::from(layer.tiles) <= tiles::most(layer.width);
             let whole = !matches!(layer.op, Op::Depthwise3x3 | Op::ClassHead);
-            (cut && whole).then_some(()).ok_or(ModelError::Strips(at))?;
+            (cut && whole).then_some(()).ok_or(ModelError::Tiles(at))?;
             first = at + 1;
         }
         let (weight_bytes, records) = layer.parameters(channels_in(layers, layer));
         let (weights, params) = model.parameters(layer);
-        if weights.len() != weight_bytes || params.len() != records * RECORD_BYTES {
+        let there = weights.len() == weight_bytes && params.len() == records * RECORD_BYTES;
+        if !there || !on_words(weights) || !on_words(params) {
             return Err(ModelError::Data(at));
         }
         if layer.op == Op::ImageConv3x3 && *table.get_or_insert(weights) != weights {
@@ -47,22 +49,27 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ModelError> {
     if tiles::macs(layers) != model.header().macs {
         return Err(ModelError::Macs);
     }
-    order::check_rings(layers).map_err(planned)?;
+    order::check_line_buffers(layers).map_err(planned)?;
     let regions = layout::regions(layers, &model.header().work);
     let expected = liveness::check(layers, &regions).map_err(planned)? as usize;
     let found = model.header().arena_bytes as usize;
-    // An exporter may have laid out rows more widely.
+    // A compiler may place buffers less densely than this project's.
     if found < expected || found / 2 > expected {
         return Err(ModelError::Arena { expected, found });
     }
     Ok(())
 }
 
-/// The same in the image's words.
+/// Whether the bytes begin at a multiple of 4, or are none.
+fn on_words(bytes: &[u8]) -> bool {
+    bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(4)
+}
+
+/// The error of the plan as an error of the image.
 fn planned(error: PlanError) -> ModelError {
     match error {
         PlanError::Heads => ModelError::Heads,
-        PlanError::Buffer(at) => ModelError::Ring(at),
+        PlanError::Buffer(at) => ModelError::LineBuffer(at),
         PlanError::Memory(at) => ModelError::Memory(at),
     }
 }
@@ -74,7 +81,7 @@ fn input(layers: &[Layer], layer: &Layer, which: usize) -> Option<Layer> {
 fn inputs(layers: &[Layer], first: usize, at: usize, layer: &Layer) -> Result<(), ModelError> {
     let earlier = |input: u8| {
         let input = usize::from(input);
-        let kept = |from: &Layer| from.has_ring() && (input >= first || from.strips > 0);
+        let kept = |from: &Layer| from.has_line_buffer() && (input >= first || from.tiles > 0);
         input < at && layers.get(input).is_some_and(kept)
     };
     let [first, second] = layer.inputs;
@@ -87,8 +94,8 @@ fn inputs(layers: &[Layer], first: usize, at: usize, layer: &Layer) -> Result<()
     good.then_some(()).ok_or(ModelError::Inputs(at))
 }
 
-/// Whether the rows of layer `at` can be planar for a depthwise convolution: only such read it, and its
-/// operator can write them so.
+/// Whether the rows of layer `at` can be planar, as a depthwise convolution needs them: only depthwise
+/// convolutions read the layer, and its operator can write planar rows.
 fn planar(layers: &[Layer], at: u8) -> bool {
     let writes = layers.get(usize::from(at)).is_some_and(|from| {
         matches!(
@@ -103,12 +110,12 @@ fn planar(layers: &[Layer], at: u8) -> bool {
 fn shape(layers: &[Layer], layer: &Layer) -> bool {
     let (h, w, c) = (layer.height, layer.width, layer.channels);
     let image = IMAGE_SIZE as u16;
-    let ring = (1..=image).contains(&h)
+    let sized = (1..=image).contains(&h)
         && (1..=image).contains(&w)
         && (4..=MAX_CHANNELS as u16).contains(&c)
         && c % 4 == 0;
     if layer.op == Op::ImageConv3x3 {
-        return ring && h == image && w == image;
+        return sized && h == image && w == image;
     }
     let Some(from) = input(layers, layer, 0) else {
         return false;
@@ -116,15 +123,15 @@ fn shape(layers: &[Layer], layer: &Layer) -> bool {
     let same = (h, w) == (from.height, from.width);
     match layer.op {
         Op::ImageConv3x3 => false,
-        Op::Conv3x3 => ring && same,
-        Op::Depthwise3x3 => ring && same && c == from.channels,
+        Op::Conv3x3 => sized && same,
+        Op::Depthwise3x3 => sized && same && c == from.channels,
         Op::Pointwise => {
             let second = input(layers, layer, 1);
-            ring && same && second.is_none_or(|s| (s.height, s.width) == (h, w))
+            sized && same && second.is_none_or(|s| (s.height, s.width) == (h, w))
         }
-        Op::TransposedConv2x2 => ring && (h, w) == (from.height * 2, from.width * 2),
+        Op::TransposedConv2x2 => sized && (h, w) == (from.height * 2, from.width * 2),
         Op::MaxPool2 | Op::AvgPool2 => {
-            ring && (h * 2, w * 2) == (from.height, from.width) && c == from.channels
+            sized && (h * 2, w * 2) == (from.height, from.width) && c == from.channels
         }
         Op::MaskHead => same && h == image && w == image && c == 1,
         Op::ClassHead => h == from.height && w == from.width && c == CLASS_COUNT as u16,
@@ -133,7 +140,7 @@ fn shape(layers: &[Layer], layer: &Layer) -> bool {
 
 fn quantization(layers: &[Layer], layer: &Layer) -> bool {
     let first = input(layers, layer, 0);
-    // A concatenation has one scale and so one zero point; a pool keeps its input's.
+    // A concatenation has one scale and so one zero point. A pool keeps the zero point of its input.
     let equal = |second: Option<Layer>| match (first, second) {
         (Some(a), Some(b)) => a.zero_point == b.zero_point,
         _ => true,
@@ -150,19 +157,20 @@ fn quantization(layers: &[Layer], layer: &Layer) -> bool {
 fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) -> Option<()> {
     let channels = usize::from(layer.channels);
     let channels_in = channels_in(model.layers(), layer);
-    // A class head's first record is its mean's: a sum of a whole tensor.
+    // The first record of a class head is for its mean, which is a sum over a whole tensor.
     let first = usize::from(layer.op == Op::ClassHead);
     if first > 0 {
         let pixels = u32::from(layer.height) * u32::from(layer.width);
         let (bias, multiplier) = record(records, 0);
         fits(0, pixels, bias, multiplier)?;
     }
-    // Four channels of a dense operator share a block of weights, as the kernels read them.
+    // Four channels of a dense operator share a block of weights, because the kernels read them together.
     let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
     let block = 4 * taps * channels_in;
     for channel in 0..records.len() / RECORD_BYTES - first {
         let (group, j) = (channel / 4, channel % 4);
-        // Where its weights begin, how many lie side by side, from which to which it is, and the block's length.
+        // The channel's weights: where they begin, how many are adjacent, the distance from one such run to the next,
+        // and the length of the block.
         let (start, run, step, len) = match layer.op {
             Op::MaxPool2 | Op::AvgPool2 => return Some(()),
             Op::ImageConv3x3 => (channel, 1, channels, weights.len() - channel),
@@ -177,9 +185,9 @@ fn overflow(model: &Model<'_>, layer: &Layer, weights: &[u8], records: &[u8]) ->
         let runs = own
             .chunks(step.max(1))
             .flat_map(|part| part.iter().take(run));
-        // Checked shapes have at most 9 · 128 of them.
+        // With checked shapes there are at most 9 · 128 of them.
         let sum: u32 = runs.map(|&w| u32::from((w as i8).unsigned_abs())).sum();
-        // A lit colour counts 255, so at most 2·128 times the sum.
+        // A colour that is on counts 255, so the accumulator is at most 2·128 times the sum.
         let times = if layer.op == Op::ImageConv3x3 { 2 } else { 1 };
         let (bias, multiplier) = record(records, first + channel);
         fits(layer.shift, times * sum, bias, multiplier)?;

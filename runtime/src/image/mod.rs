@@ -1,7 +1,7 @@
-//! The model image: what an exporter writes and a board reads, byte by byte.
+//! The model image, byte by byte: the compiler writes it, and a board reads it in place.
 //!
-//! [`Model::new_checked`] takes untrusted bytes and copies none of the weights; a value of type
-//! [`Model`] upholds everything the executor relies on, so that inference cannot fail.
+//! [`Model::new_checked`] takes untrusted bytes and copies none of the weights. A value of type [`Model`]
+//! guarantees everything that the engine relies on, so inference cannot fail.
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -14,9 +14,9 @@
 //! | h | header: postcard of [`Header`], then of each [`Layer`] |
 //! | d | data: weights and channel records |
 //! | g | golden wafer: postcard of [`Golden`] |
-//! | 4 | CRC-32 (ISO-HDLC) of all bytes before |
+//! | 4 | CRC-32 (ISO-HDLC) of all bytes before it |
 //!
-//! Numbers are little endian.
+//! Numbers are little endian. The header is [postcard](https://postcard.jamesmunns.com/wire-format).
 
 mod check;
 mod facts;
@@ -29,18 +29,20 @@ use sha2::{Digest, Sha256};
 
 pub use facts::{ModelFacts, Rounding};
 
+use crate::aligned::{ALIGNMENT, beyond};
+use crate::checksum::crc32;
 use crate::dies::{CLASS_COUNT, DieMap};
 use crate::graph::{Layer, RECORD_BYTES, channels_in};
 use crate::limits::MAX_LAYERS;
 use crate::plan::layout::WORK_COUNT;
-use crate::{Sentence, codec, crc32};
+use crate::sentence::Sentence;
 
-/// First bytes of every image.
+/// The first bytes of every image.
 pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
 /// Version of the format.
 pub const FORMAT_VERSION: u16 = 3;
 
-/// Byte positions of the fixed part, which every image begins with.
+/// Byte positions of the fixed part at the start of every image.
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod field {
@@ -68,15 +70,16 @@ pub struct Header<'a> {
     pub parameters: u32,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
-    /// Bytes of arena an inference needs.
+    /// Bytes of arena that an inference needs.
     pub arena_bytes: u32,
-    /// Where in it the work areas lie, in bytes, multiples of 4.
+    /// Where the work areas lie in the arena, in bytes; multiples of 4.
     pub work: [u32; WORK_COUNT],
-    /// How many layers follow.
+    /// The number of layers that follow.
     pub layers: u8,
 }
 
-/// A wafer whose answer is known: proof that an image and the code that runs it agree.
+/// The golden wafer: a self-test vector, that is, a wafer map with the answer that the model must give for it. The
+/// right answer shows that the image and the code that runs it agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Golden<'a> {
     /// Rows of the die grid.
@@ -94,12 +97,12 @@ pub struct Golden<'a> {
 /// A checked model image, or none yet.
 #[derive(Debug, Clone)]
 pub struct Model<'a> {
-    /// `None` is all zeros: an empty model in a `static` takes no flash.
+    /// `None` is stored as zeros, so an empty model in a `static` takes no flash.
     parts: Option<Parts<'a>>,
     layers: Vec<Layer, MAX_LAYERS>,
 }
 
-/// What lies in the image.
+/// The sections of an image.
 #[derive(Debug, Clone)]
 struct Parts<'a> {
     image: &'a [u8],
@@ -108,7 +111,7 @@ struct Parts<'a> {
     golden: Golden<'a>,
 }
 
-/// Those of no model.
+/// The sections of an empty model.
 static NO_PARTS: Parts<'static> = Parts {
     image: &[],
     header: Header {
@@ -131,67 +134,79 @@ static NO_PARTS: Parts<'static> = Parts {
     },
 };
 
-/// Why bytes are not a model image.
+/// Why bytes are not a valid model image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ModelError {
+    /// The image does not begin at a multiple of [`ALIGNMENT`] bytes. An image from
+    /// [`include_model!`](crate::include_model) does.
+    Alignment {
+        /// Number of bytes after such a multiple at which it begins.
+        beyond: usize,
+    },
     /// The first bytes are not [`MAGIC`].
     Magic,
-    /// Another version of the format.
+    /// The image has another version of the format.
     Version(u16),
-    /// The image is shorter or longer than it says.
+    /// The image is shorter or longer than its header states.
     Length {
-        /// What it says, or the least an image has.
+        /// The length in the header, or the smallest length of an image.
         expected: usize,
-        /// What there is.
+        /// The length of the given bytes.
         found: usize,
     },
     /// The CRC-32 is wrong: the image is damaged.
     Crc,
     /// The header cannot be decoded.
     Header,
-    /// The golden wafer cannot be decoded or is no die map.
+    /// The golden wafer cannot be decoded, or is not a die map.
     Golden,
-    /// No layers, or more than [`MAX_LAYERS`].
+    /// There are no layers, or more than [`MAX_LAYERS`].
     LayerCount(usize),
-    /// A layer's inputs are not earlier layers of the right kind; a depthwise convolution must read a
-    /// convolution that nothing else reads, and of what was computed in strips before only what is whole
-    /// can be read.
+    /// A layer's inputs are not earlier layers of the right kind. Two more rules hold: a depthwise convolution must
+    /// read a convolution that only depthwise convolutions read; and of earlier stages, a layer can read only the
+    /// targets.
     Inputs(usize),
     /// A layer's shape does not follow from its inputs, or is not supported.
     Shape(usize),
-    /// A layer's weights or records lie outside the data section.
+    /// A layer's weights or records lie outside the data section, or do not begin at a multiple of 4.
     Data(usize),
-    /// A first convolution has other weights than the one before: they share one table.
+    /// Two first convolutions have different weights. They must be equal, because they share one look-up table.
     Table(usize),
     /// A layer's quantization is contradictory (zero points, multipliers, shift).
     Quantization(usize),
     /// A layer's accumulator could overflow 32 bits.
     Overflow(usize),
-    /// There is not exactly one mask head, the last layer, and one class head, or what the class head reads
-    /// is not computed once and whole for the mask head.
+    /// A model must have exactly one mask head, as its last layer, and exactly one class head, which reads every row
+    /// of its input exactly once while the mask is computed. This one does not.
     Heads,
-    /// A layer cannot be computed in so many strips, or not be kept whole.
-    Strips(usize),
-    /// A layer keeps fewer rows than its readers need.
-    Ring(usize),
-    /// A part of the arena (a layer's rows by its position, or a work area behind those) lies over another
-    /// that is in use at the same time, or not on a word.
+    /// A layer cannot be the target of a stage, or not with this number of tiles.
+    Tiles(usize),
+    /// A layer's line buffer has fewer rows than its readers need, or more than the layer has.
+    LineBuffer(usize),
+    /// A part of the arena overlaps a part that is live at the same time, or does not begin at a multiple of 4. The
+    /// number is the position of a layer, for its line buffer; larger numbers are work areas.
     Memory(usize),
-    /// The header's arena size is less than the rings need, or more than twice that.
+    /// The header states less arena than the buffers need, or more than twice as much.
     Arena {
-        /// What the rings need.
+        /// The bytes that the buffers need.
         expected: usize,
-        /// What the header says.
+        /// The bytes that the header states.
         found: usize,
     },
-    /// The header's multiply-accumulates are not what the layers cost.
+    /// The header states another number of multiply-accumulates than the layers have.
     Macs,
 }
 
 impl ModelError {
-    /// What it says.
+    /// The error as a text that a board can write without `core::fmt`.
     pub fn sentence(self) -> Sentence {
         let (text, numbers) = match self {
+            Self::Alignment { beyond } => (
+                "the image begins # bytes after a multiple of #: use include_model",
+                [beyond, ALIGNMENT],
+            ),
             Self::Magic => ("not a LightWafer model image (wrong first bytes)", [0; 2]),
             Self::Version(v) => (
                 "model format #; this build reads #: export it again",
@@ -207,32 +222,41 @@ impl ModelError {
             Self::LayerCount(n) => ("# layers; 1 to # are supported", [n, MAX_LAYERS]),
             Self::Inputs(l) => ("layer #: its inputs are not earlier layers", [l, 0]),
             Self::Shape(l) => ("layer #: its shape does not follow from its inputs", [l, 0]),
-            Self::Data(l) => ("layer #: its weights lie outside the image", [l, 0]),
+            Self::Data(l) => (
+                "layer #: its weights are outside the image, or not aligned to 4",
+                [l, 0],
+            ),
             Self::Table(l) => (
-                "layer #: another first convolution's weights differ",
+                "layer #: the first convolutions have different weights",
                 [l, 0],
             ),
             Self::Quantization(l) => ("layer #: its quantization is contradictory", [l, 0]),
             Self::Overflow(l) => ("layer #: its accumulator could overflow 32 bits", [l, 0]),
             Self::Heads => (
-                "the model needs one mask head, its last layer, and one class head on its way",
+                "the model needs one mask head, as its last layer, and one class head",
                 [0; 2],
             ),
-            Self::Strips(l) => ("layer #: it cannot be computed in such strips", [l, 0]),
-            Self::Ring(l) => ("layer #: it keeps fewer rows than its readers need", [l, 0]),
+            Self::Tiles(l) => ("layer #: it cannot be computed in so many tiles", [l, 0]),
+            Self::LineBuffer(l) => (
+                "layer #: its line buffer is too short for its readers",
+                [l, 0],
+            ),
             Self::Memory(p) => match p.checked_sub(MAX_LAYERS) {
                 None => (
-                    "layer #: its rows lie over others in use at the same time",
+                    "layer #: its line buffer overlaps one in use at the same time",
                     [p, 0],
                 ),
-                Some(p) => ("work area # lies over rows in use at the same time", [p, 0]),
+                Some(p) => (
+                    "work area # overlaps a buffer in use at the same time",
+                    [p, 0],
+                ),
             },
             Self::Arena { expected, found } => (
-                "the header says # bytes of arena, the rings need #",
+                "the header states # bytes of arena, the buffers need #",
                 [found, expected],
             ),
             Self::Macs => (
-                "the header's multiply-accumulates are not the layers'",
+                "the header's multiply-accumulates are not those of the layers",
                 [0; 2],
             ),
         };
@@ -257,8 +281,9 @@ fn u32_at(bytes: &[u8], at: core::ops::Range<usize>) -> Option<usize> {
 }
 
 impl<'a> Model<'a> {
-    /// Checks an untrusted image: lengths, CRC-32, every layer's shape and data, that no accumulator
-    /// can overflow, and that every ring holds the rows its readers need.
+    /// Checks an untrusted image: lengths, CRC-32, shape and data of every layer. Proves that no accumulator can
+    /// overflow, that every line buffer holds the rows its readers need, and that buffers that are live at the same
+    /// time do not overlap.
     ///
     /// # Errors
     /// Every variant of [`ModelError`]; layers are named by position.
@@ -268,7 +293,7 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// No model: without layers, and without facts worth showing.
+    /// An empty model, with no layers and no facts.
     pub const fn empty() -> Self {
         Self {
             parts: None,
@@ -276,10 +301,10 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// As [`Model::new_checked`], in place: a model is too large for a small stack.
+    /// Like [`Model::new_checked`], but in place, because a model is too large for a small stack.
     ///
     /// # Errors
-    /// As [`Model::new_checked`]; the model is empty then.
+    /// The same as for [`Model::new_checked`]. After an error the model is empty.
     pub fn load(&mut self, image: &'a [u8]) -> Result<(), ModelError> {
         let loaded = self.decode(image).and_then(|()| check::check(self));
         if loaded.is_err() {
@@ -289,11 +314,14 @@ impl<'a> Model<'a> {
         loaded
     }
 
-    /// Decodes an image and checks what does not depend on its layers.
+    /// Decodes an image and checks everything that does not depend on its layers.
     #[inline(never)]
     fn decode(&mut self, image: &'a [u8]) -> Result<(), ModelError> {
         self.layers.clear();
-        let found = image.len();
+        let (found, beyond) = (image.len(), beyond(image));
+        if beyond != 0 {
+            return Err(ModelError::Alignment { beyond });
+        }
         let short = ModelError::Length {
             expected: field::END + field::CRC_LEN,
             found,
@@ -329,19 +357,22 @@ impl<'a> Model<'a> {
         let (data, golden) = rest.split_at_checked(data_len).ok_or(short)?;
 
         let (header, mut records) =
-            codec::take::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
+            postcard::take_from_bytes::<Header<'a>>(head).map_err(|_| ModelError::Header)?;
         let count = usize::from(header.layers);
         if count == 0 || count > MAX_LAYERS {
             return Err(ModelError::LayerCount(count));
         }
         for _ in 0..count {
-            let (layer, rest) = codec::take::<Layer>(records).map_err(|_| ModelError::Header)?;
+            let (layer, rest) =
+                postcard::take_from_bytes::<Layer>(records).map_err(|_| ModelError::Header)?;
             self.layers
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount(count))?;
             records = rest;
         }
-        let golden: Golden<'a> = codec::whole(golden).map_err(|_| ModelError::Golden)?;
+        let Ok((golden, [])) = postcard::take_from_bytes::<Golden<'a>>(golden) else {
+            return Err(ModelError::Golden);
+        };
         self.parts = Some(Parts {
             image,
             header,
@@ -360,12 +391,12 @@ impl<'a> Model<'a> {
         &self.parts().header
     }
 
-    /// The layers, each after those it reads.
+    /// The layers; each comes after the layers it reads.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
 
-    /// The golden wafer's map.
+    /// The map of the golden wafer.
     pub fn golden_map(&self) -> Option<DieMap<'a>> {
         let golden = self.golden();
         DieMap::new_checked(golden.rows, golden.cols, golden.packed).ok()
@@ -376,12 +407,12 @@ impl<'a> Model<'a> {
         &self.parts().golden
     }
 
-    /// The image's bytes.
+    /// The bytes of the image.
     pub fn image(&self) -> &'a [u8] {
         self.parts().image
     }
 
-    /// Facts for people and hosts; hashes the whole image.
+    /// The facts of the model. Computes the SHA-256 of the whole image.
     pub fn facts(&self) -> ModelFacts<'a> {
         let Parts { image, header, .. } = self.parts();
         ModelFacts {
@@ -396,8 +427,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The weights and channel records of a layer; empty when they lie outside the data section,
-    /// which a checked model rules out.
+    /// The weights and channel records of a layer. Empty if they lie outside the data section, which cannot happen in
+    /// a checked model.
     pub fn parameters(&self, layer: &Layer) -> (&'a [u8], &'a [u8]) {
         let (weights, records) = layer.parameters(channels_in(&self.layers, layer));
         let part = |at: u32, len: usize| {

@@ -3,12 +3,15 @@
 use super::{Quantization, arch, record, requantize};
 use crate::dies::CLASS_COUNT;
 
+/// Channels that the fast kernels for the mask head read.
+pub const MASK_CHANNELS: usize = 8;
+
 /// One mask row from an input row without borders: bit = accumulator + bias ≥ 0.
 #[inline]
 pub fn mask_row(row: &[i8], channels: usize, weights: &[u8], records: &[u8], out: &mut [u8]) {
     let (bias, _) = record(records, 0);
-    if let (8, Some(weights)) = (channels, weights.first_chunk::<8>()) {
-        let weights = weights.map(|w| w as i8);
+    if let (MASK_CHANNELS, Some(weights)) = (channels, weights.first_chunk()) {
+        let weights = weights.map(|w: u8| w as i8);
         let eights = row.as_chunks::<8>().0.as_chunks::<8>().0;
         return arch::mask_row(eights, &weights, bias, out);
     }

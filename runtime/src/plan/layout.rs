@@ -1,22 +1,22 @@
-//! Where things lie in the arena, and in which form each layer's rows are kept.
+//! Where each buffer lies in the arena, and in which form the rows of each layer are stored.
 
-use super::tiles::{AllColumns, Columns, Strip};
+use super::tiles::{AllColumns, Columns, Tile};
 use crate::graph::{Layer, Op, channels_in};
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, dense, image_conv};
 use crate::limits::MAX_LAYERS;
 
-/// Bytes of the arena.
+/// A range of bytes in the arena.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Region {
     /// First byte.
     pub start: u32,
-    /// Bytes.
+    /// Number of bytes.
     pub len: u32,
 }
 
 impl Region {
-    /// The bytes of the region; 0..0 when there are none.
+    /// The region as a range of byte positions; 0..0 if it is empty.
     pub const fn range(self) -> core::ops::Range<usize> {
         match self.len {
             0 => 0..0,
@@ -24,41 +24,43 @@ impl Region {
         }
     }
 
-    /// Whether the two have no byte in common.
+    /// Whether the two regions have no byte in common.
     pub const fn apart(self, other: Self) -> bool {
         self.start >= other.start.saturating_add(other.len)
             || other.start >= self.start.saturating_add(self.len)
     }
 }
 
-/// What the arena holds besides the layers' rows. Parts of the arena are numbered: the layers by their
-/// position, then these.
+/// A buffer of the arena that is not a line buffer: a work area of the kernels.
+///
+/// All buffers of the arena are numbered, and called *parts*: first the line buffers, by the position of
+/// their layer, then these work areas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The first convolution's table, filled once.
+    /// The look-up table of the first convolution. It is filled once a tile.
     Table,
-    /// What the dense kernel prepares for a row of a 3×3 convolution.
+    /// Scratch of the dense kernel for a row of a 3×3 convolution.
     ConvScratch,
-    /// The same for 1×1 and transposed convolutions.
+    /// Scratch of the dense kernel for a row of a 1×1 or transposed convolution.
     PointScratch,
-    /// A row of zero points, read above the first and below the last row of a 3×3 operator's input.
+    /// A row of zero points: 3×3 operators read it above the first and below the last row of their input.
     Padding,
 }
 
 impl Part {
-    /// Its number among the arena's parts.
+    /// Its number among the parts of the arena.
     pub const fn index(self) -> usize {
         MAX_LAYERS + self as usize
     }
 }
 
-/// Work areas of an arena besides the layers' rows: [`Part`].
+/// Number of work areas: see [`Part`].
 pub const WORK_COUNT: usize = 4;
 
-/// How many parts an arena can have.
+/// Most parts that an arena can have.
 pub const PART_COUNT: usize = MAX_LAYERS + WORK_COUNT;
 
-/// Where an operator's kernel prepares its rows.
+/// The scratch that an operator's kernel needs, if any.
 pub const fn scratch_of(op: Op) -> Option<Part> {
     match op {
         Op::Conv3x3 => Some(Part::ConvScratch),
@@ -67,28 +69,28 @@ pub const fn scratch_of(op: Op) -> Option<Part> {
     }
 }
 
-/// How the bytes of a row are arranged: what its readers want.
+/// How the bytes of a row are arranged. The layers that read the row decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Form {
-    /// Pixels of interleaved channels.
+    /// Pixels of interleaved channels (NHWC).
     #[default]
-    Plain,
-    /// The same with one pixel of zero point at either side, so that 3×3 operators need no special case
-    /// at the edge.
-    Bordered,
-    /// One plane a channel, see [`plane_bytes`]: what depthwise convolutions read.
+    Nhwc,
+    /// NHWC with one pixel of zero points on either side (padded NHWC), so that 3×3 operators need no special
+    /// case at the edge.
+    PaddedNhwc,
+    /// Planar: one plane a channel (NCHW rows), see [`plane_bytes`]. Depthwise convolutions read this form.
     Planar,
 }
 
 impl Form {
-    /// The form of the rows of layer `at`, as its readers want them.
+    /// The form in which the rows of layer `at` are stored, which follows from the layers that read them.
     pub fn of(layers: &[Layer], at: usize) -> Self {
-        let mut form = Self::Plain;
+        let mut form = Self::Nhwc;
         for reader in layers {
             if reader.inputs.iter().any(|&input| usize::from(input) == at) {
                 match reader.op {
                     Op::Depthwise3x3 => return Self::Planar,
-                    Op::Conv3x3 => form = Self::Bordered,
+                    Op::Conv3x3 => form = Self::PaddedNhwc,
                     _ => {}
                 }
             }
@@ -100,81 +102,81 @@ impl Form {
     pub const fn row_bytes(self, layer: &Layer, width: u16) -> usize {
         let (width, channels) = (width as usize, layer.channels as usize);
         match self {
-            Self::Plain => width * channels,
-            Self::Bordered => (width + 2) * channels,
+            Self::Nhwc => width * channels,
+            Self::PaddedNhwc => (width + 2) * channels,
             Self::Planar => plane_bytes(width) * channels,
         }
     }
 }
 
-/// A layer's last rows in the arena, as they are in one strip.
+/// The line buffer of a layer: its last rows in the arena, for one tile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ring {
-    /// Where they lie.
+pub struct LineBuffer {
+    /// Where the rows lie.
     pub region: Region,
     /// Bytes of one row.
     pub row_bytes: u32,
-    /// How a row is arranged.
+    /// How the bytes of a row are arranged.
     pub form: Form,
-    /// The column that a row begins with.
+    /// The first column that a row holds.
     pub first: u16,
-    /// The columns that the strip computes.
+    /// The columns that the tile computes.
     pub columns: Columns,
 }
 
-impl Ring {
-    /// That of no layer.
+impl LineBuffer {
+    /// An empty line buffer.
     pub const NONE: Self = Self {
         region: Region { start: 0, len: 0 },
         row_bytes: 0,
-        form: Form::Plain,
+        form: Form::Nhwc,
         first: 0,
         columns: Columns { left: 0, right: 0 },
     };
 
-    /// The ring of layer `at`, without bytes when it keeps no rows.
-    fn of(layers: &[Layer], at: usize, strip: Strip, columns: &AllColumns) -> Self {
+    /// The line buffer of layer `at`. It is empty if the layer keeps no rows.
+    fn of(layers: &[Layer], at: usize, tile: Tile, columns: &AllColumns) -> Self {
         let (Some(layer), Some(&columns)) = (layers.get(at), columns.get(at)) else {
             return Self::default();
         };
-        let mut ring = Self {
+        let mut buffer = Self {
             form: Form::of(layers, at),
             columns,
             ..Self::default()
         };
-        if layer.has_ring() {
-            let held = if strip.is_whole(at) {
+        if layer.has_line_buffer() {
+            let held = if tile.is_whole(at) {
                 Columns::all(layer)
             } else {
                 columns
             };
-            ring.first = held.left;
-            ring.row_bytes = ring.form.row_bytes(layer, held.count()) as u32;
-            ring.region = Region {
+            buffer.first = held.left;
+            buffer.row_bytes = buffer.form.row_bytes(layer, held.count()) as u32;
+            buffer.region = Region {
                 start: layer.start,
-                // Checked layers have at most 224 × 224 × 64 bytes each.
-                len: u32::from(layer.ring_rows).saturating_mul(ring.row_bytes),
+                // A checked layer has at most 224 × 224 × 64 bytes.
+                len: u32::from(layer.buffer_rows).saturating_mul(buffer.row_bytes),
             };
         }
-        ring
+        buffer
     }
 
-    /// Where row `row` lies in the ring.
+    /// The byte positions of row `row` in the line buffer.
     fn slot(&self, layer: &Layer, row: u16) -> core::ops::Range<usize> {
-        let start = usize::from(row % layer.ring_rows.max(1)) * self.row_bytes as usize;
+        let start = usize::from(row % layer.buffer_rows.max(1)) * self.row_bytes as usize;
         start..start + self.row_bytes as usize
     }
 
-    /// A whole row of the ring's bytes.
+    /// Row `row` of the line buffer's `bytes`, with its padding.
     pub fn row<'r>(&self, bytes: &'r [i8], layer: &Layer, row: u16) -> &'r [i8] {
         bytes.get(self.slot(layer, row)).unwrap_or(&[])
     }
 
-    /// The row's pixels from column `column` on, without a border; for rows of interleaved channels.
+    /// The pixels of a row from column `column` on, without padding. For NHWC and padded NHWC.
     pub fn pixels<'r>(&self, bytes: &'r [i8], layer: &Layer, row: u16, column: u16) -> &'r [i8] {
         let channels = usize::from(layer.channels);
         let border = match self.form {
-            Form::Bordered => channels,
+            Form::PaddedNhwc => channels,
             _ => 0,
         };
         let bytes = self.row(bytes, layer, row);
@@ -183,11 +185,12 @@ impl Ring {
         bytes.get(start..end).unwrap_or(&[])
     }
 
-    /// Copies the row before `row` to it.
+    /// Copies the previous row to row `row`.
     pub fn repeat(&self, bytes: &mut [i8], layer: &Layer, row: u16) {
         let from = self.slot(layer, row.saturating_sub(1));
         let to = self.slot(layer, row);
-        // Two rows of a ring are the same or apart: a ring of one row repeats by itself.
+        // Two rows of a line buffer are identical or do not overlap. In a line buffer of one row they are
+        // identical, and nothing needs to be copied.
         let Some((low, high)) = bytes.split_at_mut_checked(from.start.max(to.start)) else {
             return;
         };
@@ -202,13 +205,13 @@ impl Ring {
         }
     }
 
-    /// The row's columns to write.
+    /// The pixels of row `row` that the tile writes.
     pub fn output<'r>(&self, bytes: &'r mut [i8], layer: &Layer, row: u16) -> Option<Output<'r>> {
         let bytes = bytes.get_mut(self.slot(layer, row))?;
         let channels = usize::from(layer.channels);
         let (start, pixel_step, channel_step) = match self.form {
-            Form::Plain => (0, channels, 1),
-            Form::Bordered => (channels, channels, 1),
+            Form::Nhwc => (0, channels, 1),
+            Form::PaddedNhwc => (channels, channels, 1),
             Form::Planar => (PLANE_START, 1, bytes.len() / channels.max(1)),
         };
         let before = usize::from(self.columns.left.saturating_sub(self.first));
@@ -221,42 +224,42 @@ impl Ring {
     }
 }
 
-/// Where everything lies in one strip.
+/// Where all parts of the arena lie in one tile.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// The layers' rings, without bytes for those that keep no rows, and the work areas, as [`Part`] numbers
-    /// them.
-    pub parts: [Ring; PART_COUNT],
+    /// All parts by their number: the line buffers (empty for layers that keep no rows), then the work areas
+    /// as [`Part`] numbers them.
+    pub parts: [LineBuffer; PART_COUNT],
 }
 
 impl Layout {
-    /// That of no model.
+    /// An empty layout, before a model is loaded.
     pub const EMPTY: Self = Self {
-        parts: [Ring::NONE; PART_COUNT],
+        parts: [LineBuffer::NONE; PART_COUNT],
     };
 
-    /// Lays out the arena of a checked model for a strip, after those before it.
-    pub fn lay_out(&mut self, layers: &[Layer], work: &[u32; WORK_COUNT], strip: Strip) {
-        parts(layers, work, strip, &mut |at, part| {
+    /// Lays out the arena of a checked model for a tile. The layout of earlier stages stays.
+    pub fn lay_out(&mut self, layers: &[Layer], work: &[u32; WORK_COUNT], tile: Tile) {
+        parts(layers, work, tile, &mut |at, part| {
             if let Some(own) = self.parts.get_mut(at) {
                 *own = part;
             }
         });
     }
 
-    /// Where a work area lies.
+    /// The region of a work area.
     pub fn work(&self, part: Part) -> Region {
         let part = self.parts.get(part.index());
         part.map_or(Region::default(), |part| part.region)
     }
 }
 
-/// All parts of the arena, each as long as in the strip where it is longest; without bytes where a model has
-/// none.
+/// All parts of the arena, each with the length it has in the tile where it is longest. Parts that the model
+/// does not use are empty.
 pub fn regions(layers: &[Layer], work: &[u32; WORK_COUNT]) -> [Region; PART_COUNT] {
     let mut regions = [Region::default(); PART_COUNT];
-    for strip in Strip::all(layers) {
-        parts(layers, work, strip, &mut |at, part| {
+    for tile in Tile::all(layers) {
+        parts(layers, work, tile, &mut |at, part| {
             if let Some(region) = regions.get_mut(at) {
                 region.start = part.region.start;
                 region.len = region.len.max(part.region.len);
@@ -266,29 +269,29 @@ pub fn regions(layers: &[Layer], work: &[u32; WORK_COUNT]) -> [Region; PART_COUN
     regions
 }
 
-/// Bytes of all parts of the arena.
+/// Number of bytes of every part of the arena.
 pub fn part_bytes(layers: &[Layer]) -> [u32; PART_COUNT] {
     regions(layers, &[0; WORK_COUNT]).map(|region| region.len)
 }
 
-/// Calls `put` for every part that a strip's stage has, with its number.
+/// Calls `put` for every part that the tile's stage uses, with the number of the part.
 #[inline(never)]
 fn parts(
     layers: &[Layer],
     work: &[u32; WORK_COUNT],
-    strip: Strip,
-    put: &mut dyn FnMut(usize, Ring),
+    tile: Tile,
+    put: &mut dyn FnMut(usize, LineBuffer),
 ) {
-    let columns = strip.columns(layers);
+    let columns = tile.columns(layers);
     let mut bytes = [0; WORK_COUNT];
     let mut grow = |part: Part, needed: usize| {
         if let Some(bytes) = bytes.get_mut(part as usize) {
             *bytes = needed.max(*bytes as usize) as u32;
         }
     };
-    for at in strip.layers() {
+    for at in tile.layers() {
         let Some(layer) = layers.get(at) else { return };
-        put(at, Ring::of(layers, at, strip, &columns));
+        put(at, LineBuffer::of(layers, at, tile, &columns));
         if layer.op == Op::ImageConv3x3 {
             let table = image_conv::table_bytes(usize::from(layer.channels));
             grow(Part::Table, table);
@@ -301,7 +304,7 @@ fn parts(
             );
         }
         if layer.reads_padding(0) {
-            let from = Ring::of(layers, usize::from(layer.inputs[0]), strip, &columns);
+            let from = LineBuffer::of(layers, usize::from(layer.inputs[0]), tile, &columns);
             grow(Part::Padding, from.row_bytes as usize);
         }
     }
@@ -309,9 +312,9 @@ fn parts(
         let region = Region { start, len };
         put(
             at,
-            Ring {
+            LineBuffer {
                 region,
-                ..Ring::default()
+                ..LineBuffer::default()
             },
         );
     }

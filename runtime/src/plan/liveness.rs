@@ -1,14 +1,14 @@
-//! Which parts of the arena are in use at the same time, and the proof that those lie apart.
+//! Liveness: which buffers of the arena are live at the same time (interference), and the proof that such
+//! buffers do not overlap.
 //!
-//! A row is in use from when it is written until its last reader has read it. Many rows are read at once: a
-//! depthwise convolution's by the 1×1 that follows, what the mask head reads, what a kernel prepares for a
-//! row. Parts that are never in use together may share bytes. The exporter decides where each part lies;
-//! the check at load replays the walk and proves that no sharing can be noticed.
+//! A row is live from the moment it is written until its last reader has read it. Buffers that are never live
+//! at the same time may share bytes. The compiler places each buffer. The image's check replays the execution
+//! order and proves that no overlap changes a result.
 
 use super::PlanError;
 use super::layout::{self, PART_COUNT, Part, Region};
 use super::order::{self, Produced};
-use super::tiles::Strip;
+use super::tiles::Tile;
 use crate::graph::{Layer, Op};
 use crate::limits::MAX_LAYERS;
 
@@ -22,18 +22,19 @@ const fn only(part: usize) -> Parts {
     1 << part
 }
 
-/// For every part, the parts that are in use when it comes to be: two parts are in use together if either
-/// has the other's bit.
-pub type Together = [Parts; PART_COUNT];
+/// For every part, the set of parts that are live when it becomes live. Two parts interfere if one of the two
+/// sets contains the other part.
+pub type Interference = [Parts; PART_COUNT];
 
-/// Calls `visit` for every row of an inference, with the parts that its computation begins to use and all
-/// that are in use meanwhile (those included); and for every strip with the parts kept in it.
+/// Calls `visit` for every row of an inference, with the parts that become live for the row and all parts that
+/// are live during it (the first ones included). Also calls `visit` at the start of every tile, with the parts
+/// that stay live during the whole tile.
 fn replay(layers: &[Layer], mut visit: impl FnMut(Parts, Parts)) {
-    let (mut strip, mut kept, mut used) = (None, 0, 0);
-    order::walk(layers, |step| {
-        if strip != Some(step.strip) {
-            strip = Some(step.strip);
-            kept = kept_in(layers, step.strip);
+    let (mut tile, mut kept, mut used) = (None, 0, 0);
+    order::for_each_row(layers, |step| {
+        if tile != Some(step.tile) {
+            tile = Some(step.tile);
+            kept = kept_in(layers, step.tile);
             used = kept;
             visit(kept, kept);
         }
@@ -59,18 +60,18 @@ fn replay(layers: &[Layer], mut visit: impl FnMut(Parts, Parts)) {
     });
 }
 
-/// The parts whose bytes outlive their rows while a strip is computed: the table, borders written once, rows
-/// that may be copied to the next, and tensors kept whole for later stages.
+/// The parts that stay live during a whole tile, however long their rows are needed: the look-up table, rows
+/// whose padding is written once, rows that may be copied to the next row, and whole tensors for later stages.
 #[inline(never)]
-fn kept_in(layers: &[Layer], strip: Strip) -> Parts {
-    let (first, target) = strip.layers().into_inner();
+fn kept_in(layers: &[Layer], tile: Tile) -> Parts {
+    let (first, target) = tile.layers().into_inner();
     let mut kept = match layers.get(target) {
-        Some(layer) if layer.has_ring() => only(target),
+        Some(layer) if layer.has_line_buffer() => only(target),
         _ => 0,
     };
     for (at, layer) in layers.iter().enumerate().skip(first) {
         for input in layer.inputs.map(usize::from) {
-            // Whole tensors of earlier stages, and rows with borders.
+            // Whole tensors of earlier stages, and rows with padding.
             if input <= target && (input < first || layer.reads_padding(0)) {
                 kept |= only(input);
             }
@@ -82,9 +83,9 @@ fn kept_in(layers: &[Layer], strip: Strip) -> Parts {
     kept
 }
 
-/// The parts that computing a row begins to use.
+/// The parts that become live when a row is computed.
 fn begins(at: usize, layer: &Layer, row: u16) -> Parts {
-    let mut parts = if layer.has_ring() { only(at) } else { 0 };
+    let mut parts = if layer.has_line_buffer() { only(at) } else { 0 };
     if let Some(scratch) = layout::scratch_of(layer.op) {
         parts |= only(scratch.index());
     }
@@ -94,7 +95,7 @@ fn begins(at: usize, layer: &Layer, row: u16) -> Parts {
     parts
 }
 
-/// Whether a reader still lacks one of the rows produced.
+/// Whether a layer still has to read one of the rows of layer `at` produced so far.
 fn in_use(layers: &[Layer], at: usize, produced: &Produced) -> bool {
     let rows = produced.get(at).copied().unwrap_or(0);
     layers.iter().zip(produced).any(|(reader, &done)| {
@@ -103,38 +104,38 @@ fn in_use(layers: &[Layer], at: usize, produced: &Produced) -> bool {
     })
 }
 
-/// Which parts are in use together.
+/// Computes which parts are live at the same time.
 #[inline(never)]
-pub fn together(layers: &[Layer]) -> Together {
-    let mut together = [0; PART_COUNT];
+pub fn interference(layers: &[Layer]) -> Interference {
+    let mut interference = [0; PART_COUNT];
     replay(layers, |begins, used| {
-        for (part, with) in together.iter_mut().enumerate() {
+        for (part, with) in interference.iter_mut().enumerate() {
             if begins & only(part) != 0 {
                 *with |= used;
             }
         }
     });
-    together
+    interference
 }
 
-/// Whether parts `a` and `b` are ever in use at the same time.
-pub fn meet(together: &Together, a: usize, b: usize) -> bool {
-    let has = |a: usize, b: usize| together.get(a).is_some_and(|with| with & only(b) != 0);
+/// Whether parts `a` and `b` are ever live at the same time.
+pub fn interfere(interference: &Interference, a: usize, b: usize) -> bool {
+    let has = |a: usize, b: usize| interference.get(a).is_some_and(|with| with & only(b) != 0);
     has(a, b) || has(b, a)
 }
 
-/// Proves that every part lies in the arena, on a word, and apart from those in use at the same time.
-/// Returns the end of the last.
+/// Proves that every part begins at a multiple of 4 and does not overlap a part that is live at the same time.
+/// Returns the end of the last part: the bytes of the arena.
 #[inline(never)]
 pub fn check(layers: &[Layer], regions: &[Region; PART_COUNT]) -> Result<u32, PlanError> {
-    let together = together(layers);
+    let interference = interference(layers);
     let mut end = 0;
     for (a, part) in regions.iter().enumerate() {
-        // A model has fewer than 2^32 bytes of rows: see `Layer`'s limits.
+        // A model has fewer than 2^32 bytes of rows, because the limits of `Layer` are small.
         let last = part.start.checked_add(part.len);
         end = end.max(last.ok_or(PlanError::Memory(a))?);
         let apart = regions.iter().enumerate().take(a).all(|(b, other)| {
-            !meet(&together, a, b) || part.len == 0 || other.len == 0 || part.apart(*other)
+            !interfere(&interference, a, b) || part.len == 0 || other.len == 0 || part.apart(*other)
         });
         if part.start % 4 != 0 || !apart {
             return Err(PlanError::Memory(a));
@@ -143,8 +144,8 @@ pub fn check(layers: &[Layer], regions: &[Region; PART_COUNT]) -> Result<u32, Pl
     Ok(end)
 }
 
-/// The bytes that are in use at the busiest moment: no placement needs less.
-pub fn most(layers: &[Layer], bytes: &[u32; PART_COUNT]) -> u32 {
+/// The most bytes that are live at one moment. No placement needs less.
+pub fn peak_bytes(layers: &[Layer], bytes: &[u32; PART_COUNT]) -> u32 {
     let mut most = 0;
     replay(layers, |_, used| {
         let parts = bytes.iter().enumerate();

@@ -1,22 +1,24 @@
-//! How an inference is run in little memory: the execution order of rows, tiles, liveness, and where each
-//! buffer lies in the arena.
+//! How an inference runs in little memory: the execution order of rows, tiles, liveness, and the place of each
+//! buffer in the arena.
 //!
-//! Nothing here computes activations. The compiler uses it to size and place buffers, the image's check
-//! replays it to prove them, and the engine follows it: one definition for all three.
+//! Nothing here computes activations. The compiler uses this module to size and place buffers, the image's
+//! check uses it to prove them, and the engine follows it. So all three have the same definition.
 
 pub mod layout;
 pub mod liveness;
 pub mod order;
 pub mod tiles;
 
-/// Why layers cannot be executed as they are laid out.
+/// Why a plan is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The class head is not computed once and whole on the mask head's way.
+    /// The class head does not get every row of its input exactly once while the mask is computed.
     Heads,
-    /// The layer at this position keeps fewer rows than its readers need.
+    /// The line buffer of the layer at this position has fewer rows than its readers need, or more than the layer
+    /// has.
     Buffer(usize),
-    /// This part of the arena (see [`layout::Part`]) lies over another that is in use at the same time, or not on a word.
+    /// This part of the arena (see [`layout::Part`]) overlaps a part that is live at the same time, or does not
+    /// begin at a multiple of 4.
     Memory(usize),
 }

@@ -1,51 +1,51 @@
-//! The order in which rows are produced, and what it asks of memory.
+//! The execution order of rows.
 //!
-//! The mask head asks for its next row; a layer asked for a row first asks its inputs for the rows
-//! they still lack. Where a network is cut into stages and [`strips`](super::tiles), each stage's target
-//! asks, strip after strip. The exporter replays this order to size the rings, the check at load replays it
-//! to prove them, and the executor follows it: one definition for all three.
+//! Inference works backwards from the output, depth first: the mask head asks for its next row, and a layer
+//! that is asked for a row first asks its inputs for the rows they still lack. If a network is cut into stages
+//! and [`tiles`](super::tiles), the target of each stage asks, tile after tile. The compiler replays this
+//! order to size the line buffers, the image's check replays it to prove them, and the engine follows it.
 
 use super::PlanError;
-use super::tiles::Strip;
+use super::tiles::Tile;
 use crate::dies::IMAGE_SIZE;
 use crate::graph::{Layer, NONE, Op};
 use crate::limits::MAX_LAYERS;
 
-/// Rows produced so far in a strip and whole stages before, by layer.
+/// For every layer, the number of rows produced so far: in this tile, or in an earlier stage.
 pub type Produced = [u16; MAX_LAYERS];
 
-/// A row about to be produced.
+/// One step of the execution order: a row that is produced next.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'p> {
-    /// The strip it belongs to.
-    pub strip: Strip,
-    /// Its layer.
+    /// The tile it belongs to.
+    pub tile: Tile,
+    /// Position of the layer that produces it.
     pub at: usize,
-    /// Which row it is.
+    /// Number of the row.
     pub row: u16,
-    /// The rows that are there.
+    /// The rows produced before it.
     pub produced: &'p Produced,
 }
 
-/// Walks through one inference; `visit` is called for every row of every layer in every strip, when all its
-/// inputs are there. The mask head's last row comes last.
+/// Calls `visit` for every row of every layer in every tile, in execution order. When `visit` is called for a
+/// row, all inputs of that row have been computed. The last call is for the last row of the mask head.
 ///
-/// `layers` must read earlier layers only. A class head takes in each row as it is produced.
-pub fn walk(layers: &[Layer], mut visit: impl FnMut(&Step<'_>)) {
-    walk_with(layers, &mut visit);
+/// Every layer must read earlier layers only. A class head reads each row as soon as it is produced.
+pub fn for_each_row(layers: &[Layer], mut visit: impl FnMut(&Step<'_>)) {
+    each_row(layers, &mut visit);
 }
 
-/// [`walk`], once in the image however many walks there are.
-fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
+/// Like [`for_each_row`], but compiled only once for all callers.
+fn each_row(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
     let mut produced: Produced = [0; MAX_LAYERS];
     let class_head = layers.iter().position(|l| l.op == Op::ClassHead);
-    // Layers waiting for inputs, innermost last, with the row each must reach. Inputs have lower
-    // positions than their readers, so it cannot outgrow the number of layers. A row fits a byte.
+    // A stack of layers that wait for inputs, each with the row it must reach. Inputs have lower positions than
+    // their readers, so the stack is never deeper than the number of layers. A row number fits into a byte.
     const { assert!(IMAGE_SIZE <= 256) };
     let mut waiting = [(0u8, 0u8); MAX_LAYERS];
-    for strip in Strip::all(layers) {
-        let target = strip.target();
-        if let Some(rows) = produced.get_mut(strip.layers()) {
+    for tile in Tile::all(layers) {
+        let target = tile.target();
+        if let Some(rows) = produced.get_mut(tile.layers()) {
             rows.fill(0);
         }
         for last in 0..layers.get(target).map_or(0, |layer| layer.height) {
@@ -70,7 +70,7 @@ fn walk_with(layers: &[Layer], visit: &mut dyn FnMut(&Step<'_>)) {
                 }
                 let mut produce = |at| {
                     visit(&Step {
-                        strip,
+                        tile,
                         at,
                         row,
                         produced: &produced,
@@ -98,7 +98,7 @@ fn reads(layers: &[Layer], reader: usize, at: usize) -> bool {
         .is_some_and(|l| usize::from(l.inputs[0]) == at)
 }
 
-/// The inputs of a layer that are layers, with the first and last row that `row` needs.
+/// The layers that a layer reads, each with the first and the last row that output row `row` needs.
 pub fn input_rows(
     layers: &[Layer],
     layer: &Layer,
@@ -106,7 +106,7 @@ pub fn input_rows(
 ) -> impl Iterator<Item = (usize, u16, u16)> {
     let (first, last) = layer.needs(i32::from(row));
     let inputs = layer.inputs.map(|input| {
-        // IMAGE and NONE are beyond every layer.
+        // IMAGE and NONE are larger than every position of a layer.
         let from = layers.get(usize::from(input))?;
         let last = last.min(i32::from(from.height) - 1);
         Some((usize::from(input), first.max(0) as u16, last.max(0) as u16))
@@ -125,34 +125,36 @@ fn missing_input(
         .map(|(input, _, last)| (input as u8, last as u8))
 }
 
-/// The fewest rows each layer must keep.
-pub fn minimum_rings(layers: &[Layer]) -> [u16; MAX_LAYERS] {
-    let mut rings = [1; MAX_LAYERS];
-    walk(layers, |step| {
+/// For every layer, the least number of rows that its line buffer must hold.
+pub fn minimum_rows(layers: &[Layer]) -> [u16; MAX_LAYERS] {
+    let mut rows = [1; MAX_LAYERS];
+    for_each_row(layers, |step| {
         let Some(layer) = layers.get(step.at) else {
             return;
         };
         for (input, first, _) in input_rows(layers, layer, step.row) {
-            if let (Some(ring), Some(&rows)) = (rings.get_mut(input), step.produced.get(input)) {
-                *ring = (*ring).max(rows.saturating_sub(first));
+            if let (Some(buffer), Some(&rows)) = (rows.get_mut(input), step.produced.get(input)) {
+                *buffer = (*buffer).max(rows.saturating_sub(first));
             }
         }
     });
-    rings
+    rows
 }
 
-/// Proves that every ring holds the rows its readers need, and that the class head sees all rows of its
-/// input, once: in more strips than one it would see them as often.
-pub fn check_rings(layers: &[Layer]) -> Result<(), PlanError> {
-    let needed = minimum_rings(layers);
+/// Proves that every line buffer holds the rows its readers need, and that the class head reads every row of its
+/// input exactly once. (If the class head were in a stage of several tiles, it would read them several times.)
+pub fn check_line_buffers(layers: &[Layer]) -> Result<(), PlanError> {
+    let needed = minimum_rows(layers);
     for (at, (layer, needed)) in layers.iter().zip(needed).enumerate() {
-        if layer.has_ring() && (layer.ring_rows < needed || layer.ring_rows > layer.height) {
+        if layer.has_line_buffer()
+            && (layer.buffer_rows < needed || layer.buffer_rows > layer.height)
+        {
             return Err(PlanError::Buffer(at));
         }
     }
     let is_class_head = |at: usize| layers.get(at).is_some_and(|l| l.op == Op::ClassHead);
     let (mut seen, mut height) = (0, 0);
-    walk(layers, |step| seen += u16::from(is_class_head(step.at)));
+    for_each_row(layers, |step| seen += u16::from(is_class_head(step.at)));
     for layer in layers.iter().filter(|l| l.op == Op::ClassHead) {
         height = layer.height;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BOARDS, first_words, power_on, probe, skipped};
+use super::{boards, first_words, power_on, probe, skipped};
 
 /// It computes some thousands of rows.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -12,7 +12,7 @@ fn code_for_the_core_gives_what_its_portable_twins_give() {
     if skipped() {
         return;
     }
-    for machine in BOARDS {
+    for machine in boards() {
         let (_emulator, mut line) = power_on(&probe(machine));
         first_words(&mut line, PATIENCE);
         line.send(b"t");

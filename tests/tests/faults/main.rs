@@ -14,6 +14,7 @@ use lightwafer_device::protocol::message::Statistics;
 use lightwafer_equipment::{
     Board, BoardError, BoardOptions, ClassifyError, Report, Transport as _,
 };
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
 use lightwafer_runtime::image::{Model, ModelFacts, Rounding};
@@ -339,9 +340,9 @@ fn thousands_of_faults_and_no_wrong_answer() {
 fn faults_with_the_real_engine_and_no_wrong_answer() {
     watched(|| {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
-        let image = std::fs::read(path).unwrap();
+        let image = AlignedBox::from(std::fs::read(path).unwrap());
         let model = Model::new_checked(&image).unwrap();
-        let mut arenas = [(); 2].map(|()| vec![0; model.header().arena_bytes as usize]);
+        let mut arenas = [(); 2].map(|()| AlignedBox::zeroed(model.header().arena_bytes as usize));
         let [board, direct] = &mut arenas;
         let board = FixedEngine::new(model.clone(), board).unwrap();
         let mut direct = FixedEngine::new(model, direct).unwrap();

@@ -1,10 +1,11 @@
-//! The report of `trainer export`: the ranges and how they were chosen, the image's size, and how far its answers are
-//! from the checkpoint's.
+//! The report of `trainer export`: the ranges and how they were chosen, the image's size, the kernels that boards run for
+//! each layer, and how far the image's answers are from the checkpoint's.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use lightwafer_runtime::KernelTable;
 use lightwafer_runtime::image::Model;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ impl Written {
         let model = Model::new_checked(&exported.image)?;
         let header = model.header();
         Ok(json!({
-            "output": self.output.display().to_string(), "bytes": exported.image.len(),
+            "kernels": KernelTable::of(&model), "output": self.output.display().to_string(), "bytes": exported.image.len(),
             "parameters": header.parameters, "macs": header.macs, "arena_bytes": header.arena_bytes,
             "equalization": exported.equalization, "tensors": exported.tensors,
             "against_checkpoint": self.agreement,
@@ -62,6 +63,7 @@ impl Written {
             header.macs,
             header.arena_bytes
         )?;
+        write!(text, "\n{}\n", KernelTable::of(&model))?;
         if let Some(agreement) = &self.agreement {
             writeln!(
                 text,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::IMAGE_SIZE;
 use lightwafer_runtime::image::{MAGIC, Model as Image};
 use tch::Device;
@@ -43,6 +44,7 @@ impl Measurement<'_> {
     pub fn take(&self) -> Result<Evaluation> {
         let name = self.checkpoint.display();
         let bytes = fs::read(self.checkpoint).with_context(|| format!("cannot read {name}"))?;
+        let bytes = AlignedBox::from(bytes);
         let wafers = self.data.part(self.part);
         ensure!(
             !wafers.is_empty(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use lightwafer_compiler::layer_specs;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::Class;
 use lightwafer_runtime::image::{MAGIC, Model};
 use tch::Device;
@@ -64,6 +65,7 @@ pub fn run(args: OnnxArgs) -> Result<()> {
     args.threads.set();
     let from = &args.checkpoint;
     let source = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let source = AlignedBox::from(source);
     let is_image = source.starts_with(&MAGIC);
     ensure!(
         !(is_image && args.int8),

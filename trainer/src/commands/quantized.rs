@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use lightwafer_maps::synth::synthesize;
 use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask};
 use lightwafer_runtime::image::Model;
-use lightwafer_runtime::{FixedEngine, LOGIT_UNIT};
+use lightwafer_runtime::{AlignedBox, FixedEngine, LOGIT_UNIT};
 use tch::{Device, Tensor};
 use trainer::architecture::Architecture;
 use trainer::batch::{Source, random_symmetries};
@@ -162,7 +162,7 @@ fn compare(
     wafers: &[u32],
 ) -> Result<Agreement> {
     let model = Model::new_checked(&exported.image)?;
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena)?;
     let mut mask = Mask::new();
     let (mut same, mut pixels, mut square, mut logits) = (0, 0u64, 0.0, 0);

@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use lightwafer_compiler::layer_specs;
 use lightwafer_compiler::schedule::{self, Schedule, cheapest, schedules};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::Model;
 use trainer::files::write_atomically;
 
 /// Rewrite a model image so that it needs less memory, at the cost of more arithmetic.
 ///
 /// A schedule computes the first layers a second time instead of keeping their output, and in the smallest arenas in
-/// strips of columns. All schedules of an image give the same answers, bit for bit. The cheapest one that fits the
+/// tiles of columns. All schedules of an image give the same answers, bit for bit. The cheapest one that fits the
 /// budget is taken; without a budget, the one that computes every layer once.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -36,6 +37,7 @@ pub struct ScheduleArgs {
 pub fn run(args: ScheduleArgs) -> Result<()> {
     let from = args.image.display();
     let image = std::fs::read(&args.image).with_context(|| format!("cannot read {from}"))?;
+    let image = AlignedBox::from(image);
     let image = in_budget(&image, args.ram_budget).with_context(|| from.to_string())?;
     if let Some(output) = &args.output {
         write_atomically(output, &image)?;
@@ -59,7 +61,7 @@ fn bytes(text: &str) -> Result<usize, String> {
 ///
 /// # Errors
 /// When no schedule fits, with the bytes of the smallest.
-fn in_budget(image: &[u8], budget: Option<usize>) -> Result<Vec<u8>> {
+fn in_budget(image: &[u8], budget: Option<usize>) -> Result<AlignedBox<u8>> {
     let model = Model::new_checked(image)?;
     let all = schedules(&layer_specs(&model))?;
     let chosen = cheapest(&all, budget.unwrap_or(usize::MAX));
@@ -78,7 +80,7 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
     let plain = all.first().map_or(1, |schedule| schedule.macs).max(1);
     println!(
         "  {:<28}{:>8}{:>12}{:>14}{:>8}",
-        "schedule", "strips", "arena bytes", "MACs", "ratio"
+        "schedule", "tiles", "arena bytes", "MACs", "ratio"
     );
     for schedule in all {
         let mark = if chosen.is_some_and(|c| std::ptr::eq(c, schedule)) {
@@ -93,7 +95,7 @@ fn print_table(all: &[Schedule], chosen: Option<&Schedule>) {
         };
         println!(
             "{mark} {name:<28}{:>8}{:>12}{:>14}{:>8.2}",
-            schedule.strips,
+            schedule.tiles,
             schedule.arena_bytes,
             schedule.macs,
             schedule.macs as f64 / plain as f64

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use lightwafer_compiler::writer::{LayerSpec, ModelSpec, write};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::DieMap;
 use serde::Serialize;
 use tch::Tensor;
@@ -186,7 +187,7 @@ pub struct QuantizedTensor {
 #[derive(Debug)]
 pub struct Exported {
     /// The image's bytes.
-    pub image: Vec<u8>,
+    pub image: AlignedBox<u8>,
     /// Every int8 tensor, in the order they are computed.
     pub tensors: Vec<QuantizedTensor>,
     /// Whether channels were equalized; absent where ranges were learned.

@@ -196,7 +196,7 @@ fn shape(layer: &Layer, output: Affine) -> Result<LayerSpec> {
         zero_point: output.zero_point,
         relu: layer.relu,
         shift: 0,
-        strips: 0,
+        tiles: 0,
         weights: vec![],
         bias: vec![],
         multipliers: vec![],

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{TRAININGS, best, evaluation, image, log, manifest};
+use super::{TRAININGS, best, evaluation, image, log};
 use crate::architecture::Architecture;
 use crate::evaluation::Evaluation;
 use crate::manifest::Manifest;
@@ -59,7 +59,7 @@ impl RunFolder {
         );
         let image = image(&path.join("student"));
         Ok(Self {
-            manifest: json(&manifest(path))?,
+            manifest: json(&Manifest::path(path))?,
             image: image.exists().then_some(image),
             trainings,
             path: path.into(),

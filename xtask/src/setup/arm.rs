@@ -1,25 +1,18 @@
-//! The Rust targets of the boards.
+//! The Rust targets of the boards: `rustup target add`.
 //!
-//! Normally `rustup target add`, nothing else. Where rustup's server can't be reached, Debian's
-//! `rustc-web` and `rust-web-src`: core and alloc are built once per target into a private sysroot,
-//! which is linked into rustup as the toolchain [`DEBIAN`]. Which of the two is in force is not
-//! written down anywhere: it is looked up from what works.
-//!
-//! `LIGHTWAFER_ARM=debian` in the environment skips rustup's server.
+//! Where rustup's server cannot be reached, a toolchain made from Debian's packages has them
+//! ([`offline::sysroot`]). Which of the two is in force is not written down anywhere: it is looked up from what
+//! works. `LIGHTWAFER_ARM=debian` in the environment does not even try the server.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use lightwafer_board_list::TARGETS;
 
+use super::offline::sysroot::{self as debian, TOOLCHAIN as DEBIAN};
 use crate::process::{self, say};
-use crate::project::{self, ARM_TARGETS};
+use crate::toolchain;
 
-/// The rustup name of the toolchain made from Debian's packages.
-const DEBIAN: &str = "lightwafer-arm";
-/// Goes into the sysroot's stamp: raise it when what is written there changes.
-const LAYOUT: u32 = 1;
 /// Two targets are 60 MB; a server that hangs must not hold up the fallback for longer.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -31,7 +24,7 @@ pub fn toolchain() -> Result<String> {
     find()?.with_context(|| {
         format!(
             "no toolchain has {}; run: cargo xtask setup --arm",
-            ARM_TARGETS.join(" and ")
+            TARGETS.join(" and ")
         )
     })
 }
@@ -41,76 +34,42 @@ pub fn toolchain() -> Result<String> {
 /// # Errors
 /// When neither way works; the command to run by hand is named.
 pub fn setup() -> Result<String> {
-    if let Some(toolchain) = find()? {
-        say(format_args!("ARM targets: present: toolchain {toolchain}"));
-        set_override(&toolchain)?;
-        return Ok(toolchain);
-    }
-    let toolchain = match from_rustup() {
-        Ok(toolchain) => toolchain,
-        Err(error) => {
-            say(format_args!("ARM targets: not from rustup: {error:#}"));
-            from_debian().with_context(|| {
-                format!("run by hand: rustup target add {}", ARM_TARGETS.join(" "))
-            })?
+    let toolchain = match find()? {
+        Some(toolchain) => {
+            say(format_args!("ARM targets: present: toolchain {toolchain}"));
+            toolchain
         }
+        None => from_rustup().or_else(|error| {
+            say(format_args!("ARM targets: not from rustup: {error:#}"));
+            debian::make()
+                .with_context(|| format!("run by hand: rustup target add {}", TARGETS.join(" ")))
+        })?,
     };
-    set_override(&toolchain)?;
+    debian::set_override(toolchain == DEBIAN)?;
     Ok(toolchain)
 }
 
 fn find() -> Result<Option<String>> {
-    let active = active_toolchain()?;
-    if !debian_is_asked_for() && has_targets(&sysroot(&active)?) {
+    let active = toolchain::active()?;
+    if !debian_is_asked_for() && has_targets(&active)? {
         return Ok(Some(active));
     }
-    Ok(debian_is_ready().then(|| DEBIAN.to_owned()))
+    Ok(debian::is_ready().then(|| DEBIAN.to_owned()))
 }
 
 fn debian_is_asked_for() -> bool {
     std::env::var_os("LIGHTWAFER_ARM").is_some_and(|way| way == "debian")
 }
 
-/// The toolchain that runs `cargo xtask`.
-fn active_toolchain() -> Result<String> {
-    if let Ok(name) = std::env::var("RUSTUP_TOOLCHAIN") {
-        return Ok(name);
-    }
-    let text = process::read(process::command("rustup").args(["show", "active-toolchain"]))
-        .context("rustup is needed: install it from https://rustup.rs")?;
-    let name = text.split_whitespace().next();
-    Ok(name
-        .context("rustup has no active toolchain; run by hand: rustup default stable")?
-        .to_owned())
-}
-
-fn sysroot(toolchain: &str) -> Result<PathBuf> {
-    let mut rustc = process::command("rustup");
-    rustc.env_remove("RUSTUP_TOOLCHAIN");
-    let path = process::read(rustc.args(["run", toolchain, "rustc", "--print", "sysroot"]))?;
-    Ok(PathBuf::from(path))
-}
-
-fn has_targets(sysroot: &Path) -> bool {
-    ARM_TARGETS
+fn has_targets(toolchain: &str) -> Result<bool> {
+    let sysroot = toolchain::sysroot(toolchain)?;
+    Ok(TARGETS
         .iter()
-        .all(|target| has_core(&libraries(sysroot, target)))
-}
-
-fn libraries(sysroot: &Path, target: &str) -> PathBuf {
-    sysroot.join("lib/rustlib").join(target).join("lib")
-}
-
-fn has_core(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
-    })
+        .all(|target| toolchain::has_target(&sysroot, target)))
 }
 
 fn from_rustup() -> Result<String> {
-    let active = active_toolchain()?;
+    let active = toolchain::active()?;
     if debian_is_asked_for() {
         bail!("LIGHTWAFER_ARM=debian");
     }
@@ -118,292 +77,16 @@ fn from_rustup() -> Result<String> {
         bail!("`cargo xtask` runs under {DEBIAN}; start it under an ordinary toolchain");
     }
     say(format_args!(
-        "ARM targets: rustup target add {} (at most 60 s)",
-        ARM_TARGETS.join(" ")
+        "ARM targets: rustup target add {} (at most {} s)",
+        TARGETS.join(" "),
+        RUSTUP_LIMIT.as_secs()
     ));
     let mut add = process::command("rustup");
     add.args(["target", "add", "--toolchain", &active])
-        .args(ARM_TARGETS);
+        .args(TARGETS);
     process::run_within(&mut add, RUSTUP_LIMIT)?;
-    if !has_targets(&sysroot(&active)?) {
+    if !has_targets(&active)? {
         bail!("rustup succeeded, but {active} has no core library for the targets");
     }
     Ok(active)
-}
-
-/// Debian's compiler, as `rustc -vV` names it.
-struct DebianRustc {
-    host: String,
-    release: String,
-    commit: String,
-}
-
-impl DebianRustc {
-    fn find() -> Option<Self> {
-        Self::parse(&process::probe(
-            process::command("/usr/bin/rustc").arg("-vV"),
-        )?)
-    }
-
-    fn parse(version: &str) -> Option<Self> {
-        let field = |name: &str| {
-            version
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(|text| text.trim().to_owned())
-        };
-        Some(Self {
-            host: field("host:")?,
-            release: field("release:")?,
-            commit: field("commit-hash:")?,
-        })
-    }
-
-    fn source(&self) -> PathBuf {
-        Path::new("/usr/src").join(format!("rustc-{}", self.release))
-    }
-
-    fn is_complete(&self) -> bool {
-        self.source().join("library/core").is_dir() && Path::new("/usr/bin/clippy-driver").exists()
-    }
-
-    /// What a sysroot was built from and how.
-    fn stamp(&self) -> String {
-        format!("{} {} layout {LAYOUT}\n", self.release, self.commit)
-    }
-
-    /// Whether it is new enough for this project's `rust-version`.
-    fn is_new_enough(&self) -> bool {
-        let minor_of = |version: &str| -> Option<(u32, u32)> {
-            let mut parts = version.split(['.', '-']);
-            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-        };
-        minor_of(&self.release) >= minor_of(env!("CARGO_PKG_RUST_VERSION"))
-    }
-}
-
-fn debian_sysroot() -> Result<PathBuf> {
-    Ok(project::cache()?.join("arm-toolchain"))
-}
-
-/// Whether the private sysroot is whole, of the compiler now installed, and known to rustup.
-fn debian_is_ready() -> bool {
-    let (Some(rustc), Ok(sysroot)) = (DebianRustc::find(), debian_sysroot()) else {
-        return false;
-    };
-    fs::read_to_string(sysroot.join("stamp")).is_ok_and(|stamp| stamp == rustc.stamp())
-        && has_targets(&sysroot)
-        // Links into an ordinary toolchain: they dangle when that was removed.
-        && sysroot.join("bin/cargo").exists()
-        && linked_sysroot().as_deref() == Some(sysroot.as_path())
-}
-
-/// The sysroot that rustup has under our name.
-fn linked_sysroot() -> Option<PathBuf> {
-    let mut rustc = process::command("rustup");
-    rustc.env_remove("RUSTUP_TOOLCHAIN");
-    process::probe(rustc.args(["run", DEBIAN, "rustc", "--print", "sysroot"])).map(PathBuf::from)
-}
-
-fn from_debian() -> Result<String> {
-    let ready = |rustc: &DebianRustc| rustc.is_complete() && rustc.is_new_enough();
-    if !DebianRustc::find().is_some_and(|rustc| ready(&rustc)) {
-        say("ARM targets: installing rustc-web, rust-web-src and rust-web-clippy with apt-get");
-        process::apt_install(&["rustc-web", "rust-web-src", "rust-web-clippy"])?;
-    }
-    let rustc = DebianRustc::find().context("/usr/bin/rustc does not start")?;
-    if !rustc.is_new_enough() {
-        bail!(
-            "/usr/bin/rustc is {}, this project needs {}",
-            rustc.release,
-            env!("CARGO_PKG_RUST_VERSION")
-        );
-    }
-    if !rustc.is_complete() {
-        bail!(
-            "rust-web-src and rust-web-clippy do not match rustc-web {}",
-            rustc.release
-        );
-    }
-    let sysroot = debian_sysroot()?;
-    let _lock = lock(&sysroot)?;
-    if fs::read_to_string(sysroot.join("stamp")).ok() != Some(rustc.stamp()) && sysroot.exists() {
-        fs::remove_dir_all(&sysroot)?;
-    }
-    lay_out(&sysroot, &rustc)?;
-    process::run(
-        process::command("rustup")
-            .args(["toolchain", "link", DEBIAN])
-            .arg(&sysroot),
-    )?;
-    for target in ARM_TARGETS {
-        if has_core(&libraries(&sysroot, target)) {
-            continue;
-        }
-        say(format_args!(
-            "ARM targets: building core and alloc for {target} (about a minute)"
-        ));
-        build_core(&sysroot, &rustc, target)?;
-    }
-    fs::write(sysroot.join("stamp"), rustc.stamp())?;
-    Ok(DEBIAN.to_owned())
-}
-
-/// Two set-ups at once wait for each other.
-fn lock(folder: &Path) -> Result<fs::File> {
-    let path = folder.with_extension("lock");
-    fs::create_dir_all(path.parent().context("the cache has no parent folder")?)?;
-    let file =
-        fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
-}
-
-/// A toolchain folder: Debian's compiler with this sysroot, driven by rustup's cargo and linker.
-fn lay_out(sysroot: &Path, rustc: &DebianRustc) -> Result<()> {
-    let ordinary = self::sysroot(&active_toolchain()?)?;
-    let bin = sysroot.join("bin");
-    let host = Path::new("lib/rustlib").join(&rustc.host);
-    fs::create_dir_all(&bin)?;
-    fs::create_dir_all(sysroot.join(&host).join("bin"))?;
-    fs::create_dir_all(sysroot.join("lib/rustlib/src"))?;
-    let here = sysroot.display();
-    // A symbolic link would resolve to /usr and take that as its sysroot.
-    for program in ["rustc", "rustdoc"] {
-        script(
-            &bin.join(program),
-            &format!("exec /usr/bin/{program} --sysroot '{here}' \"$@\""),
-        )?;
-    }
-    script(
-        &bin.join("clippy-driver"),
-        &format!("SYSROOT='{here}' exec /usr/bin/clippy-driver \"$@\""),
-    )?;
-    // cargo-clippy looks for clippy-driver beside itself, so it has to be here as itself.
-    fs::copy("/usr/bin/cargo-clippy", bin.join("cargo-clippy"))?;
-    link(&ordinary.join("bin/cargo"), &bin.join("cargo"))?;
-    link(
-        &Path::new("/usr").join(&host).join("lib"),
-        &sysroot.join(&host).join("lib"),
-    )?;
-    for tool in ["rust-lld", "gcc-ld", "rust-objcopy"] {
-        let tool = host.join("bin").join(tool);
-        link(&ordinary.join(&tool), &sysroot.join(&tool))?;
-    }
-    link(&rustc.source(), &sysroot.join("lib/rustlib/src/rust"))
-}
-
-fn script(path: &Path, body: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, format!("#!/bin/sh\n{body}\n"))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    Ok(())
-}
-
-fn link(to: &Path, at: &Path) -> Result<()> {
-    if fs::symlink_metadata(at).is_ok() {
-        fs::remove_file(at)?;
-    }
-    std::os::unix::fs::symlink(to, at).with_context(|| format!("cannot link {}", at.display()))
-}
-
-/// Builds the target's core and alloc from Debian's sources into the sysroot.
-fn build_core(sysroot: &Path, rustc: &DebianRustc, target: &str) -> Result<()> {
-    let work = sysroot.join("build");
-    fs::create_dir_all(work.join("src"))?;
-    fs::write(
-        work.join("Cargo.toml"),
-        "[package]\nname = \"sysroot\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n\
-         [profile.release]\ncodegen-units = 1\npanic = \"abort\"\n",
-    )?;
-    fs::write(work.join("src/lib.rs"), "#![no_std]\n")?;
-    let mut cargo = process::cargo_of(DEBIAN);
-    cargo.current_dir(&work);
-    for name in ["RUSTC", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS"] {
-        cargo.env_remove(name);
-    }
-    // Bitcode, so that the boards' link-time optimisation reaches into core.
-    let source = rustc.source();
-    let flags = format!(
-        "-Cembed-bitcode=yes --remap-path-prefix={}=/rustc/{}",
-        source.display(),
-        rustc.release
-    );
-    cargo
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", flags)
-        .env("CARGO_TARGET_DIR", work.join("target"))
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "-Zbuild-std=core,alloc",
-            "--target",
-            target,
-        ]);
-    process::run(&mut cargo)?;
-
-    let built = work.join("target").join(target).join("release/deps");
-    let finished = libraries(sysroot, target);
-    let part = finished.with_extension("part");
-    fs::create_dir_all(&part)?;
-    for entry in fs::read_dir(&built)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".rlib") && !name.starts_with("libsysroot") {
-            fs::copy(entry.path(), part.join(name))?;
-        }
-    }
-    fs::rename(&part, &finished)?;
-    fs::remove_dir_all(&work)?;
-    Ok(())
-}
-
-/// Makes plain `cargo run --release` in a board's folder use the toolchain that has its target.
-fn set_override(toolchain: &str) -> Result<()> {
-    let boards = project::boards();
-    let list =
-        process::probe(process::command("rustup").args(["override", "list"])).unwrap_or_default();
-    let line = list
-        .lines()
-        .find(|line| line.split_whitespace().next() == boards.to_str());
-    let ours = line.is_some_and(|line| line.contains(DEBIAN));
-    let mut rustup = process::command("rustup");
-    match (toolchain == DEBIAN, ours) {
-        (true, false) => {
-            say(format_args!(
-                "ARM targets: rustup override set {DEBIAN} --path {}, so that cargo there finds them",
-                boards.display()
-            ));
-            rustup.args(["override", "set", DEBIAN, "--path"]);
-        }
-        (false, true) => {
-            say(format_args!(
-                "ARM targets: rustup override unset --path {}",
-                boards.display()
-            ));
-            rustup.args(["override", "unset", "--path"]);
-        }
-        _ => return Ok(()),
-    }
-    process::run(rustup.arg(&boards))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debians_compiler_is_read_and_compared() {
-        let text = "rustc 1.96.0 (ac68faa20 2026-05-25)\nbinary: rustc\ncommit-hash: ac68faa20\n\
-                    host: x86_64-unknown-linux-gnu\nrelease: 1.96.0\nLLVM version: 21.1\n";
-        let rustc = DebianRustc::parse(text).unwrap();
-        assert_eq!(rustc.source(), Path::new("/usr/src/rustc-1.96.0"));
-        assert!(rustc.is_new_enough());
-        let old = DebianRustc::parse(&text.replace("1.96.0", "1.85.0")).unwrap();
-        assert!(!old.is_new_enough());
-        assert_ne!(old.stamp(), rustc.stamp());
-        assert!(DebianRustc::parse("rustc 1.96.0").is_none());
-    }
 }

@@ -3,19 +3,18 @@
 //! Every step can be repeated at no cost: what is present is only checked.
 
 pub mod arm;
+mod cc;
 pub mod client;
-mod libtorch;
+mod offline;
+mod python;
 pub mod pytorch;
 pub mod qemu;
-mod wheels;
-
-use std::fs::File;
+pub mod torch;
 
 use anyhow::{Context, Result};
 
 use crate::process::{self, say};
 use crate::project;
-use wheels::{VERSION, Wheels};
 
 /// Which parts to set up; all of them when none is named.
 #[derive(clap::Args)]
@@ -26,7 +25,7 @@ pub struct Args {
     /// The emulator that stands in for the boards
     #[arg(long)]
     qemu: bool,
-    /// libtorch, which the trainer links (about 550 MB to download, 500 MB kept)
+    /// libtorch, which the trainer links (about 190 MB to download, 550 MB without PyTorch's own index)
     #[arg(long)]
     libtorch: bool,
     /// A Python with PyTorch, which the trainer's tests compare it with (from the same download)
@@ -51,53 +50,10 @@ pub fn run(args: &Args) -> Result<()> {
         qemu::setup()?;
     }
     if all || torches {
-        torch(all || args.libtorch, all || args.pytorch)?;
+        torch::setup(all || args.libtorch, all || args.pytorch)?;
     }
     if all || args.logs {
         logs()?;
-    }
-    Ok(())
-}
-
-/// Makes libtorch and a Python with PyTorch out of one download.
-///
-/// # Errors
-/// When they can't be made; the way to bring one's own is named.
-pub fn torch(libtorch: bool, pytorch: bool) -> Result<()> {
-    let cache = project::cache()?;
-    std::fs::create_dir_all(&cache)?;
-    let lock = File::create(cache.join("torch.lock"))?;
-    // Two set-ups at once wait for each other.
-    lock.lock().context("cannot lock the cache")?;
-    let missing = (
-        libtorch && libtorch::is_missing()?,
-        pytorch && pytorch::is_missing()?,
-    );
-    let make = || {
-        let wheels = Wheels::fetch()?;
-        if missing.0 {
-            wheels::compiler()?;
-            libtorch::unpack(&wheels)?;
-        }
-        if missing.1 {
-            pytorch::unpack(&wheels)?;
-        }
-        wheels.remove()
-    };
-    if missing != (false, false) {
-        make().with_context(|| {
-            format!(
-                "run by hand: pip install torch=={VERSION} numpy safetensors, then set \
-                 LIBTORCH_USE_PYTORCH=1 and {}=python3",
-                pytorch::PYTHON
-            )
-        })?;
-    }
-    if libtorch {
-        libtorch::finish()?;
-    }
-    if pytorch {
-        pytorch::finish()?;
     }
     Ok(())
 }

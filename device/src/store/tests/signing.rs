@@ -4,9 +4,9 @@ use super::super::ed25519;
 use super::super::sign::{KeyError, SecretKey, SignError, parse_public};
 use super::super::{BLOCK_LEN, Block, BlockError, KeyId, VerifyError, split};
 use super::{key, signed};
-use lightwafer_runtime::crc32;
+use lightwafer_runtime::{crc32, include_model};
 
-const MODEL: &[u8] = include_bytes!("../../../../models/light-int8.lw");
+const MODEL: &[u8] = include_model!("../../../../models/light-int8.lw");
 
 /// RFC 8032, 7.1, test 1: what this project calls ed25519 is what others do.
 #[test]

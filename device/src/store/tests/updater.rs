@@ -10,12 +10,14 @@ use super::super::{Mapped, Store, Updater};
 use super::{Signed, key};
 use crate::protocol::message::ErrorReply;
 use crate::station::Updates;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::include_model;
 
-const MODEL: &[u8] = include_bytes!("../../../../models/light-int8.lw");
+const MODEL: &[u8] = include_model!("../../../../models/light-int8.lw");
 const NAME: &[u8] = b"light";
 
 /// A simulated flash whose images can be read in place, by a copy that stays.
@@ -50,7 +52,8 @@ impl Mapped<'static> for Leaking {
     fn mapped(&self, range: Range<u32>) -> Option<&'static [u8]> {
         let mut flash = self.0.clone();
         let range = range.start as usize..range.end as usize;
-        Some(Vec::leak(flash.bytes_mut().get(range)?.to_vec()))
+        let image = AlignedBox::from(flash.bytes_mut().get(range)?.to_vec());
+        Some(Box::leak(Box::new(image)))
     }
 }
 
@@ -76,7 +79,7 @@ type Board = (
 fn boot(flash: SimFlash<4, 4096>) -> Board {
     let mut engine = FixedEngine::idle();
     let needed = Model::new_checked(MODEL).unwrap().header().arena_bytes as usize;
-    let arena = Vec::leak(vec![0i8; needed + 8]);
+    let arena = Box::leak(Box::new(AlignedBox::zeroed(needed + 8)));
     engine.start(MODEL, arena).unwrap();
     let mut store = Store::open(Leaking(flash), Some(key().public())).unwrap();
     store.boot(|flash, range| engine.load(flash.mapped(range).unwrap()).is_ok());
@@ -147,7 +150,7 @@ fn what_does_not_prove_itself_does_not_run() {
         image[at] ^= 1;
     });
     let golden = Model::new_checked(MODEL).unwrap().golden().mask_crc;
-    let changed = Model::new_checked(&wrong_answer.image)
+    let changed = Model::new_checked(&AlignedBox::from(wrong_answer.image.clone()))
         .unwrap()
         .golden()
         .mask_crc;

@@ -11,7 +11,7 @@ use crate::args::{Info, Status};
 use crate::output::{entries, grouped};
 use crate::source::Connection;
 
-/// Shows facts; `false` when a model file fails its golden wafer.
+/// Shows facts. `false` if a model file fails its self-test.
 pub fn info(args: &Info) -> Result<bool> {
     let Some(path) = &args.model else {
         let mut connection = Connection::open(&args.board)?;
@@ -43,7 +43,7 @@ pub fn info(args: &Info) -> Result<bool> {
     print(&facts, args.json)?;
     if !passed {
         eprintln!(
-            "lightwafer: {}: the golden wafer's answer is not the expected one; do not use this model",
+            "lightwafer: {}: the self-test failed: the answer to the golden wafer is not the expected one; do not use this model",
             path.display()
         );
     }
@@ -69,13 +69,13 @@ pub fn status(args: &Status) -> Result<bool> {
     Ok(true)
 }
 
-/// The model that runs and what may replace it; without a limit the board takes none.
+/// The running model, and the rules for its replacement. Without a limit the board accepts no models.
 fn models(health: &Health) -> Value {
     let models = &health.models;
     let key = models.key.map(|key| KeyId(key).to_string());
     let mut facts = json!({ "model_version": models.version });
     if models.limit > 0 {
-        let key = key.unwrap_or_else(|| "NONE: this firmware takes no models".into());
+        let key = key.unwrap_or_else(|| "NONE: this firmware accepts no models".into());
         let more = json!({
             "model_minimum": models.minimum,
             "model_floor": models.floor,
@@ -102,7 +102,7 @@ fn extend(object: &mut Value, more: Value) {
     }
 }
 
-/// One JSON object, or a line an entry.
+/// Prints one JSON object, or one line for each entry.
 fn print(facts: &impl Serialize, json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
     if json {

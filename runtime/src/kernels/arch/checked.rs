@@ -7,7 +7,7 @@ use crate::graph::RECORD_BYTES;
 use crate::kernels::Output;
 use crate::kernels::dense::Segment;
 use crate::kernels::depthwise::plane_bytes;
-#[cfg(not(arm_mve))]
+#[cfg(not(arm_dsp))]
 use crate::kernels::record;
 
 /// Most channels that one call of a kernel here takes; what has more goes to the portable twin.
@@ -66,7 +66,7 @@ fn reaches(out: &Output<'_>, channels: usize) -> bool {
 }
 
 /// Biases and multipliers of `N` channels from `first` on, zeros where `records` has none.
-#[cfg(not(arm_mve))]
+#[cfg(not(arm_dsp))]
 #[inline(always)]
 pub fn lanes<const N: usize>(records: &[u8], first: usize) -> ([i32; N], [i32; N]) {
     let pairs = core::array::from_fn::<_, N, _>(|lane| record(records, first + lane));

@@ -6,8 +6,8 @@
 //! rounded upper half of a product, plus the zero point.
 //!
 //! Whole rows are loops in assembly: what a row needs is prepared once, and registers are too few to
-//! leave to a compiler. What a loop is not made for (odd shapes, unaligned rows, shifted accumulators)
-//! the portable twin computes.
+//! leave to a compiler. Which rows a loop is made for, [`path::dsp`](crate::kernels::path::dsp) says; of dense
+//! convolutions a general kernel computes the others, of the rest the reference kernel.
 //! `asm!` because the intrinsics are not stable; `build.rs` makes sure the target has the extension.
 #![allow(unsafe_code)]
 
@@ -30,13 +30,14 @@ macro_rules! processor {
     };
 }
 
-#[cfg(not(arm_mve))]
 mod dense;
 mod depthwise;
 mod image;
 
 #[cfg(not(arm_mve))]
 pub use dense::dense;
+#[cfg(arm_mve)]
+pub use dense::dense_general;
 pub use depthwise::depthwise;
 pub use image::image4;
 

@@ -6,8 +6,9 @@
 //! zero point is added to sixteen bits with saturation, which the last narrowing makes the same as
 //! saturating once.
 //!
-//! Whole rows are functions in assembly. What they are not made for the portable twin computes, or for
-//! depthwise rows the DSP one. `build.rs` makes sure the processor has the extension.
+//! Whole rows are functions in assembly. Which rows they are made for,
+//! [`path::helium`](crate::kernels::path::helium) says; the DSP extension's kernels compute the others.
+//! `build.rs` makes sure the processor has the extension.
 #![allow(unsafe_code)]
 
 /// What assembly outside of functions starts with: there LLVM does not know `target-cpu`.
@@ -18,14 +19,14 @@ macro_rules! processor {
 }
 
 /// Four activations each of two pixels, q5 and q6, as sixteen bits in $to: even lanes the first pixel's.
-/// Takes q0 and q1; biases and multipliers lie at 64 and 80 of the job in r7.
+/// Takes q4 to q6; r7 has a job with `bias` and `multipliers`.
 macro_rules! requantize {
     ($to:literal) => {
         concat!(
-            "vldrw.u32 q4, [r7, #64]\n",
+            "vldrw.u32 q4, [r7, #{bias}]\n",
             "vadd.i32 q5, q5, q4\n",
             "vadd.i32 q6, q6, q4\n",
-            "vldrw.u32 q4, [r7, #80]\n",
+            "vldrw.u32 q4, [r7, #{multipliers}]\n",
             "vrmulh.s32 q5, q5, q4\n",
             "vrmulh.s32 q6, q6, q4\n",
             "vqmovnb.s32 ",

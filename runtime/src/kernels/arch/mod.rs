@@ -5,8 +5,11 @@
 //! not made for, a set leaves to the portable twin. What shows that they agree: the twins' cases, on hosts and
 //! boards, and the whole-system tests, which compare boards with the host bit for bit.
 
+#[cfg(arm_dsp)]
+#[macro_use]
+mod assembly;
 #[cfg(any(
-    arm_mve,
+    arm_dsp,
     all(
         any(target_arch = "x86_64", target_arch = "aarch64"),
         not(target_os = "none")

@@ -58,9 +58,9 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Twins {
     random: Random,
-    input: [i8; BYTES],
-    weights: [u8; BYTES],
-    records: [u8; 256],
+    input: Aligned<[i8; BYTES]>,
+    weights: Aligned<[u8; BYTES]>,
+    records: Aligned<[u8; 256]>,
     scratch: Aligned<[i8; BYTES]>,
     fast: [i8; BYTES],
     plain: [i8; BYTES],
@@ -107,6 +107,18 @@ impl Random {
         (1 + self.below(pixels.min(IMAGE_SIZE) as u32), groups)
     }
 
+    /// Where a run of so many bytes of the input begins: on a word but for one in sixteen.
+    fn start(&mut self, len: usize) -> usize {
+        let at = self.below((BYTES - len - 4) as u32) & !3;
+        if self.one_in(16) { at + 1 } else { at }
+    }
+
+    /// The first bytes of a buffer; now and then those after the first, which lie on no word.
+    fn part<'b>(&mut self, bytes: &'b [u8], len: usize) -> &'b [u8] {
+        let at = usize::from(self.one_in(32));
+        bytes.get(at..at + len).unwrap_or_default()
+    }
+
     fn quantization(&mut self) -> Quantization {
         let zero_point = i32::from(self.byte() as i8);
         let relu = self.one_in(2);
@@ -129,9 +141,9 @@ impl Twins {
     pub const fn new() -> Self {
         Self {
             random: Random(0x9e37_79b9),
-            input: [0; BYTES],
-            weights: [0; BYTES],
-            records: [0; 256],
+            input: Aligned([0; BYTES]),
+            weights: Aligned([0; BYTES]),
+            records: Aligned([0; 256]),
             scratch: Aligned([0; BYTES]),
             fast: [0; BYTES],
             plain: [0; BYTES],
@@ -168,9 +180,9 @@ impl Twins {
     /// New input, weights and records; multipliers mostly such that outputs are not all saturated.
     fn refill(&mut self) {
         let random = &mut self.random;
-        self.input.fill_with(|| random.byte() as i8);
-        self.weights.fill_with(|| random.byte());
-        for record in self.records.as_chunks_mut::<8>().0 {
+        self.input.0.fill_with(|| random.byte() as i8);
+        self.weights.0.fill_with(|| random.byte());
+        for record in self.records.0.as_chunks_mut::<8>().0 {
             let bias = (random.next() as i32) >> (2 + random.below(28));
             let multiplier = (random.next() & 0x7fff_ffff) >> random.below(31);
             let multiplier = if random.one_in(16) {
@@ -184,12 +196,6 @@ impl Twins {
         }
         self.fast.fill(85);
         self.plain.fill(85);
-    }
-
-    /// A run of the input, word-aligned but for one in sixteen.
-    fn run(&mut self, len: usize) -> usize {
-        let at = self.random.below((BYTES - len - 4) as u32) & !3;
-        if self.random.one_in(16) { at + 1 } else { at }
     }
 
     fn dense(&mut self, set: &Set) -> bool {
@@ -211,7 +217,17 @@ impl Twins {
             _ if random.one_in(8) => len + 4,
             _ => len,
         };
-        let (pixels, groups) = random.extent(step);
+        // Now and then the last segment is another one than those before: a concatenation of unequal tensors.
+        let (mut lens, mut strides) = ([len; 3], [step; 3]);
+        if random.one_in(8)
+            && let (Some(len), Some(step)) = (lens.get_mut(count - 1), strides.get_mut(count - 1))
+        {
+            *len = 4 * (1 + random.below(8));
+            *step = *len;
+        }
+        let lens = lens.get(..count).unwrap_or_default();
+        let length = lens.iter().sum::<usize>();
+        let (pixels, groups) = random.extent(step.max(32));
         let (channels, planar) = (4 * groups, random.one_in(8) != (count > 1));
         let steps = if planar {
             (1, pixels + random.below(5))
@@ -219,24 +235,25 @@ impl Twins {
             (channels + 4 * random.below(2), 1)
         };
         let quantization = random.quantization();
-        let bytes = (pixels - 1) * step + len;
-        let runs = [(); 3].map(|()| self.run(bytes));
-        let segments = runs.map(|at| Segment {
-            row: self.input.get(at..at + bytes).unwrap_or_default(),
-            step,
-            len,
-        });
+        let mut segments = [Segment {
+            row: &[],
+            step: 0,
+            len: 0,
+        }; 3];
+        for ((segment, &len), step) in segments.iter_mut().zip(lens).zip(strides) {
+            let bytes = (pixels - 1) * step + len;
+            let at = self.random.start(bytes);
+            let row = self.input.0.get(at..at + bytes).unwrap_or_default();
+            *segment = Segment { row, step, len };
+        }
         let segments = segments.get(..count).unwrap_or_default();
         let start = 4 + self.random.below(8);
         let reach = (pixels - 1) * steps.0 + (channels - 1) * steps.1 + 1;
         // Too short by one now and then: the rest is written all the same.
         let reach = reach - usize::from(self.random.one_in(32));
-        let weights = self
-            .weights
-            .get(..4 * groups * count * len)
-            .unwrap_or_default();
-        let records = self.records.get(..channels * 8).unwrap_or_default();
-        let scratch = self.scratch.0.get_mut(..scratch_bytes(count * len));
+        let weights = self.random.part(&self.weights.0, 4 * groups * length);
+        let records = self.random.part(&self.records.0, channels * 8);
+        let scratch = self.scratch.0.get_mut(..scratch_bytes(length));
         let scratch = scratch.unwrap_or_default();
         let [fast, plain] = [&mut self.fast, &mut self.plain].map(|bytes| Output {
             bytes: bytes.get_mut(start..start + reach).unwrap_or_default(),
@@ -259,10 +276,10 @@ impl Twins {
         };
         let quantization = random.quantization();
         let bytes = channels * plane_bytes(pixels);
-        let rows = [(); 3].map(|()| self.run(bytes));
-        let rows = rows.map(|at| self.input.get(at..at + bytes).unwrap_or_default());
-        let weights = self.weights.get(..groups * 36).unwrap_or_default();
-        let records = self.records.get(..channels * 8).unwrap_or_default();
+        let rows = [(); 3].map(|()| self.random.start(bytes));
+        let rows = rows.map(|at| self.input.0.get(at..at + bytes).unwrap_or_default());
+        let weights = self.random.part(&self.weights.0, groups * 36);
+        let records = self.random.part(&self.records.0, channels * 8);
         let start = 4 + self.random.below(8);
         let reach = (pixels - 1) * steps.0 + (channels - 1) * steps.1 + 1;
         let [fast, plain] = [&mut self.fast, &mut self.plain].map(|bytes| Output {
@@ -306,7 +323,7 @@ impl Twins {
         }
         let table: Option<&Table> = table.as_chunks().0.as_chunks().0.first_chunk();
         let Some(table) = table else { return false };
-        let (bias, multipliers) = record4(&self.records);
+        let (bias, multipliers) = record4(&self.records.0);
         let reach = (pixels - 1) * steps.0 + 3 * steps.1 + 1;
         let [fast, plain] = [&mut self.fast, &mut self.plain].map(|bytes| Output {
             bytes: bytes.get_mut(4..4 + reach).unwrap_or_default(),
@@ -325,8 +342,8 @@ impl Twins {
     fn pool(&mut self) -> bool {
         let channels = [8, 16, 4, 32][self.random.below(4)];
         let bytes = channels * (1 + self.random.below(20));
-        let rows = [(); 2].map(|()| self.run(2 * bytes));
-        let [top, bottom] = rows.map(|at| self.input.get(at..at + 2 * bytes).unwrap_or_default());
+        let rows = [(); 2].map(|()| self.random.start(2 * bytes));
+        let [top, bottom] = rows.map(|at| self.input.0.get(at..at + 2 * bytes).unwrap_or_default());
         let start = 4 * self.random.below(4);
         let fast = self.fast.get_mut(start..start + bytes).unwrap_or_default();
         pool::max_row([top, bottom], channels, fast);
@@ -347,7 +364,7 @@ impl Twins {
     }
 
     fn words(&mut self, set: &Set) -> bool {
-        let eights = self.input.as_chunks::<8>().0;
+        let eights = self.input.0.as_chunks::<8>().0;
         let Some(weights) = eights.first() else {
             return false;
         };
@@ -356,7 +373,7 @@ impl Twins {
         let [mut fast, mut plain] = [[85; MASK_ROW_BYTES]; 2];
         (set.mask_row)(pixels, weights, bias, &mut fast);
         portable::mask_row(pixels, weights, bias, &mut plain);
-        let mut fours = self.input.as_chunks::<4>().0.windows(2);
+        let mut fours = self.input.0.as_chunks::<4>().0.windows(2);
         let larger = fours.all(|pair| match *pair {
             [a, b] => (set.max4)(a, b) == portable::max4(a, b),
             _ => false,

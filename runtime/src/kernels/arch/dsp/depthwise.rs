@@ -1,11 +1,11 @@
 //! Depthwise convolutions: rows of one channel as a loop in assembly.
 
 use crate::graph::RECORD_BYTES;
-use crate::kernels::arch::portable;
+use crate::kernels::arch::{checked, portable};
 use crate::kernels::depthwise::plane_bytes;
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::{Output, Quantization, path, record4};
 
-/// What [`depthwise_fours`] needs of a channel and a row; it reads it by position.
+/// What [`depthwise_fours`] needs of a channel and a row.
 #[repr(C)]
 struct Row {
     /// For each column the weights of the first two rows.
@@ -23,11 +23,15 @@ struct Row {
     step3: usize,
 }
 
+adjacent!(Row: upper + 12 = bias, rows + 12 = outer, multiplier + 4 = zero_point, step + 4 = step3);
+// LDM begins there.
+const _: () = assert!(core::mem::offset_of!(Row, upper) == 0);
+
 /// The next four columns of the first two rows, each a pair: r9, r8, r7, r6.
 macro_rules! columns {
     () => {
         concat!(
-            "ldrd r6, r10, [r0, #16]\n",
+            "ldrd r6, r10, [r0, #{rows}]\n",
             "ldr r6, [r6, r2]\n",
             "ldr r10, [r10, r2]\n",
             "sxtb16 r7, r6\n",
@@ -51,70 +55,77 @@ macro_rules! columns {
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_fours(row: *const Row, out: *mut i8, from: isize) {
     // r3, r4: pairs of the two columns before; r5: their third row.
-    core::arch::naked_asm!(
-        processor!(),
-        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-        columns!(),
-        "ldr r10, [r0, #24]",
-        "ldr r10, [r10, r2]",
-        "sxtb16 r12, r10",
-        "sxtb16 r10, r10, ror #8",
-        "pkhtb r5, r10, r12, asr #16",
-        "mov r3, r7",
-        "mov r4, r6",
-        "adds r2, r2, #4",
-        "2:",
-        columns!(),
-        "ldm r0, {{r10, r11, r12, lr}}",
-        "smlad r3, r3, r10, lr",
-        "smlad r3, r4, r11, r3",
-        "smlad r3, r9, r12, r3",
-        "smlad r4, r4, r10, lr",
-        "smlad r4, r9, r11, r4",
-        "smlad r4, r8, r12, r4",
-        "smlad r9, r9, r10, lr",
-        "smlad r9, r8, r11, r9",
-        "smlad r9, r7, r12, r9",
-        "smlad r8, r8, r10, lr",
-        "smlad r8, r7, r11, r8",
-        "smlad r8, r6, r12, r8",
-        // The third row.
-        "ldrd r10, r11, [r0, #24]",
-        "ldr r10, [r10, r2]",
-        "ldr lr, [r0, #32]",
-        "sxtb16 r12, r10",
-        "sxtb16 r10, r10, ror #8",
-        "smlabb r3, r5, r11, r3",
-        "smlatb r3, r5, lr, r3",
-        "smlabt r3, r12, r11, r3",
-        "smlatb r4, r5, r11, r4",
-        "smlabb r4, r12, lr, r4",
-        "smlabt r4, r10, r11, r4",
-        "smlad r9, r12, r11, r9",
-        "smlabb r9, r10, lr, r9",
-        "smlad r8, r10, r11, r8",
-        "smlatb r8, r12, lr, r8",
-        "pkhtb r5, r10, r12, asr #16",
-        "ldrd r10, r11, [r0, #36]",
-        "smmlar r3, r3, r10, r11",
-        "smmlar r4, r4, r10, r11",
-        "smmlar r9, r9, r10, r11",
-        "smmlar r8, r8, r10, r11",
-        "ldrd r10, r11, [r0, #44]",
-        "ssat r3, #8, r3",
-        "ssat r4, #8, r4",
-        "ssat r9, #8, r9",
-        "ssat r8, #8, r8",
-        "strb r3, [r1]",
-        "strb r4, [r1, r10]",
-        "strb r9, [r1, r10, lsl #1]",
-        "strb r8, [r1, r11]",
-        "add r1, r1, r10, lsl #2",
-        "mov r3, r7",
-        "mov r4, r6",
-        "adds r2, r2, #4",
-        "bne 2b",
-        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+    naked_asm_of!(
+        Row {
+            rows,
+            middle,
+            multiplier,
+            step
+        },
+        [
+            "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+            columns!(),
+            "ldr r10, [r0, #{rows} + 8]",
+            "ldr r10, [r10, r2]",
+            "sxtb16 r12, r10",
+            "sxtb16 r10, r10, ror #8",
+            "pkhtb r5, r10, r12, asr #16",
+            "mov r3, r7",
+            "mov r4, r6",
+            "adds r2, r2, #4",
+            "2:",
+            columns!(),
+            "ldm r0, {{r10, r11, r12, lr}}",
+            "smlad r3, r3, r10, lr",
+            "smlad r3, r4, r11, r3",
+            "smlad r3, r9, r12, r3",
+            "smlad r4, r4, r10, lr",
+            "smlad r4, r9, r11, r4",
+            "smlad r4, r8, r12, r4",
+            "smlad r9, r9, r10, lr",
+            "smlad r9, r8, r11, r9",
+            "smlad r9, r7, r12, r9",
+            "smlad r8, r8, r10, lr",
+            "smlad r8, r7, r11, r8",
+            "smlad r8, r6, r12, r8",
+            // The third row.
+            "ldrd r10, r11, [r0, #{rows} + 8]",
+            "ldr r10, [r10, r2]",
+            "ldr lr, [r0, #{middle}]",
+            "sxtb16 r12, r10",
+            "sxtb16 r10, r10, ror #8",
+            "smlabb r3, r5, r11, r3",
+            "smlatb r3, r5, lr, r3",
+            "smlabt r3, r12, r11, r3",
+            "smlatb r4, r5, r11, r4",
+            "smlabb r4, r12, lr, r4",
+            "smlabt r4, r10, r11, r4",
+            "smlad r9, r12, r11, r9",
+            "smlabb r9, r10, lr, r9",
+            "smlad r8, r10, r11, r8",
+            "smlatb r8, r12, lr, r8",
+            "pkhtb r5, r10, r12, asr #16",
+            "ldrd r10, r11, [r0, #{multiplier}]",
+            "smmlar r3, r3, r10, r11",
+            "smmlar r4, r4, r10, r11",
+            "smmlar r9, r9, r10, r11",
+            "smmlar r8, r8, r10, r11",
+            "ldrd r10, r11, [r0, #{step}]",
+            "ssat r3, #8, r3",
+            "ssat r4, #8, r4",
+            "ssat r9, #8, r9",
+            "ssat r8, #8, r8",
+            "strb r3, [r1]",
+            "strb r4, [r1, r10]",
+            "strb r9, [r1, r10, lsl #1]",
+            "strb r8, [r1, r11]",
+            "add r1, r1, r10, lsl #2",
+            "mov r3, r7",
+            "mov r4, r6",
+            "adds r2, r2, #4",
+            "bne 2b",
+            "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        ]
     )
 }
 
@@ -140,21 +151,11 @@ fn depthwise_fast(
     quantization: Quantization,
     out: &mut Output<'_>,
 ) -> Option<()> {
-    let Quantization {
-        shift,
-        zero_point,
-        act_min,
-    } = quantization;
+    path::dsp::depthwise(&quantization).ok()?;
+    checked::depthwise(rows, weights, records, out)?;
     let (groups, _) = weights.as_chunks::<36>();
     let (records, _) = records.as_chunks::<{ 4 * RECORD_BYTES }>();
-    let channels = 4 * groups.len().min(records.len());
     let plane = plane_bytes(out.pixels);
-    let long = rows.iter().all(|row| row.len() >= channels * plane);
-    let reach =
-        out.pixels.checked_sub(1)? * out.pixel_step + channels.checked_sub(1)? * out.channel_step;
-    if shift != 0 || act_min != -128 || !long || out.bytes.len() <= reach {
-        return None;
-    }
     // Whole fours, and what is left of a last one.
     let (fours, rest) = (out.pixels & !3, out.pixels & 3);
     let mut starts = rows.map(<[i8]>::as_ptr);
@@ -171,7 +172,7 @@ fn depthwise_fast(
                 outer: tap(6) | tap(8) << 16,
                 middle: tap(7),
                 multiplier,
-                zero_point,
+                zero_point: quantization.zero_point,
                 step: out.pixel_step,
                 step3: 3 * out.pixel_step,
             };

@@ -1,10 +1,10 @@
 //! The first convolution: rows of four channels as a loop in assembly.
 
 use crate::kernels::arch::portable;
-use crate::kernels::image_conv::{CodeRow, Table};
-use crate::kernels::{Output, Quantization};
+use crate::kernels::image_conv::{CODES, CodeRow, Table};
+use crate::kernels::{Output, Quantization, path};
 
-/// What [`image_pixels`] needs of four channels; it reads it by position.
+/// What [`image_pixels`] needs of four channels.
 #[repr(C)]
 struct Image {
     /// What a lit weight counts: 255.
@@ -19,6 +19,12 @@ struct Image {
     codes: *const u8,
 }
 
+adjacent!(Image: lit + 4 = bias, step + 4 = step3);
+// LDM begins there.
+const _: () = assert!(core::mem::offset_of!(Image, lit) == 0);
+// An entry of a table is found by a shift.
+const _: () = assert!(size_of::<[i8; 8]>() == 1 << 3);
+
 /// One row of four channels. `codes` are of the first and the second row, `table` is the second row's,
 /// between the other two.
 // SAFETY (of a call): there are `count` codes a row, all below 64, three aligned tables of 64 entries of
@@ -32,49 +38,58 @@ unsafe extern "C" fn image_pixels(
     table: *const [i8; 8],
     count: usize,
 ) {
-    core::arch::naked_asm!(
-        processor!(),
-        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-        "mov r5, r3",
-        "ldr r3, [r0, #48]",
-        "ldrd r4, lr, [sp, #36]",
-        "2: ldrb r6, [r1], #1",
-        "ldrb r8, [r2], #1",
-        "ldrb r10, [r3], #1",
-        "add r6, r4, r6, lsl #3",
-        "add r8, r4, r8, lsl #3",
-        "add r10, r4, r10, lsl #3",
-        "ldrd r6, r7, [r6, #-512]",
-        "ldrd r8, r9, [r8]",
-        "ldrd r10, r11, [r10, #512]",
-        "sadd16 r6, r6, r8",
-        "sadd16 r7, r7, r9",
-        "sadd16 r6, r6, r10",
-        "sadd16 r7, r7, r11",
-        "ldm r0, {{r8, r9, r10, r11, r12}}",
-        "smlabb r9, r6, r8, r9",
-        "smlatb r10, r6, r8, r10",
-        "smlabb r11, r7, r8, r11",
-        "smlatb r12, r7, r8, r12",
-        "ldrd r6, r7, [r0, #20]",
-        "ldr r8, [r0, #36]",
-        "smmlar r9, r9, r6, r8",
-        "smmlar r10, r10, r7, r8",
-        "ldrd r6, r7, [r0, #28]",
-        "smmlar r11, r11, r6, r8",
-        "smmlar r12, r12, r7, r8",
-        "ldrd r6, r7, [r0, #40]",
-        "ssat r9, #8, r9",
-        "ssat r10, #8, r10",
-        "ssat r11, #8, r11",
-        "ssat r12, #8, r12",
-        "strb r10, [r5, r6]",
-        "strb r11, [r5, r6, lsl #1]",
-        "strb r12, [r5, r7]",
-        "strb r9, [r5], #1",
-        "subs lr, lr, #1",
-        "bne 2b",
-        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+    naked_asm_of!(
+        Image {
+            multipliers,
+            zero_point,
+            step,
+            codes
+        },
+        [
+            "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+            "mov r5, r3",
+            "ldr r3, [r0, #{codes}]",
+            // Behind nine registers: the table, the count.
+            "ldrd r4, lr, [sp, #9 * 4]",
+            "2: ldrb r6, [r1], #1",
+            "ldrb r8, [r2], #1",
+            "ldrb r10, [r3], #1",
+            "add r6, r4, r6, lsl #3",
+            "add r8, r4, r8, lsl #3",
+            "add r10, r4, r10, lsl #3",
+            "ldrd r6, r7, [r6, #-{table}]",
+            "ldrd r8, r9, [r8]",
+            "ldrd r10, r11, [r10, #{table}]",
+            "sadd16 r6, r6, r8",
+            "sadd16 r7, r7, r9",
+            "sadd16 r6, r6, r10",
+            "sadd16 r7, r7, r11",
+            "ldm r0, {{r8, r9, r10, r11, r12}}",
+            "smlabb r9, r6, r8, r9",
+            "smlatb r10, r6, r8, r10",
+            "smlabb r11, r7, r8, r11",
+            "smlatb r12, r7, r8, r12",
+            "ldrd r6, r7, [r0, #{multipliers}]",
+            "ldr r8, [r0, #{zero_point}]",
+            "smmlar r9, r9, r6, r8",
+            "smmlar r10, r10, r7, r8",
+            "ldrd r6, r7, [r0, #{multipliers} + 8]",
+            "smmlar r11, r11, r6, r8",
+            "smmlar r12, r12, r7, r8",
+            "ldrd r6, r7, [r0, #{step}]",
+            "ssat r9, #8, r9",
+            "ssat r10, #8, r10",
+            "ssat r11, #8, r11",
+            "ssat r12, #8, r12",
+            "strb r10, [r5, r6]",
+            "strb r11, [r5, r6, lsl #1]",
+            "strb r12, [r5, r7]",
+            "strb r9, [r5], #1",
+            "subs lr, lr, #1",
+            "bne 2b",
+            "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        ],
+        table = size_of::<[[i8; 8]; CODES]>()
     )
 }
 
@@ -90,7 +105,7 @@ pub fn image4(
 ) {
     let [a, b, c] = codes.map(CodeRow::codes);
     let [_, middle, _] = table;
-    let planes = out.pixel_step == 1 && quantization.act_min == -128 && quantization.shift == 0;
+    let planes = path::dsp::image(&quantization, out).is_ok();
     let room =
         (1..=a.len()).contains(&out.pixels) && out.bytes.len() >= 3 * out.channel_step + out.pixels;
     if !planes || !room || !table.as_ptr().cast::<u32>().is_aligned() {

@@ -7,9 +7,10 @@
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp};
 use crate::kernels::depthwise::{PLANE_START, plane_bytes};
-use crate::kernels::{Output, Quantization};
+use crate::kernels::path::helium::{Depthwise, TURN};
+use crate::kernels::{Output, Quantization, path};
 
-/// What [`near`] and [`far`] need of a row; it reads it by position.
+/// What [`near`] and [`far`] need of a row.
 #[repr(C, align(8))]
 struct Job {
     /// The next channel's first weight; the others of a channel are four bytes apart.
@@ -41,6 +42,8 @@ struct Job {
     /// Where the sixteen outputs of a turn go: bytes from `out`; or, for far outputs, eight halfwords.
     places: [u8; 16],
 }
+
+adjacent!(Job: columns + 4 = plane, channel_step + 4 = zero_point, turns + 4 = back);
 
 impl Job {
     const EMPTY: Self = Self {
@@ -118,72 +121,79 @@ macro_rules! kernel {
         // are there; columns are at even addresses.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(job: *mut Job) {
-            core::arch::naked_asm!(
-                processor!(),
-                "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-                "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "mov r7, r0",
-                "vldrw.u32 q2, [r7, #96]",
-                "ldr r12, [r7, #24]",
-                "ldr r11, [r7, #16]",
-                "3: ldr r0, [r7]",
-                "ldrd r2, r4, [r7, #48]",
-                "vldrb.u8 q5, [r7, #64]",
-                "vldrb.u8 q6, [r7, #80]",
-                "vmsr p0, r2",
-                "vpst",
-                "vldrbt.u8 q0, [r0, q5]",
-                "vmsr p0, r4",
-                "vpst",
-                "vldrbt.u8 q1, [r0, q6]",
-                // The next channel's weights.
-                "ldr r2, [r7, #44]",
-                "adds r0, r0, #1",
-                "adds r2, r2, #1",
-                "ands r2, r2, #3",
-                "it eq",
-                "addeq r0, r0, #32",
-                "str r0, [r7]",
-                "str r2, [r7, #44]",
-                "ldr r0, [r7, #40]",
-                "ldrd r5, r2, [r0], #8",
-                "str r0, [r7, #40]",
-                "vdup.32 q4, r2",
-                "ldr r1, [r7, #4]",
-                "ldr r3, [r7, #12]",
-                "ldrd lr, r9, [r7, #32]",
-                "2:",
-                eight!("q7"),
-                "sub r1, r1, #10",
-                eight!("q5"),
-                "add r1, r1, #2",
-                "vqadd.s16 q7, q7, r12",
-                "vqadd.s16 q5, q5, r12",
-                "vqmovnb.s16 q7, q7",
-                "vqmovnt.s16 q7, q5",
-                $($put,)*
-                "add r3, r3, r11, lsl #4",
-                "le lr, 2b",
-                "cmp r9, #0",
-                "beq 5f",
-                "sub r1, r1, r9",
-                "mls r3, r9, r11, r3",
-                "mov r9, #0",
-                "mov lr, #1",
-                "b 2b",
-                "5: ldrd r0, r2, [r7, #4]",
-                "add r0, r0, r2",
-                "str r0, [r7, #4]",
-                "ldr r0, [r7, #12]",
-                "ldrd r2, r4, [r7, #20]",
-                "add r0, r0, r2",
-                "str r0, [r7, #12]",
-                "ldr r0, [r7, #28]",
-                "subs r0, r0, #1",
-                "str r0, [r7, #28]",
-                "bne 3b",
-                "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
-                "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+            naked_asm_of!(
+                Job {
+                    weights, columns, out, pixel_step, channel_step, zero_point, channels, turns, records, within,
+                    used, taps, window, places,
+                },
+                [
+                    "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+                    "vpush {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                    "mov r7, r0",
+                    "vldrw.u32 q2, [r7, #{window}]",
+                    "ldr r12, [r7, #{zero_point}]",
+                    "ldr r11, [r7, #{pixel_step}]",
+                    "3: ldr r0, [r7, #{weights}]",
+                    "ldrd r2, r4, [r7, #{used}]",
+                    "vldrb.u8 q5, [r7, #{taps}]",
+                    "vldrb.u8 q6, [r7, #{taps} + 16]",
+                    "vmsr p0, r2",
+                    "vpst",
+                    "vldrbt.u8 q0, [r0, q5]",
+                    "vmsr p0, r4",
+                    "vpst",
+                    "vldrbt.u8 q1, [r0, q6]",
+                    // The next channel's weights.
+                    "ldr r2, [r7, #{within}]",
+                    "adds r0, r0, #1",
+                    "adds r2, r2, #1",
+                    "ands r2, r2, #3",
+                    "it eq",
+                    "addeq r0, r0, #{rest}",
+                    "str r0, [r7, #{weights}]",
+                    "str r2, [r7, #{within}]",
+                    "ldr r0, [r7, #{records}]",
+                    "ldrd r5, r2, [r0], #{record}",
+                    "str r0, [r7, #{records}]",
+                    "vdup.32 q4, r2",
+                    "ldr r1, [r7, #{columns}]",
+                    "ldr r3, [r7, #{out}]",
+                    "ldrd lr, r9, [r7, #{turns}]",
+                    "2:",
+                    eight!("q7"),
+                    "sub r1, r1, #10",
+                    eight!("q5"),
+                    "add r1, r1, #2",
+                    "vqadd.s16 q7, q7, r12",
+                    "vqadd.s16 q5, q5, r12",
+                    "vqmovnb.s16 q7, q7",
+                    "vqmovnt.s16 q7, q5",
+                    $($put,)*
+                    "add r3, r3, r11, lsl #4",
+                    "le lr, 2b",
+                    "cmp r9, #0",
+                    "beq 5f",
+                    "sub r1, r1, r9",
+                    "mls r3, r9, r11, r3",
+                    "mov r9, #0",
+                    "mov lr, #1",
+                    "b 2b",
+                    "5: ldrd r0, r2, [r7, #{columns}]",
+                    "add r0, r0, r2",
+                    "str r0, [r7, #{columns}]",
+                    "ldr r0, [r7, #{out}]",
+                    "ldrd r2, r4, [r7, #{channel_step}]",
+                    "add r0, r0, r2",
+                    "str r0, [r7, #{out}]",
+                    "ldr r0, [r7, #{channels}]",
+                    "subs r0, r0, #1",
+                    "str r0, [r7, #{channels}]",
+                    "bne 3b",
+                    "vpop {{d8, d9, d10, d11, d12, d13, d14, d15}}",
+                    "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+                ],
+                rest = GROUP_BYTES - 4,
+                record = RECORD_BYTES,
             )
         }
     };
@@ -192,13 +202,13 @@ macro_rules! kernel {
 kernel!(
     /// Outputs of a turn within 256 bytes.
     near,
-    "vldrb.u8 q3, [r7, #112]",
+    "vldrb.u8 q3, [r7, #{places}]",
     "vstrb.8 q7, [r3, q3]",
 );
 kernel!(
     /// Outputs that lie further apart.
     far,
-    "vldrb.u8 q3, [r7, #112]",
+    "vldrb.u8 q3, [r7, #{places}]",
     "vmovlb.s8 q5, q7",
     "vmovlt.s8 q6, q7",
     "vstrb.16 q5, [r3, q3]",
@@ -209,8 +219,8 @@ kernel!(
 /// A function that computes a row.
 type Kernel = unsafe extern "C" fn(*mut Job);
 
-/// Outputs of a turn.
-const TURN: usize = 16;
+/// Bytes of four channels' weights.
+const GROUP_BYTES: usize = 9 * 4;
 
 /// The weights that each byte of a window meets, for its first output; a byte further for its second.
 const TAPS: [[u8; 16]; 2] = [
@@ -231,7 +241,7 @@ pub fn depthwise(
     }
 }
 
-/// `None`, with nothing written, for what the assembly is not made for.
+/// `None`, with nothing written, for what no kernel here is made for and for what cannot be proved.
 #[inline(never)]
 fn depthwise_fast(
     rows: &[&[i8]; 3],
@@ -246,8 +256,8 @@ fn depthwise_fast(
     Some(())
 }
 
-/// Checks what the kernels will touch and fills the job; `None` also for rows more than 64 KiB apart. By
-/// itself, so that it takes no stack below the kernels.
+/// Chooses the kernel, proves that what it touches is there, and fills the job. By itself, so that it takes no stack
+/// below the kernels.
 #[inline(never)]
 fn prepare(
     job: &mut Job,
@@ -257,45 +267,49 @@ fn prepare(
     quantization: Quantization,
     out: &Output<'_>,
 ) -> Option<Kernel> {
-    job.channels = checked::depthwise(*rows, weights, records, out)?;
-    job.plane = plane_bytes(out.pixels);
     let starts = rows.map(|row| row.as_ptr().expose_provenance());
-    let lowest = rows.iter().min_by_key(|row| row.as_ptr().addr())?;
-    let base = lowest.as_ptr().expose_provenance();
-    let (turns, rest) = (out.pixels / TURN, out.pixels % TURN);
+    let kernel = path::helium::depthwise(starts, &quantization, out).ok()?;
+    job.channels = checked::depthwise(*rows, weights, records, out)?;
     let even = starts.iter().all(|start| start.is_multiple_of(2));
-    // A narrow row's only turn reads, and computes, beyond its end, but within its plane.
-    let narrow = turns == 0;
-    let fits = !narrow || job.plane > PLANE_START + TURN;
-    let simple = quantization.shift == 0 && quantization.act_min == -128;
-    if !(simple && even && fits && out.pixel_step < 4096) {
+    // The words of a record are loaded together, which no processor does at other addresses.
+    if !even || !records.as_ptr().addr().is_multiple_of(4) {
         return None;
     }
+    let lowest = rows.iter().min_by_key(|row| row.as_ptr().addr())?;
+    let base = lowest.as_ptr().expose_provenance();
     for (pair, start) in job.window.as_chunks_mut::<2>().0.iter_mut().zip(starts) {
-        let distance = u16::try_from(start - base).ok()?;
-        *pair = [distance, distance.checked_add(2)?];
+        // Within 64 KiB, as the choice has made sure.
+        let distance = (start - base) as u16;
+        *pair = [distance, distance.wrapping_add(2)];
     }
+    let (turns, rest) = (out.pixels / TURN, out.pixels % TURN);
+    let narrow = turns == 0;
+    job.plane = plane_bytes(out.pixels);
     job.weights = weights.as_ptr();
     job.columns = lowest.as_ptr().wrapping_add(PLANE_START - 1);
-    job.pixel_step = if narrow { 1 } else { out.pixel_step };
+    job.pixel_step = path::helium::pixel_step(out);
     job.channel_step = out.channel_step;
     job.zero_point = quantization.zero_point;
     job.turns = turns.max(1);
     job.back = if narrow || rest == 0 { 0 } else { TURN - rest };
     job.records = records.as_ptr();
     let step = job.pixel_step;
-    if (TURN - 1) * step < 256 {
-        for (at, place) in job.places.iter_mut().enumerate() {
-            // Pairs of pixels come from two registers in turn.
-            let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
-            *place = (pixel * step) as u8;
+    Some(match kernel {
+        Depthwise::Near => {
+            for (at, place) in job.places.iter_mut().enumerate() {
+                // Pairs of pixels come from two registers in turn.
+                let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
+                *place = (pixel * step) as u8;
+            }
+            near
         }
-        return Some(near);
-    }
-    for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
-    }
-    Some(far)
+        Depthwise::Far => {
+            for (at, place) in job.places.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                *place = (((at / 2 * 4 + at % 2) * step) as u16).to_le_bytes();
+            }
+            far
+        }
+    })
 }
 
 /// Computes a prepared row.
@@ -332,4 +346,5 @@ fn run_narrow(job: &mut Job, kernel: Kernel, out: &mut Output<'_>) {
     }
 }
 
+// The two words of a record are loaded together.
 const _: () = assert!(RECORD_BYTES == 8);

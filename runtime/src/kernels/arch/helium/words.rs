@@ -1,6 +1,7 @@
 //! Pools and the mask head: sixteen values, or pixels, a turn.
 
 use crate::kernels::arch::dsp;
+use crate::kernels::path::{self, helium::Max};
 
 /// 2×2 maxima of pixels of eight channels: VLD4 takes the words of two pixels apart.
 // SAFETY (of a call): 64 bytes a turn can be read of both rows, which are word-aligned, and 32 written.
@@ -54,24 +55,25 @@ unsafe extern "C" fn max_16(top: *const i8, bottom: *const i8, out: *mut i8, tur
     )
 }
 
-/// One row of 2×2 maxima; `false`, with nothing written, for what the assembly is not made for.
+/// One row of 2×2 maxima; `false`, with nothing written, for what no kernel here is made for.
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
-    let (kernel, bytes): (
-        unsafe extern "C" fn(*const i8, *const i8, *mut i8, usize),
-        usize,
-    ) = match channels {
-        8 => (max_8, 32),
-        16 => (max_16, 16),
-        _ => return false,
+    let Ok(kernel) = path::helium::max(channels, out.len()) else {
+        return false;
     };
     let whole = rows.iter().all(|row| row.len() / 2 >= out.len()) && !out.is_empty();
     let [top, bottom] = rows.map(<[i8]>::as_ptr);
     let aligned = [top.addr(), bottom.addr(), out.as_ptr().addr()];
-    if !whole || out.len() % bytes != 0 || aligned.iter().any(|at| at % 4 != 0) {
+    if !whole || aligned.iter().any(|at| at % 4 != 0) {
         return false;
     }
+    let turns = out.len() / kernel.turn();
     // SAFETY: the output is whole turns, and both rows are twice as long.
-    unsafe { kernel(top, bottom, out.as_mut_ptr(), out.len() / bytes) };
+    unsafe {
+        match kernel {
+            Max::Channels8 => max_8(top, bottom, out.as_mut_ptr(), turns),
+            Max::Channels16 => max_16(top, bottom, out.as_mut_ptr(), turns),
+        }
+    }
     true
 }
 
@@ -128,7 +130,8 @@ unsafe extern "C" fn mask_16(
         processor!(),
         "push {{r4, r5, r6, r7, r8, r9, r10, lr}}",
         "vpush {{d8, d9}}",
-        "ldr lr, [sp, #48]",
+        // Behind eight registers and two more of eight bytes.
+        "ldr lr, [sp, #8 * 4 + 2 * 8]",
         "vldrb.s16 q4, [r1]",
         "2:",
         sums!("q1", "0", "32", "64", "96"),
@@ -154,7 +157,7 @@ unsafe extern "C" fn mask_16(
 /// See [`crate::kernels::arch::portable::mask_row`].
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     let bytes = pixels.len().min(out.len());
-    if bytes < 2 || bytes % 2 != 0 {
+    if path::helium::mask(bytes).is_err() {
         return dsp::mask_row(pixels, weights, bias, out);
     }
     let turns = bytes / 2;

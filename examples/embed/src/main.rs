@@ -1,0 +1,27 @@
+//! The smallest firmware that classifies a wafer: the published model, one arena, one map of 52×52 dies.
+#![no_std]
+#![no_main]
+
+use cortex_m as _; // Its critical section.
+use cortex_m_rt::entry;
+use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, include_model};
+use panic_halt as _;
+use semihosting::{println, process};
+
+#[entry]
+fn main() -> ! {
+    static mut ARENA: Arena<316_080> = Arena::new();
+    static mut ENGINE: FixedEngine<'static, 'static> = FixedEngine::idle();
+    static mut MASK: Mask = Mask::new();
+
+    let model = include_model!("../../../models/light-int8.lw");
+    ENGINE.start(model, ARENA.bytes()).unwrap();
+    ENGINE.self_test(MASK).unwrap();
+
+    let dies = [1; 52 * 52]; // Row by row: 0 no die, 1 pass, 2 fail.
+    let mut packed = [0; 52 * 52 / 4];
+    let map = DieMap::pack(52, 52, &dies, &mut packed).unwrap();
+    let answer = ENGINE.infer(&map, MASK);
+    println!("{}, {} pixels marked", answer.class.label(), MASK.count());
+    process::exit(0)
+}
