@@ -85,6 +85,11 @@ pub const STEPS: [Step; 21] = [
         deny::check,
     ),
     step(
+        "lint",
+        "clippy on all host crates, warnings are errors",
+        steps::lint,
+    ),
+    step(
         "msrv",
         "the stated Rust version is one and the same, and compiles the project",
         msrv::check,
@@ -93,11 +98,6 @@ pub const STEPS: [Step; 21] = [
         "features",
         "published crates compile with each feature alone and with none",
         features::check,
-    ),
-    step(
-        "lint",
-        "clippy on all host crates, warnings are errors",
-        steps::lint,
     ),
     step("docs", "documentation builds without warnings", steps::docs),
     step(
