@@ -1,5 +1,4 @@
-//! Puts `device.x` where cortex-m-rt's linker script looks for it, tells Armv8-M from Armv7-M, and puts the
-//! public key that models must be signed with where the firmware includes it.
+//! Tells Armv8-M from Armv7-M, and puts the public key that models must be signed with where the firmware includes it.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -14,13 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv8m")) {
         println!("cargo::rustc-cfg=armv8m");
     }
-    if env::var_os("CARGO_FEATURE_MPS2").is_some() {
-        // Their vector tables name their handlers themselves, so there are no aliases to provide. Other boards'
-        // come from their HAL.
-        fs::write(out.join("device.x"), "")?;
-    }
     fs::write(out.join("update.key"), update_key()?)?;
-    println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rerun-if-changed=build.rs");
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! runtime's `plan::tiles`). Then only two tensors are held whole: the input of the deeper encoder levels, and the
 //! input of the end of the decoder.
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::Model;
 use lightwafer_runtime::graph::{NONE, Op};
 use lightwafer_runtime::limits::MAX_LAYERS;
@@ -135,7 +136,7 @@ pub fn cheapest(schedules: &[Schedule], budget: usize) -> Result<&Schedule, usiz
 /// # Errors
 /// [`WriteError::Model`] if `image` is not a model image; [`WriteError::Golden`] if the new image answers the
 /// golden wafer differently; and the errors of the writer.
-pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<Vec<u8>, WriteError> {
+pub fn rewrite(image: &[u8], schedule: &Schedule) -> Result<AlignedBox<u8>, WriteError> {
     let model = Model::new_checked(image).map_err(WriteError::Model)?;
     let header = model.header();
     let spec = ModelSpec {

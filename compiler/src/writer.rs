@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::graph::{IMAGE, Layer, NONE, Op};
 use lightwafer_runtime::image::{
@@ -127,7 +128,7 @@ impl std::error::Error for WriteError {}
 ///
 /// # Errors
 /// [`WriteError`]; it names the layer and the problem.
-pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteError> {
+pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<AlignedBox<u8>, WriteError> {
     let Plan {
         layers,
         data,
@@ -155,7 +156,7 @@ pub fn write(spec: &ModelSpec, golden: &DieMap<'_>) -> Result<Vec<u8>, WriteErro
     // First without the answer, in order to compute it; then with the answer.
     let image = assemble(&header, &layers, &data, &expected)?;
     let model = Model::new_checked(&image).map_err(WriteError::Model)?;
-    let mut arena = vec![0; arena_bytes];
+    let mut arena = AlignedBox::zeroed(arena_bytes);
     let mut engine = FixedEngine::new(model, &mut arena).map_err(WriteError::Engine)?;
     let mut mask = Mask::new();
     let answer = engine.infer(golden, &mut mask);
@@ -375,7 +376,7 @@ fn assemble(
     layers: &[Layer],
     data: &[u8],
     golden: &Golden<'_>,
-) -> Result<Vec<u8>, WriteError> {
+) -> Result<AlignedBox<u8>, WriteError> {
     let size = |_| WriteError::Size;
     let mut head = postcard::to_extend(header, Vec::new()).map_err(size)?;
     for layer in layers {
@@ -407,5 +408,5 @@ fn assemble(
     image.extend(data);
     image.extend(golden);
     image.extend(crc32(&image).to_le_bytes());
-    Ok(image)
+    Ok(image.into())
 }

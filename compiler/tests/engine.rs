@@ -6,8 +6,8 @@ use lightwafer_compiler::writer::{LayerSpec, ModelSpec, WriteError, write};
 use lightwafer_runtime::dies::{CLASS_COUNT, IMAGE_SIZE, PALETTE, source_index};
 use lightwafer_runtime::graph::{IMAGE, NONE, Op};
 use lightwafer_runtime::{
-    DieMap, Engine, EngineError, EngineFailure, FixedEngine, Mask, Model, ModelError, StartError,
-    crc32,
+    ALIGNMENT, AlignedBox, Arena, DieMap, Engine, EngineError, EngineFailure, FixedEngine, Mask,
+    Model, ModelError, StartError, crc32,
 };
 
 struct Random(u64);
@@ -320,7 +320,8 @@ fn rows_in_rings_give_what_whole_tensors_give() {
         };
         assert_eq!(again.layers[5].weights, spec.layers[5].weights);
         assert!(write(&again, &map).as_ref() == Ok(&image));
-        let mut arena = vec![77; model.header().arena_bytes as usize];
+        let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
+        arena.fill(77);
         assert!(arena.len() <= 340_000, "arena {}", arena.len());
         assert_eq!(model.header().macs, 98_209_408);
         let mut engine = FixedEngine::new(model, &mut arena).unwrap();
@@ -385,16 +386,49 @@ fn damaged_images_are_refused_by_name() {
         Err(WriteError::Model(ModelError::Heads))
     );
 
-    let mut long = image.clone();
-    long.push(0);
+    let long = AlignedBox::from([&image[..], &[0]].concat());
     assert!(matches!(refuse(&long), ModelError::Length { .. }));
 
-    let small = &mut [0; 1000];
+    let mut small = Arena::<1000>::new();
     let model = Model::new_checked(&image).unwrap();
     assert!(matches!(
-        FixedEngine::new(model, small),
+        FixedEngine::new(model, small.bytes()),
         Err(EngineError::Arena { given: 1000, .. })
     ));
+}
+
+/// What kernels would be slow on, or fault on, is refused: image, arena, and what lies inside the image.
+#[test]
+fn memory_that_begins_on_no_word_is_refused_by_name() {
+    let map = DieMap::new_checked(1, 1, &[2]).unwrap();
+    let image = write(&student(1), &map).unwrap();
+    let mut room = AlignedBox::zeroed(image.len() + ALIGNMENT);
+    let mut arena = AlignedBox::zeroed(400_000 + ALIGNMENT);
+    for beyond in 0..ALIGNMENT {
+        let moved = &mut room[beyond..beyond + image.len()];
+        moved.copy_from_slice(&image);
+        let model = Model::new_checked(moved);
+        if beyond > 0 {
+            assert_eq!(model.unwrap_err(), ModelError::Alignment { beyond });
+        }
+        let engine = FixedEngine::new(Model::new_checked(&image).unwrap(), &mut arena[beyond..]);
+        match beyond {
+            0 => assert!(engine.is_ok()),
+            _ => assert_eq!(engine.unwrap_err(), EngineError::Alignment { beyond }),
+        }
+    }
+    // A header that is one byte longer moves the data off its words.
+    let mut bytes = image.to_vec();
+    let header = usize::from(u16::from_le_bytes([bytes[10], bytes[11]]));
+    bytes.insert(24 + header, 0);
+    bytes[10..12].copy_from_slice(&(header as u16 + 1).to_le_bytes());
+    let length = bytes.len() as u32;
+    bytes[12..16].copy_from_slice(&length.to_le_bytes());
+    let body = bytes.len() - 4;
+    let crc = crc32(&bytes[..body]);
+    bytes[body..].copy_from_slice(&crc.to_le_bytes());
+    let refused = Model::new_checked(&AlignedBox::from(bytes)).unwrap_err();
+    assert_eq!(refused, ModelError::Data(0));
 }
 
 /// Bytes with a right CRC but hostile content: never a panic, whatever is accepted runs.
@@ -422,7 +456,7 @@ fn hostile_images_with_a_right_crc_never_panic() {
         match Model::new_checked(&bytes) {
             Err(_) => refused += 1,
             Ok(model) if ran < 12 => {
-                let mut arena = vec![0; model.header().arena_bytes as usize];
+                let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
                 let mut engine = FixedEngine::new(model, &mut arena).unwrap();
                 engine.infer(&map, &mut Mask::new());
                 ran += 1;
@@ -439,7 +473,7 @@ fn an_engine_refuses_wafers_until_it_is_started() {
     let image = write(&student(3), &map).unwrap();
     let needed = Model::new_checked(&image).unwrap().header().arena_bytes as usize;
     let damaged = &image[..image.len() - 1];
-    let (mut arenas, mut mask) = ([(); 3].map(|()| vec![0; needed]), Mask::new());
+    let (mut arenas, mut mask) = ([(); 3].map(|()| AlignedBox::zeroed(needed)), Mask::new());
     let [first, second, third] = &mut arenas;
     let mut engine = FixedEngine::idle();
     assert_eq!(engine.classify(&map, &mut mask), Err(EngineFailure));
@@ -518,7 +552,7 @@ fn every_schedule_gives_the_same_bits() {
             .map(|s| (s.arena_bytes, s.macs))
             .eq(plain.iter().map(|s| (s.arena_bytes, s.macs)));
         assert!(same, "{} {}", schedule.recomputed, schedule.tiles);
-        let mut arena = vec![0; schedule.arena_bytes];
+        let mut arena = AlignedBox::zeroed(schedule.arena_bytes);
         let mut engine = FixedEngine::new(model, &mut arena).unwrap();
         let answers: Vec<_> = maps
             .iter()

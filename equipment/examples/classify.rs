@@ -1,5 +1,5 @@
-//! Classifies one wafer map: on a board (`classify /dev/ttyACM0 map.csv`) or, with a model file in the
-//! port's place, on this machine (`classify model.lw map.csv`).
+//! Classifies one wafer map: on a board (`classify /dev/ttyACM0 map.csv`), or on this machine with a model file
+//! instead of a port (`classify model.lw map.csv`).
 
 use std::error::Error;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! Boots a board's probe, the firmware for tests and measurements, in QEMU, sends it a letter and prints what
-//! it answers, up to the line that begins with `END`: `probe mps2-an386 FIRMWARE.elf l '{"rest"'`.
+//! Boots a board's probe (firmware for tests and measurements) in QEMU, sends it a letter, and prints its answer up
+//! to the line that begins with `END`: `probe mps2-an386 FIRMWARE.elf l '{"rest"'`.
 //!
-//! `boards/common/src/probe.rs` says what letters there are.
+//! `boards/common/src/probe.rs` lists the letters.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lightwafer_equipment::Transport;
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 
-/// Longest wait for the next bytes.
+/// The longest wait for the next bytes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> Result<(), Box<dyn Error>> {

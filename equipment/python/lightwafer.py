@@ -43,7 +43,7 @@ class Silent(BoardError):
 
 
 class Lost(BoardError):
-    """The board lost the wafer, and once more after it was sent anew; `resets`: why it last started, each time."""
+    """The board lost the wafer twice. `resets`: why the board last started, each time."""
 
     def __init__(self, rows, cols, resets):
         super().__init__(f"the board lost the wafer of {rows}x{cols} dies {len(resets)} times ({', '.join(resets)})")
@@ -51,7 +51,7 @@ class Lost(BoardError):
 
 
 class Refused(BoardError):
-    """The board answered with an error; `number` is the protocol page's."""
+    """The board answered with an error. docs/serial-protocol.md lists the numbers."""
 
     def __init__(self, number, fields):
         name = ERRORS[number] if number < len(ERRORS) else f"error {number}"
@@ -77,7 +77,7 @@ def frame(payload):
 
 
 def unframe(coded):
-    """The payload between two zeros; None where it is damaged."""
+    """The payload of the bytes between two zeros; None if they are damaged."""
     try:
         body = cobs.decode(coded)
     except cobs.DecodeError:
@@ -87,7 +87,7 @@ def unframe(coded):
 
 
 class Reader:
-    """Takes values from a payload; ValueError where it ends early."""
+    """Takes values from a payload; raises ValueError if it ends early."""
 
     def __init__(self, payload):
         self.payload, self.at = payload, 0
@@ -135,7 +135,7 @@ class Reader:
 
 @dataclass
 class Result:
-    """One wafer's answer: `mask` has 224 rows of 224 values, 1 where the defect pattern lies."""
+    """The answer for one wafer. `mask` has 224 rows of 224 values; 1 marks the defect pattern."""
 
     label: str
     number: int
@@ -148,7 +148,7 @@ class Result:
 
 
 class Board:
-    """A board on a serial port: a name, or anything with read, write and reset_input_buffer."""
+    """A board on a serial port. `port` is a name, or an object with read, write and reset_input_buffer."""
 
     def __init__(self, port, baud=115200, run_timeout=120.0):
         self.port = serial.Serial(port, baud, timeout=0.05) if isinstance(port, str) else port
@@ -175,7 +175,7 @@ class Board:
         return health
 
     def ask(self, request, fields, wanted, timeout=1.0, repeat=None, tries=5):
-        """Sends a request until it is answered; a Reader behind the number of the wanted reply."""
+        """Sends a request until it is answered; returns a Reader after the number of the wanted reply."""
         self.seq = self.seq % 65535 + 1
         sent = frame(varint(self.seq) + varint(request) + fields)
         for _ in range(tries if repeat is None else max(1, round(timeout / repeat))):
@@ -199,7 +199,7 @@ class Board:
                 try:
                     seq, reply = reader.uint(), reader.uint()
                     if seq == 0 and reply == ERROR_REPLY:
-                        return None  # damaged on its way: send again
+                        return None  # damaged on the line: send again
                     if seq == self.seq and reply == ERROR_REPLY:
                         number, fields = reader.uint(), []
                         while reader.rest():
@@ -212,7 +212,7 @@ class Board:
         return None
 
     def classify(self, rows):
-        """`rows`: lists of dies, 0 none, 1 pass, 2 fail. Sent anew once where the board lost it, then `Lost`."""
+        """`rows`: lists of dies, 0 none, 1 pass, 2 fail. A wafer that the board loses is sent again once, then `Lost`."""
         rows, resets, contradictions = [bytes(row) for row in rows], [], 0
         while True:
             try:
@@ -225,7 +225,7 @@ class Board:
                     if error.name not in ("Gap", "Conflict", "Incomplete", "MapCrc") or contradictions == 5:
                         raise
                     continue
-            # It was reset, or another host talks to it; a wafer that makes it hang must not do so for good.
+            # The board was reset, or another host talks to it. The wafer may make it hang: send it again only once.
             self.facts = self.hello()
             reset = self.facts["reset"]
             resets.append(RESETS[reset] if reset < len(RESETS) else str(reset))

@@ -1,8 +1,8 @@
-//! A board on a line: who it is, what it makes of a wafer, how it fares.
+//! A board on a line: its facts, its counters, and its answers to wafers.
 //!
-//! [`Board::classify`] gives the board's answer to exactly the map it was given, or an error: every
-//! response carries the request's number and the wafer's, every frame a CRC-32, the report the
-//! CRC-32s of map and mask, and scores and class must follow from the logits.
+//! [`Board::classify`] gives the board's answer to exactly the given map, or an error. Every response carries the
+//! numbers of the request and of the wafer, every frame a CRC-32, and the report the CRC-32s of map and mask. Scores
+//! and class must follow from the logits.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -27,23 +27,23 @@ use crate::transport::{SerialLine, Transport};
 pub struct BoardOptions {
     /// Bits a second on the line.
     pub baud: u32,
-    /// Wait for a response, the time on the line not counted, before the request is repeated.
+    /// How long to wait for a response before the request is repeated. Time on the line is not counted.
     pub request_timeout: Duration,
-    /// Times a request is repeated before the board counts as silent.
+    /// How often a request is repeated before the board counts as silent.
     pub retries: u32,
-    /// Wait for an inference. Emulated boards and small cores take seconds.
+    /// How long to wait for an inference. Emulated boards and small cores take seconds.
     pub run_timeout: Duration,
-    /// Wait for an inference before asking again; a board repeats its answer without computing.
+    /// How long to wait for an inference before asking again. A board repeats its answer without computing.
     pub run_repeat: Duration,
-    /// Times one wafer is sent anew after the board lost it: it was reset, fell silent, or knows nothing of the
-    /// wafer any more. One loss more is [`ClassifyError::Lost`].
+    /// How often a wafer is sent again after the board lost it, that is, was reset, stopped answering, or does not
+    /// know the wafer any more. One more loss is [`ClassifyError::Lost`].
     pub resends: u32,
-    /// Times one wafer is sent anew because answers contradicted it or each other; times a lost line is opened again
-    /// for one answer; tries of a model transfer without progress.
+    /// How often a wafer is sent again because answers contradicted it or each other. Also how often a lost line is
+    /// opened again for one answer, and how often a model transfer is tried without progress.
     pub restarts: u32,
-    /// Wait for the first answer of a board, which may still be starting.
+    /// How long to wait for the first answer of a board, which may still be starting.
     pub connect_timeout: Duration,
-    /// Wait for a port that vanished to come back.
+    /// How long to wait until a port that disappeared is back.
     pub reconnect_timeout: Duration,
 }
 
@@ -64,7 +64,7 @@ impl Default for BoardOptions {
 }
 
 impl BoardOptions {
-    /// Longest wait for one response: a frame each way on the line, and the board's own time.
+    /// The longest wait for one response: a frame each way on the line, and the board's own time.
     pub(crate) fn reply_time(&self) -> Duration {
         let bits = 2 * 10 * MAX_FRAME as u64;
         self.request_timeout + Duration::from_millis(bits * 1000 / u64::from(self.baud.max(1)))
@@ -86,43 +86,43 @@ impl BoardOptions {
     }
 }
 
-/// A board that has said hello.
+/// A board that has answered Hello.
 pub struct Board<T: Transport = SerialLine> {
     pub(crate) link: Link<T>,
     pub(crate) options: BoardOptions,
     pub(crate) facts: BoardFacts,
     wafer: u32,
-    /// Times the line may still be opened again before the next answer.
+    /// How often the line may still be opened again before the next answer.
     reopenings: u32,
 }
 
-/// Why one attempt at a wafer ended.
+/// Why one attempt to classify a wafer failed.
 enum Setback {
-    /// The answers make no sense: sent anew, a few times.
+    /// The answers make no sense. The wafer is sent again, a few times.
     Refused(&'static str, ErrorReply),
     Bad(BadReport),
-    /// The board knows nothing of the wafer, or does not answer: sent anew, once by default.
+    /// The board does not know the wafer, or does not answer. The wafer is sent again, once by default.
     Lost {
         request: &'static str,
         silent: bool,
     },
-    /// Nothing helps.
+    /// Another attempt would not help.
     Final(ClassifyError),
 }
 
 impl Board<SerialLine> {
-    /// Opens a serial port (115,200 baud, 8N1) and says hello to the board on it.
+    /// Opens a serial port (115,200 baud, 8N1) and sends Hello to the board on it.
     ///
     /// # Errors
-    /// [`BoardError`]: the port cannot be opened, nothing answers, or another protocol does.
+    /// [`BoardError`]: the port cannot be opened, nothing answers, or the protocol versions differ.
     pub fn open(port: &str) -> Result<Self, BoardError> {
         Self::open_with(port, BoardOptions::default())
     }
 
-    /// As [`Board::open`], with other settings.
+    /// Like [`Board::open`], with other settings.
     ///
     /// # Errors
-    /// As [`Board::open`].
+    /// The same as for [`Board::open`].
     pub fn open_with(port: &str, options: BoardOptions) -> Result<Self, BoardError> {
         let line = SerialLine::open(port, options.baud).map_err(|reason| BoardError::Open {
             port: port.into(),
@@ -133,20 +133,20 @@ impl Board<SerialLine> {
 }
 
 impl<T: Transport> Board<T> {
-    /// Says hello to the board on a line.
+    /// Sends Hello to the board on a line.
     ///
     /// # Errors
-    /// [`BoardError`]: nothing answers, or another protocol does.
+    /// [`BoardError`]: nothing answers, or the protocol versions differ.
     pub fn over(transport: T) -> Result<Self, BoardError> {
         Self::over_with(transport, BoardOptions::default())
     }
 
-    /// As [`Board::over`], with other settings.
+    /// Like [`Board::over`], with other settings.
     ///
     /// # Errors
-    /// As [`Board::over`].
+    /// The same as for [`Board::over`].
     pub fn over_with(transport: T, options: BoardOptions) -> Result<Self, BoardError> {
-        // Random starts: numbers of an earlier connection must not be taken for this one's.
+        // Numbers start at random, so that answers to an earlier connection do not fit this one.
         let random = RandomState::new().hash_one(0u8);
         let mut link = Link::new(transport, (random >> 32) as u16);
         let facts = match hello(&mut link, &options) {
@@ -163,30 +163,30 @@ impl<T: Transport> Board<T> {
         })
     }
 
-    /// Who the board said it is when it was opened (or opened again).
+    /// The board's facts, from its answer to Hello when it was opened (or opened again).
     pub fn facts(&self) -> &BoardFacts {
         &self.facts
     }
 
-    /// What the line has seen, from the host's side.
+    /// The counters of the line, from the host's side.
     pub fn line(&self) -> LineStatistics {
         self.link.statistics
     }
 
-    /// The settings in force.
+    /// The current settings.
     pub fn options(&self) -> &BoardOptions {
         &self.options
     }
 
-    /// Takes the line back.
+    /// Ends the use of the board and returns the line.
     pub fn into_transport(self) -> T {
         self.link.transport
     }
 
-    /// Asks the board who it is.
+    /// Asks the board for its facts.
     ///
     /// # Errors
-    /// [`BoardError`], also when another board or model answers than before.
+    /// [`BoardError`], also if another board or model answers than before.
     pub fn hello(&mut self) -> Result<&BoardFacts, BoardError> {
         let facts = match hello(&mut self.link, &self.options) {
             Err(LinkError::Io(error)) => return self.reconnect(error).map(|()| &self.facts),
@@ -208,10 +208,10 @@ impl<T: Transport> Board<T> {
         })
     }
 
-    /// Asks what has happened to the board, and which model it runs.
+    /// Asks for the board's health: its resets, and the model it runs.
     ///
     /// # Errors
-    /// [`BoardError`]; `Refused` with `Malformed` by a board that does not know the question.
+    /// [`BoardError`]; `Refused` with `Malformed` from a board that does not know this request.
     pub fn health(&mut self) -> Result<Health, BoardError> {
         self.inquire("health", &Command::Health, |reply| match reply {
             Reply::Health(health) => Some(*health),
@@ -219,7 +219,7 @@ impl<T: Transport> Board<T> {
         })
     }
 
-    /// Asks something that changes nothing, over a line that may be lost meanwhile.
+    /// Sends a request that changes nothing on the board. The line may be lost in between.
     fn inquire<R>(
         &mut self,
         name: &'static str,
@@ -242,9 +242,9 @@ impl<T: Transport> Board<T> {
 
     /// Classifies one wafer.
     ///
-    /// Damaged and lost frames are repeated, and a lost line is opened again. A wafer that the board itself lost (it was
-    /// reset, fell silent, or knows nothing of it any more) is sent anew [`BoardOptions::resends`] times, so that a wafer
-    /// that makes the board hang cannot make it hang for good.
+    /// Damaged and lost frames are repeated, and a lost line is opened again. If the board itself loses the wafer (it was
+    /// reset, stopped answering, or does not know the wafer any more), the wafer is sent again, but only
+    /// [`BoardOptions::resends`] times. So a wafer that makes the board hang cannot keep it hanging.
     ///
     /// # Errors
     /// [`ClassifyError`]; the board can be asked again afterwards.
@@ -256,7 +256,7 @@ impl<T: Transport> Board<T> {
         self.reopenings = self.options.restarts;
         let (mut times, mut losses) = (0, Vec::new());
         loop {
-            // A new number for each attempt: an answer to an earlier one can never fit.
+            // Each attempt has a new number, so an answer to an earlier one cannot fit.
             self.wafer = self.wafer.wrapping_add(1);
             let failed = match self.attempt(map) {
                 Ok(report) => return Ok(report),
@@ -299,7 +299,7 @@ impl<T: Transport> Board<T> {
         }
     }
 
-    /// One attempt: the map in, the inference, the mask out.
+    /// One attempt: sends the map, runs the inference, gets the mask.
     fn attempt(&mut self, map: &DieMap<'_>) -> Result<Report, Setback> {
         let packed = map.packed();
         let crc = crc32(packed);
@@ -315,7 +315,7 @@ impl<T: Transport> Board<T> {
             },
             packed,
         )?;
-        // Enough steps for every piece to be asked for a few times, and an end to everything else.
+        // Enough steps to send every piece a few times; ends everything else.
         let mut steps = 8 + 4 * packed.len().div_ceil(self.chunk());
         let checked = loop {
             while received < packed.len() {
@@ -350,7 +350,7 @@ impl<T: Transport> Board<T> {
         usize::from(self.facts.max_chunk).clamp(1, MAX_CHUNK)
     }
 
-    /// Sends a piece of the map and gives the bytes that the board has of it.
+    /// Sends a piece of the map. Returns the number of bytes that the board then has.
     fn receive(
         &mut self,
         name: &'static str,
@@ -415,8 +415,8 @@ impl<T: Transport> Board<T> {
         Ok(mask)
     }
 
-    /// A request of an attempt, its failures sorted by what follows from them. Where the line is lost meanwhile, it is
-    /// opened again and the request repeated: a board that was not reset goes on.
+    /// Sends a request of an attempt, and decides what follows from a failure. If the line is lost, it is opened again and
+    /// the request is repeated; a board that was not reset continues.
     fn ask<R>(
         &mut self,
         request: &'static str,
@@ -462,13 +462,13 @@ impl<T: Transport> Board<T> {
         }
     }
 
-    /// Opens the lost line again and says hello to the same board with the same model.
+    /// Opens the lost line again and checks with Hello that the same board with the same model answers.
     fn reconnect(&mut self, reason: io::Error) -> Result<(), BoardError> {
         let facts = self.reopen(reason)?;
         self.adopt(facts)
     }
 
-    /// Opens the lost line again and says hello.
+    /// Opens the lost line again and sends Hello.
     pub(crate) fn reopen(&mut self, reason: io::Error) -> Result<BoardFacts, BoardError> {
         let start = Instant::now();
         let waited = self.options.reconnect_timeout;
@@ -499,7 +499,7 @@ impl<T: Transport> Board<T> {
         }
     }
 
-    /// Takes the facts of a board that said hello again, if it is the same one.
+    /// Stores the facts from a new Hello, if it is the same board.
     fn adopt(&mut self, facts: BoardFacts) -> Result<(), BoardError> {
         check_protocol(&facts)?;
         if !facts.is_same_as(&self.facts) {
@@ -534,7 +534,7 @@ pub(crate) fn check_protocol(facts: &BoardFacts) -> Result<(), BoardError> {
     }
 }
 
-/// Bytes that a board says it holds, if they can be.
+/// The number of bytes that a board says it has, if it is possible.
 fn within(received: u32, packed: &[u8]) -> Result<usize, Setback> {
     match usize::try_from(received) {
         Ok(bytes) if bytes <= packed.len() => Ok(bytes),
@@ -545,7 +545,7 @@ fn within(received: u32, packed: &[u8]) -> Result<usize, Setback> {
     }
 }
 
-/// A failed request as an error for people.
+/// Converts a failed request to an error for people.
 pub(crate) fn named(error: LinkError, request: &'static str, line: &impl Transport) -> BoardError {
     let port = line.name().to_owned();
     match error {

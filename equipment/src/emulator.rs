@@ -1,8 +1,8 @@
-//! Boards emulated by QEMU, their UART on a pseudo-terminal of this machine.
+//! Boards emulated by [QEMU](https://www.qemu.org/docs/master/system/arm/mps2.html), with their UART on a
+//! pseudo-terminal of this machine.
 //!
-//! QEMU starts halted, its pseudo-terminal is opened, and only then does the board run: no byte of
-//! its start is lost. `-icount` makes instruction counts repeatable. Dropping an [`Emulator`] ends
-//! its QEMU.
+//! QEMU starts halted. The board runs only after the pseudo-terminal is open, so no byte of its start is lost.
+//! `-icount` makes instruction counts repeatable. Dropping an [`Emulator`] ends its QEMU.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use lightwafer_board_list::ICOUNT_SHIFT;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -20,9 +21,9 @@ use crate::board::{Board, BoardOptions};
 use crate::error::BoardError;
 use crate::transport::SerialLine;
 
-/// Wait for QEMU to start and to answer.
+/// How long to wait until QEMU has started, and for its answers.
 const START: Duration = Duration::from_secs(20);
-/// Lines of QEMU's output kept for errors: the first of them and the last.
+/// Lines of QEMU's output that are kept for errors: this many of the first and of the last ones.
 const FIRST_LINES: usize = 8;
 const LAST_LINES: usize = 8;
 
@@ -35,30 +36,30 @@ pub struct EmulatorOptions {
     pub firmware: PathBuf,
     /// The QEMU command.
     pub qemu: OsString,
-    /// Where what the firmware logs over semihosting goes; dropped when `None`.
+    /// File for the logs that the firmware writes over semihosting. `None`: they are dropped.
     pub log: Option<PathBuf>,
-    /// QEMU's `-icount shift=`: 2^shift ns of the board's time an instruction. `None`: the board's time is this
-    /// machine's, and it counts no instructions.
+    /// QEMU's `-icount shift=`: an instruction takes 2^shift ns of the board's time. `None`: the board's time is that of
+    /// this machine, and instructions are not counted.
     pub icount_shift: Option<u8>,
-    /// A socket where QEMU waits for a debugger.
+    /// A socket on which QEMU waits for a debugger.
     pub debugger: Option<PathBuf>,
 }
 
 impl EmulatorOptions {
-    /// `qemu-system-arm` (or the command in `LIGHTWAFER_QEMU`), no log, shift 6.
+    /// `qemu-system-arm` (or the command in `LIGHTWAFER_QEMU`), no log, [`ICOUNT_SHIFT`].
     pub fn new(machine: impl Into<String>, firmware: impl Into<PathBuf>) -> Self {
         Self {
             machine: machine.into(),
             firmware: firmware.into(),
             qemu: std::env::var_os("LIGHTWAFER_QEMU").unwrap_or_else(|| "qemu-system-arm".into()),
             log: None,
-            icount_shift: Some(6),
+            icount_shift: Some(ICOUNT_SHIFT),
             debugger: None,
         }
     }
 }
 
-/// An emulated board did not come up.
+/// Why an emulated board did not start.
 #[derive(Debug, Error)]
 pub enum EmulatorError {
     /// QEMU is not installed.
@@ -70,13 +71,13 @@ pub enum EmulatorError {
     /// The firmware file is missing.
     #[error("no firmware at {}; build it with `cargo xtask firmware`", .0.display())]
     NoFirmware(PathBuf),
-    /// QEMU could not be started or talked to.
+    /// QEMU could not be started, or its control connection failed.
     #[error("cannot run QEMU: {0}")]
     Io(io::Error),
-    /// QEMU ended, or did not do as asked.
+    /// QEMU ended, or did not execute a command.
     #[error("QEMU {what}{}", tail(.output))]
     Qemu {
-        /// What it did or did not do.
+        /// The failure.
         what: String,
         /// The first and the last lines it wrote.
         output: String,
@@ -84,7 +85,7 @@ pub enum EmulatorError {
     /// The board does not answer.
     #[error("the emulated board: {reason}{}", tail(.output))]
     Board {
-        /// What is wrong.
+        /// The reason.
         reason: BoardError,
         /// The first and the last lines QEMU wrote.
         output: String,
@@ -111,10 +112,10 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts an emulated board and says hello to it.
+    /// Starts an emulated board and sends Hello to it.
     ///
     /// # Errors
-    /// [`EmulatorError`]; each says what to do.
+    /// [`EmulatorError`]; each one says what to do.
     pub fn boot(
         options: &EmulatorOptions,
         mut board: BoardOptions,
@@ -122,7 +123,7 @@ impl Emulator {
         let mut emulator = Self::start(options)?;
         let line = emulator.line()?;
         emulator.resume()?;
-        // A QEMU that ended does not come back.
+        // If QEMU has ended, its port does not come back.
         board.reconnect_timeout = Duration::from_millis(500);
         match Board::over_with(line, board) {
             Ok(board) => Ok((emulator, board)),
@@ -136,7 +137,7 @@ impl Emulator {
     /// Starts QEMU with the board halted before its first instruction.
     ///
     /// # Errors
-    /// [`EmulatorError`]; each says what to do.
+    /// [`EmulatorError`]; each one says what to do.
     pub fn start(options: &EmulatorOptions) -> Result<Self, EmulatorError> {
         if !options.firmware.is_file() {
             return Err(EmulatorError::NoFirmware(options.firmware.clone()));
@@ -152,7 +153,7 @@ impl Emulator {
                 "none",
             ])
             .args(["-serial", "pty", "-S", "-qmp", "stdio"])
-            // QMP has stdout, so what the firmware logs must go elsewhere.
+            // QMP uses stdout, so the firmware's logs must go elsewhere.
             .args(["-chardev", &chardev(options.log.as_deref())])
             .args(["-semihosting-config", "enable=on,target=native,chardev=log"])
             .arg("-kernel")
@@ -242,15 +243,15 @@ impl Emulator {
     /// Lets the halted board run. Open its [`Emulator::line`] first.
     ///
     /// # Errors
-    /// [`EmulatorError::Qemu`] when QEMU does not comply.
+    /// [`EmulatorError::Qemu`] if QEMU does not do it.
     pub fn resume(&mut self) -> Result<(), EmulatorError> {
         self.execute("cont").map(drop)
     }
 
-    /// Pulls the board's reset: it starts anew, its RAM as it was.
+    /// Resets the board. It starts again; its RAM keeps its content.
     ///
     /// # Errors
-    /// [`EmulatorError::Qemu`] when QEMU does not comply.
+    /// [`EmulatorError::Qemu`] if QEMU does not do it.
     pub fn reset(&mut self) -> Result<(), EmulatorError> {
         self.execute("system_reset").map(drop)
     }
@@ -263,7 +264,7 @@ impl Emulator {
         lines.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
-    /// One QMP command and its result.
+    /// Sends a QMP command and waits for its result.
     fn execute(&mut self, command: &str) -> Result<Value, EmulatorError> {
         if writeln!(self.stdin, "{{\"execute\":\"{command}\"}}").is_err() {
             return Err(self.failed("ended"));
@@ -279,7 +280,7 @@ impl Emulator {
                     if let Some(error) = message.get("error") {
                         return Err(self.failed(&format!("refuses `{command}`: {error}")));
                     }
-                    // Greeting or event.
+                    // A greeting or an event.
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(self.failed(&format!("does not answer to `{command}`")));
@@ -290,7 +291,7 @@ impl Emulator {
     }
 
     fn failed(&mut self, what: &str) -> EmulatorError {
-        // Its last words may still be on their way.
+        // The last lines of its output may still be on their way.
         let end = Instant::now() + Duration::from_millis(300);
         let mut status = None;
         while status.is_none() && Instant::now() < end {
@@ -308,7 +309,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // It may have ended already. In both cases it is gone afterwards.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -330,7 +331,7 @@ fn chardev(log: Option<&Path>) -> String {
     }
 }
 
-/// A path as an option's value: a comma in it is written twice.
+/// A path as the value of a QEMU option: commas in it are doubled.
 fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }

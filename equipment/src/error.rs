@@ -1,4 +1,4 @@
-//! What can go wrong with a board, and what to do about it.
+//! Errors of a board and its connection. Their texts say what to do.
 
 use std::time::Duration;
 use std::{fmt, io};
@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use crate::report::BadReport;
 
-/// The connection to a board failed.
+/// Why the connection to a board failed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BoardError {
     /// The port could not be opened.
     #[error(
@@ -22,7 +23,7 @@ pub enum BoardError {
         /// Why.
         reason: io::Error,
     },
-    /// The board did not answer a request, however often it was repeated.
+    /// The board did not answer a request, although it was repeated.
     #[error(
         "no answer from {port} to `{request}` in {:.1} s ({sent} times sent); check power, cable \
          and baud rate, and that the board runs LightWafer firmware", .waited.as_secs_f32()
@@ -30,11 +31,11 @@ pub enum BoardError {
     NoAnswer {
         /// The port.
         port: String,
-        /// What was asked.
+        /// The request.
         request: &'static str,
-        /// How long.
+        /// How long the host waited.
         waited: Duration,
-        /// How often.
+        /// How often the request was sent.
         sent: u32,
     },
     /// Host and board speak different protocol versions.
@@ -45,12 +46,12 @@ pub enum BoardError {
         /// This crate's version.
         host: u16,
     },
-    /// The board refused a request that it should know.
-    #[error("the board refused `{request}`: {reply:?}; is its firmware older than this host?")]
+    /// The board refused a request that it should accept.
+    #[error("the board refused `{request}`: {reply}; is its firmware older than this host?")]
     Refused {
-        /// What was asked.
+        /// The request.
         request: &'static str,
-        /// Its answer.
+        /// The board's answer.
         reply: ErrorReply,
     },
     /// The line was lost and did not come back.
@@ -58,9 +59,9 @@ pub enum BoardError {
     Lost {
         /// The port.
         port: String,
-        /// How long it was waited for.
+        /// How long the host waited for it.
         waited: Duration,
-        /// What was seen first.
+        /// The first error.
         reason: io::Error,
     },
     /// Another board, or another model, answers than when the board was opened.
@@ -73,14 +74,14 @@ pub enum BoardError {
     },
 }
 
-/// How a board lost a wafer.
+/// One loss of a wafer by the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// What it was asked.
+    /// The request at which the loss was noticed.
     pub request: &'static str,
-    /// Whether it did not answer at all; otherwise it knew nothing of the wafer.
+    /// Whether the board did not answer at all. Otherwise it did not know the wafer any more.
     pub silent: bool,
-    /// Why it last started, as it said afterwards.
+    /// Why the board last started, by its own answer afterwards.
     pub reset: ResetCause,
 }
 
@@ -104,13 +105,14 @@ fn listed(losses: &[Loss]) -> String {
     losses.join(", ")
 }
 
-/// A wafer could not be classified. No partial or doubtful answer comes with it.
+/// Why a wafer could not be classified. There is no partial or doubtful answer.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ClassifyError {
     /// The connection failed.
     #[error(transparent)]
     Board(#[from] BoardError),
-    /// The board takes smaller maps only.
+    /// The map is larger than the board accepts.
     #[error("the map takes {bytes} bytes, the board holds {limit}; use a board with more memory")]
     TooLarge {
         /// Bytes of the packed map.
@@ -118,25 +120,25 @@ pub enum ClassifyError {
         /// The board's limit.
         limit: u32,
     },
-    /// The board refused the map or its classification, each time.
-    #[error("the board refused `{request}` {times} times: {reply:?}")]
+    /// The board refused the map or its classification, in every attempt.
+    #[error("the board refused `{request}` {times} times: {reply}")]
     Refused {
-        /// What was asked.
+        /// The request.
         request: &'static str,
         /// The last answer.
         reply: ErrorReply,
-        /// How often the wafer was sent anew.
+        /// How often the wafer was sent again.
         times: u32,
     },
-    /// The board's answers contradicted each other or the map, each time.
-    #[error("the board's answer is not to be trusted ({times} times): {reason}")]
+    /// The board's answers contradicted each other or the map, in every attempt.
+    #[error("the board's answer was rejected ({times} times): {reason}")]
     BadReport {
         /// The last contradiction.
         reason: BadReport,
-        /// How often the wafer was sent anew.
+        /// How often the wafer was sent again.
         times: u32,
     },
-    /// The board lost the wafer once more after it was sent anew.
+    /// The board lost the wafer again after it was sent again.
     #[error(
         "the board lost the wafer of {rows}×{cols} dies (CRC-32 {map_crc:08x}) {} times: {}; if it was reset each \
          time, keep the wafer and report it", .losses.len(), listed(.losses)
@@ -148,16 +150,16 @@ pub enum ClassifyError {
         cols: usize,
         /// CRC-32 of its packed map.
         map_crc: u32,
-        /// What happened each time.
+        /// The losses, in order.
         losses: Vec<Loss>,
     },
-    /// The engine failed on this map.
+    /// The board's engine failed on this map.
     #[error("the board's inference engine failed on this map")]
     Engine,
 }
 
 impl ClassifyError {
-    /// Whether the board as such failed, so that the next wafer will hardly fare better.
+    /// Whether the board itself failed, so that the next wafer will probably fail too.
     pub fn is_board_failure(&self) -> bool {
         matches!(self, Self::Board(_))
     }

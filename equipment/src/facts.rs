@@ -1,10 +1,10 @@
-//! Facts of boards and models, owned and ready for JSON.
+//! The facts of boards and models, as owned values that serialize to JSON.
 
 use lightwafer_device::protocol::message::{Hello, ResetCause};
 use lightwafer_runtime::image;
 use serde::{Serialize, Serializer};
 
-/// Facts of a model; see [`image::ModelFacts`].
+/// The facts of a model; see [`image::ModelFacts`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelFacts {
     /// The model's name.
@@ -13,7 +13,7 @@ pub struct ModelFacts {
     pub parameters: u32,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
-    /// Bytes of arena an inference needs.
+    /// Bytes of arena that an inference needs.
     pub arena_bytes: u32,
     /// Bytes of the whole model image.
     pub model_bytes: u32,
@@ -26,7 +26,7 @@ pub struct ModelFacts {
     pub created: String,
 }
 
-/// Who a board is and what it runs.
+/// The facts of a board and of the model it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BoardFacts {
     /// Board name, such as `mps2-an500`.
@@ -35,30 +35,25 @@ pub struct BoardFacts {
     pub firmware: String,
     /// Protocol version of the board.
     pub protocol: u16,
-    /// Largest packed map the board takes, in bytes.
+    /// Largest packed map that the board accepts, in bytes.
     pub max_map: u32,
-    /// Largest chunk the board takes and sends, in bytes.
+    /// Largest chunk that the board accepts and sends, in bytes.
     pub max_chunk: u16,
     /// Why the board last started.
     pub reset: ResetCause,
-    /// The model it runs; its fields lie flat in JSON.
+    /// The model it runs. In JSON its fields are part of the board's object.
     #[serde(flatten)]
     pub model: ModelFacts,
 }
 
-/// 64 lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn as_hex<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&hex(bytes))
+    to.serialize_str(&base16ct::lower::encode_string(bytes))
 }
 
 impl ModelFacts {
     /// The SHA-256 as 64 hexadecimal digits.
     pub fn sha256_hex(&self) -> String {
-        hex(&self.sha256)
+        base16ct::lower::encode_string(&self.sha256)
     }
 }
 
@@ -97,7 +92,7 @@ impl BoardFacts {
         format!(
             "{} with model {}",
             self.board,
-            &hex(&self.model.sha256)[..12]
+            &self.model.sha256_hex()[..12]
         )
     }
 

@@ -1,11 +1,11 @@
-//! The calling side of LightWafer: wafer maps in, defect classes, scores and masks out.
+//! The host (client) side of LightWafer: it sends wafer maps and gets defect classes, scores and masks.
 //!
-//! * [`Board`]: a board on a serial port; lost, repeated and damaged frames, resets and unplugged
-//!   cables are dealt with here, and a wrong answer is never given.
-//! * [`emulator`]: the same boards in QEMU.
-//! * [`Board::update`]: a signed model onto a board, also over a line that breaks off.
-//! * [`Local`]: the same model on this machine, bit for bit.
-//! * [`picture`]: results as pictures; [`lightwafer_maps`] reads wafer maps from files.
+//! * [`Board`]: a board on a serial port. It handles lost, repeated and damaged frames, resets and unplugged cables,
+//!   and never gives a wrong answer.
+//! * [`emulator`]: emulated boards, in QEMU.
+//! * [`Board::update`]: sends a signed model to a board, also over a line that breaks off.
+//! * [`Local`]: runs the model on this machine, with the same bits.
+//! * [`picture`]: draws results. [`lightwafer_maps`] reads wafer maps from files.
 //!
 //! ```no_run
 //! use lightwafer_equipment::{Board, DieMap};

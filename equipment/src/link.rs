@@ -1,4 +1,4 @@
-//! Requests and responses over a line that may lose, repeat and damage bytes.
+//! Sends requests and receives responses over a line that may lose, repeat and damage bytes.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use serde::Serialize;
 
 use crate::transport::Transport;
 
-/// What the line has seen, from the host's side.
+/// Counters of the line, from the host's side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LineStatistics {
-    /// Requests made, repeats not counted.
+    /// Requests; repeats are not counted.
     pub requests: u64,
-    /// Times a request was sent again.
+    /// How often a request was sent again.
     pub repeated: u64,
     /// Frames from the board that were damaged or made no sense.
     pub damaged: u64,
-    /// Responses that answered no open request.
+    /// Responses that belonged to no open request.
     pub stale: u64,
-    /// Wafers that were sent anew from the start.
+    /// Wafers that were sent again from the start.
     pub restarts: u64,
-    /// Times the board had lost a wafer: it was reset, fell silent, or knew nothing of it any more.
+    /// How often the board lost a wafer: it was reset, stopped answering, or did not know the wafer any more.
     pub losses: u64,
-    /// Times the line was opened again.
+    /// How often the line was opened again.
     pub reconnects: u64,
 }
 
@@ -35,14 +35,14 @@ pub(crate) struct Patience {
     pub sends: u32,
 }
 
-/// A request came to nothing.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum LinkError {
     /// The line is lost.
     Io(io::Error),
-    /// No response.
+    /// There was no response.
     Silence { waited: Duration, sent: u32 },
-    /// The board says no.
+    /// The board answered with an error.
     Refused(ErrorReply),
 }
 
@@ -56,11 +56,11 @@ pub(crate) struct Link<T> {
     input: Vec<u8>,
 }
 
-/// What a wait for a response ended with.
+/// The result of waiting for a response.
 enum Wait<R> {
     Accepted(R),
     Refused(ErrorReply),
-    /// The request or its response was damaged on the way: worth sending at once.
+    /// The request or its response was damaged on the line: send it again at once.
     Again,
     TimedOut,
 }
@@ -76,13 +76,13 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Forgets half received bytes; for a line that was opened again.
+    /// Drops bytes of half received frames. For a line that was opened again.
     pub fn reset(&mut self) {
         self.decoder = FrameDecoder::new();
         self.input.clear();
     }
 
-    /// Sends a request until a response with its number arrives that `accept` takes.
+    /// Sends a request, and repeats it until a response with its number arrives that `accept` accepts.
     pub fn request<R>(
         &mut self,
         command: &Command<'_>,
@@ -104,7 +104,7 @@ impl<T: Transport> Link<T> {
             .map_err(|error| LinkError::Io(io::Error::other(error)))?;
         let start = Instant::now();
         let (mut silences, mut damages, mut sent) = (0, 0, 0u32);
-        // Damage costs no time, so it is forgiven more often.
+        // Damage costs no time, so more repeats are allowed for it.
         while silences < patience.sends.max(1) && damages < 4 * patience.sends.max(4) {
             if sent > 0 {
                 self.statistics.repeated += 1;
@@ -138,7 +138,7 @@ impl<T: Transport> Link<T> {
     ) -> io::Result<Wait<R>> {
         let deadline = Instant::now() + patience;
         loop {
-            // All that has arrived is looked at before the clock: a slow host is no slow board.
+            // Look at all received bytes before the clock: if the host is slow, the board need not be.
             let mut at = 0;
             while let Some(&byte) = self.input.get(at) {
                 at += 1;
@@ -170,7 +170,7 @@ impl<T: Transport> Link<T> {
     }
 }
 
-/// What a whole payload means for the open request `seq`.
+/// Decides what a received payload means for the open request `seq`.
 fn judge<R>(
     payload: &[u8],
     seq: u16,
@@ -190,11 +190,12 @@ fn judge<R>(
                 | ErrorReply::Overrun
         )
     );
-    // A frame with a right CRC-32 that the board does not know: no line did that, unless nobody knows whose.
+    // The CRC-32 was right but the board does not know the message. So the line did not damage it, unless
+    // the number of the request is unknown.
     let transmission =
         transmission || response.seq == 0 && response.reply == Reply::Error(ErrorReply::Malformed);
     match response.reply {
-        // Number 0: a frame so damaged that its number is unknown; it may have been ours.
+        // Number 0: the frame was damaged so badly that its number is unknown. It may have been ours.
         Reply::Error(_) if transmission && (response.seq == seq || response.seq == 0) => {
             Some(Wait::Again)
         }

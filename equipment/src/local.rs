@@ -1,4 +1,4 @@
-//! The model on this machine: the same integers as on a board, hence the same answers, bit for bit.
+//! Runs the model on this machine: the same integers as on a board, so the same answers, bit for bit.
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -10,37 +10,39 @@ use std::{io, thread};
 use lightwafer_device::store::{Block, BlockError, split};
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::image::{Model, ModelError};
+use lightwafer_runtime::{AlignedBox, KernelTable};
 use lightwafer_runtime::{EngineError, FixedEngine};
 use thiserror::Error;
 
 use crate::facts::ModelFacts;
 use crate::report::Report;
 
-/// A model file, checked.
+/// A checked model file.
 #[derive(Debug)]
 pub struct Local {
-    image: Vec<u8>,
+    image: AlignedBox<u8>,
     facts: ModelFacts,
     signature: Option<Block>,
 }
 
-/// A model file cannot be used.
+/// Why a model file cannot be used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LocalError {
     /// The file cannot be read.
     #[error("cannot read model file {}: {reason}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: io::Error,
     },
-    /// The file is no model image.
-    #[error("{}: {reason}; export it again or fetch it anew", .path.display())]
+    /// The file is not a model image.
+    #[error("{}: {reason}; export it again or get a new copy", .path.display())]
     Model {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: ModelError,
     },
     /// The signature behind the image is damaged.
@@ -48,38 +50,31 @@ pub enum LocalError {
     Signature {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: BlockError,
     },
-    /// The engine does not take the model.
+    /// The engine does not accept the model.
     #[error("the model does not run here: {0}")]
-    Engine(EngineError),
-}
-
-impl From<EngineError> for LocalError {
-    fn from(reason: EngineError) -> Self {
-        Self::Engine(reason)
-    }
+    Engine(#[from] EngineError),
 }
 
 impl Local {
     /// Reads and checks a model file.
     ///
     /// # Errors
-    /// [`LocalError`]: the file cannot be read, or its bytes are no model image.
+    /// [`LocalError`]: the file cannot be read, or is not a model image.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LocalError> {
         let path = path.as_ref();
-        let mut image = std::fs::read(path).map_err(|reason| LocalError::Read {
+        let file = std::fs::read(path).map_err(|reason| LocalError::Read {
             path: path.into(),
             reason,
         })?;
-        // Nobody's key is asked for here: the file is the user's own.
-        let parted = split(&image).map_err(|reason| LocalError::Signature {
+        // No key is needed here, because the file is the user's own.
+        let (image, signature) = split(&file).map_err(|reason| LocalError::Signature {
             path: path.into(),
             reason,
         })?;
-        let (length, signature) = (parted.0.len(), parted.1);
-        image.truncate(length);
+        let image = AlignedBox::from(image);
         match Model::new_checked(&image) {
             Ok(model) => {
                 let facts = ModelFacts::from(&model.facts());
@@ -96,35 +91,47 @@ impl Local {
         }
     }
 
-    /// Facts of the model.
+    /// The facts of the model.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
     }
 
-    /// The image's bytes, without a signature behind them.
+    /// The bytes of the image, without a signature block.
     pub fn image(&self) -> &[u8] {
         &self.image
     }
 
-    /// The signature block behind the image, where there is one. Whose it is has not been checked.
+    /// The signature block after the image, if there is one. The signature itself has not been verified.
     pub fn signature(&self) -> Option<&Block> {
         self.signature.as_ref()
     }
 
-    /// Runs `work` with an engine of its own, arena included.
+    /// How boards compute each layer: by their fast kernels, or why not.
+    ///
+    /// # Errors
+    /// [`LocalError::Model`].
+    pub fn kernels(&self) -> Result<KernelTable, LocalError> {
+        Ok(KernelTable::of(&self.model()?))
+    }
+
+    fn model(&self) -> Result<Model<'_>, LocalError> {
+        Model::new_checked(&self.image).map_err(|reason| LocalError::Model {
+            path: PathBuf::new(),
+            reason,
+        })
+    }
+
+    /// Runs `work` with a new engine and its arena.
     fn with_engine<R>(
         &self,
         work: impl FnOnce(&mut FixedEngine<'_, '_>) -> R,
     ) -> Result<R, LocalError> {
-        let model = Model::new_checked(&self.image).map_err(|reason| LocalError::Model {
-            path: PathBuf::new(),
-            reason,
-        })?;
-        let mut arena = vec![0; self.facts.arena_bytes as usize];
+        let model = self.model()?;
+        let mut arena = AlignedBox::zeroed(self.facts.arena_bytes as usize);
         Ok(work(&mut FixedEngine::new(model, &mut arena)?))
     }
 
-    /// Whether the image's golden wafer gives the expected answer here.
+    /// The self-test: whether the golden wafer in the image gets the expected answer here.
     ///
     /// # Errors
     /// [`LocalError::Engine`].
@@ -140,8 +147,8 @@ impl Local {
         self.with_engine(|engine| infer(engine, map))
     }
 
-    /// Classifies many wafers on `threads` threads (all cores for `None`) and gives each report to
-    /// `done` with its index, in no particular order.
+    /// Classifies many wafers on `threads` threads (`None`: one a core). Calls `done` for each wafer with its index and
+    /// its report, in no particular order.
     ///
     /// # Errors
     /// [`LocalError::Engine`].

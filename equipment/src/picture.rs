@@ -1,4 +1,4 @@
-//! One PNG a wafer: its dies, the predicted mask over them, the class and its rivals.
+//! Draws one PNG for each wafer: its dies, the predicted mask over them, and the classes with the best scores.
 
 use std::io;
 use std::path::Path;
@@ -28,12 +28,12 @@ const WIDTH: i32 = 3 * MARGIN + 2 * PANEL;
 const BARS: i32 = TOP + PANEL + 46;
 const HEIGHT: i32 = BARS + 3 * 26 + MARGIN - 6;
 
-/// Draws a wafer and its report as a PNG file's bytes.
+/// Draws a wafer and its report, and returns the bytes of a PNG file.
 ///
-/// `name` identifies the wafer to the reader; `truth` colours the class right or wrong.
+/// `name` is shown as the wafer's name. With `truth`, the class is coloured as right or wrong.
 ///
 /// # Errors
-/// Only what the PNG encoder refuses, which for this size and format is nothing.
+/// Those of the PNG encoder, which has none for this size and format.
 pub fn draw(
     name: &str,
     map: &DieMap<'_>,
@@ -59,10 +59,10 @@ pub fn draw(
     canvas.png()
 }
 
-/// Writes [`draw`]'s bytes beside `path`, then gives them its name.
+/// Draws like [`draw`] and writes the file atomically.
 ///
 /// # Errors
-/// What the file system refuses.
+/// Those of the file system.
 pub fn write(
     path: &Path,
     name: &str,
@@ -82,7 +82,7 @@ fn title(canvas: &mut Canvas, name: &str, map: &DieMap<'_>, report: &Report, tru
     };
     let text = format!("{}  {:.1} %", class.label(), 100.0 * report.top_score());
     let next = canvas.text(&text, MARGIN, 16, &FONT_10X20, colour, Alignment::Left);
-    // Drawn twice, a pixel apart: there is no bold font of this size.
+    // Drawn twice, one pixel apart, because there is no bold font of this size.
     canvas.text(&text, MARGIN + 1, 16, &FONT_10X20, colour, Alignment::Left);
     if let Some(truth) = truth {
         let text = format!("truth {}", truth.label());
@@ -120,7 +120,7 @@ fn title(canvas: &mut Canvas, name: &str, map: &DieMap<'_>, report: &Report, tru
     );
 }
 
-/// The dies, with fine lines between them where there is room.
+/// Draws the dies, with fine lines between them if there is room.
 fn dies(canvas: &mut Canvas, left: i32, map: &DieMap<'_>) {
     let (rows, cols) = (map.rows(), map.cols());
     let range = |at: usize, dies: usize| {
@@ -140,7 +140,7 @@ fn dies(canvas: &mut Canvas, left: i32, map: &DieMap<'_>) {
     }
 }
 
-/// The dies as the network sees them, the mask over them with its outline.
+/// Draws the dies as the network sees them, and over them the mask with its outline.
 fn overlay(canvas: &mut Canvas, left: i32, map: &DieMap<'_>, mask: &Mask) {
     for y in 0..IMAGE_SIZE {
         for x in 0..IMAGE_SIZE {
@@ -216,7 +216,7 @@ fn bars(canvas: &mut Canvas, report: &Report) {
     }
 }
 
-/// `top` over `bottom`, `weight` of 255 parts.
+/// Mixes two colours: `weight` of 255 parts of `top`, the rest of `bottom`.
 fn blend(bottom: Rgb888, top: Rgb888, weight: u32) -> Rgb888 {
     let mix = |a: u8, b: u8| ((u32::from(a) * (255 - weight) + u32::from(b) * weight) / 255) as u8;
     Rgb888::new(
@@ -236,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A report as a good model would give it for a synthetic wafer.
+    /// A report like that of a good model for a synthetic wafer.
     fn example(class: Class, grid: u16) -> (Vec<u8>, Report) {
         let dies = synthesize(class, 5, grid, grid);
         let mut packed = vec![0; DieMap::packed_len(grid, grid).unwrap()];

@@ -1,4 +1,4 @@
-//! The result for one wafer, and the checks that a board's report passes before it becomes one.
+//! The result for one wafer, and the checks that a board's report must pass first.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use thiserror::Error;
 /// The result for one wafer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The class: the largest score.
+    /// The class with the largest score.
     pub class: Class,
     /// Probabilities of the 38 classes.
     pub scores: [f32; CLASS_COUNT],
@@ -22,21 +22,21 @@ pub struct Report {
     pub embedding: Vec<i8>,
     /// The defect mask at 224×224.
     pub mask: Mask,
-    /// Existing dies that the mask marks.
+    /// Number of dies that the mask marks; places without a die do not count.
     pub mask_dies: u32,
     /// Time of the inference: the board's own measurement, or this machine's.
     pub elapsed: Duration,
-    /// Instructions of the inference, where the board counts them.
+    /// Instructions of the inference, if the board counts them.
     pub instructions: Option<u64>,
 }
 
-/// Why a board's report is not believed.
+/// Why a board's report is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadReport {
-    /// The report is of another map.
+    /// The report is for another map.
     #[error("the report is of another map (CRC-32 {found:08x}, sent {sent:08x})")]
     Map {
-        /// CRC-32 of the map that was sent.
+        /// CRC-32 of the sent map.
         sent: u32,
         /// CRC-32 in the report.
         found: u32,
@@ -44,12 +44,12 @@ pub enum BadReport {
     /// A list has the wrong length.
     #[error("{found} {what}, {CLASS_COUNT} expected")]
     Length {
-        /// Which list.
+        /// The name of the list.
         what: &'static str,
         /// Its length.
         found: usize,
     },
-    /// The class does not exist or is not the largest logit's.
+    /// The class does not exist, or is not the one with the largest logit.
     #[error("class {class} is not that of the largest logit")]
     Class {
         /// The reported number.
@@ -58,23 +58,23 @@ pub enum BadReport {
     /// The scores do not follow from the logits.
     #[error("the scores do not follow from the logits")]
     Scores,
-    /// The mask that arrived is not the one the report names.
+    /// The received mask is not the one in the report.
     #[error("the mask that arrived is not the reported one")]
     Mask,
-    /// The board's account of how much of the map it holds makes no sense.
+    /// The board states an impossible number of received bytes.
     #[error("the board claims {received} bytes of a map of {expected}")]
     Received {
-        /// Bytes claimed.
+        /// The stated bytes.
         received: u32,
         /// Bytes of the map.
         expected: usize,
     },
-    /// Pieces were answered again and again without progress.
+    /// The transfer made no progress, although the board answered.
     #[error("map or mask made no progress")]
     Stuck,
 }
 
-/// A board's report that has passed every check but its mask's.
+/// A board's report that has passed all checks except that of its mask.
 pub(crate) struct Checked {
     answer: Answer,
     mask_pixels: u32,
@@ -84,7 +84,7 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Checks what a board reported for `map`, whose packed bytes have `map_crc`.
+    /// Checks a board's report for `map`, whose packed bytes have the CRC-32 `map_crc`.
     pub(crate) fn new(report: &message::Report, map_crc: u32) -> Result<Self, BadReport> {
         if report.map_crc != map_crc {
             return Err(BadReport::Map {
@@ -131,7 +131,7 @@ impl Checked {
 }
 
 impl Report {
-    /// A report of an engine's answer for `map`.
+    /// Makes a report from an engine's answer for `map`.
     pub fn new(
         answer: &Answer,
         mask: Mask,
@@ -157,7 +157,7 @@ impl Report {
         self.scores[usize::from(self.class.index())]
     }
 
-    /// The classes by score, best first; the lower class first on a tie.
+    /// The classes by score, best first. On a tie the lower class comes first.
     pub fn ranking(&self) -> Vec<(Class, f32)> {
         let mut order: Vec<_> = Class::all().zip(self.scores).collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));

@@ -1,4 +1,4 @@
-//! Bytes to and from a board: a serial port, or whatever a test puts in its place.
+//! The transport of bytes to and from a board: a serial port, or a replacement in tests.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -7,31 +7,31 @@ use serialport::{ClearBuffer, DataBits, FlowControl, Parity, SerialPort, StopBit
 
 /// A line to one board.
 pub trait Transport {
-    /// Waits at most `timeout` for bytes and gives how many came; 0 when none did.
+    /// Waits at most `timeout` for bytes. Returns how many were read, 0 if none came.
     ///
     /// # Errors
-    /// Any but `Interrupted` means that the line is lost.
+    /// Every error except `Interrupted` means that the line is lost.
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize>;
 
     /// Sends all bytes.
     ///
     /// # Errors
-    /// Any means that the line is lost.
+    /// Every error means that the line is lost.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Forgets bytes that were written but have not left yet; called after a timeout, so that a line that
-    /// takes no bytes cannot fill up.
+    /// Drops bytes that were written but not sent yet. Called after a timeout, so that buffers do not fill up if the
+    /// line accepts no bytes.
     fn discard_output(&mut self) {}
 
     /// Opens the line again after it was lost.
     ///
     /// # Errors
-    /// `Unsupported` where there is nothing to open again; any other error may pass with time.
+    /// `Unsupported` if this line cannot be opened again. Any other error may pass with time.
     fn reopen(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// What to call the line in errors, such as the port's name.
+    /// The name of the line in errors, such as the name of the port.
     fn name(&self) -> &str {
         "the line"
     }
@@ -103,13 +103,13 @@ impl Transport for SerialLine {
 
     fn discard_output(&mut self) {
         if let Some(port) = &self.port {
-            // A port that cannot do this keeps its bytes, which is no worse than before.
+            // A port that cannot do this keeps its bytes, which does no harm.
             let _ = port.clear(ClearBuffer::Output);
         }
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        // Closed first: the port is opened exclusively.
+        // Close it first, because the port is opened exclusively.
         self.port = None;
         let port = serialport::new(&self.path, self.baud)
             .data_bits(DataBits::Eight)

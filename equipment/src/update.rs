@@ -1,7 +1,8 @@
-//! Models onto boards: checked here, sent piece by piece, and taken up where a lost line or a reset broke off.
+//! Model updates: checks a signed model, sends it piece by piece, and continues a transfer after a lost line or a
+//! reset.
 //!
-//! What is checked first here (key, version, size, the image itself) the board checks again: nothing rests on the
-//! host. A board that loses power at any moment runs the old model or the new one.
+//! The host checks key, version, size and image first. The board checks all of them again, so its safety does not
+//! depend on the host. A board that loses power at any moment runs the old model or the new one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use lightwafer_device::protocol::message::{Command, ErrorReply, Health, Reply};
 use lightwafer_device::store::{Block, BlockError, KeyId, split};
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::{Model, ModelError};
 use thiserror::Error;
 
@@ -18,38 +20,39 @@ use crate::facts::ModelFacts;
 use crate::link::{LinkError, Patience};
 use crate::transport::Transport;
 
-/// Wait for a board to erase a slot: flash of 128 KiB a block takes seconds.
+/// How long to wait while a board erases a slot. Flash with blocks of 128 KiB takes seconds.
 const ERASE: Duration = Duration::from_secs(20);
 
-/// A model image and the signature block behind it.
+/// A model image with its signature block.
 #[derive(Debug, Clone)]
 pub struct SignedModel {
-    image: Vec<u8>,
+    image: AlignedBox<u8>,
     block: Block,
     facts: ModelFacts,
 }
 
-/// What an update is at.
+/// A step of an update, for progress messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The board was told of the model, and has so many bytes of it.
+    /// The model was announced to the board.
     Begun {
-        /// Bytes that were there already.
+        /// Bytes that the board already has.
         received: u32,
     },
-    /// So many bytes are there now.
+    /// The board has received more bytes.
     Sent {
-        /// Of how many the model has.
+        /// Bytes of the whole model.
         received: u32,
     },
-    /// The line or the board went away; it is tried again.
+    /// The line was lost, or the board did not answer. The update is tried again.
     Interrupted,
-    /// The board tries the model on its golden wafer.
+    /// The board runs the self-test of the model: its golden wafer.
     Trying,
 }
 
-/// A model does not get onto a board. The board runs what it ran before.
+/// Why an update failed. The board runs the model that it ran before.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum UpdateError {
     /// The connection failed.
     #[error(transparent)]
@@ -59,29 +62,29 @@ pub enum UpdateError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: io::Error,
     },
-    /// The image is no model.
-    #[error("not a model: {0}; export it again or fetch it anew")]
-    Model(ModelError),
-    /// There is no signature behind the image.
+    /// The image is not a model.
+    #[error("not a model: {0}; export it again or get a new copy")]
+    Model(#[from] ModelError),
+    /// The image has no signature block.
     #[error("the model is not signed; sign it: lightwafer sign MODEL --key KEY --model-version N")]
     Unsigned,
     /// The signature block is damaged.
     #[error("{0}; sign the model again")]
-    Block(BlockError),
-    /// The board takes no models.
-    #[error("this board takes no models over the line; build its firmware with the new model")]
+    Block(#[from] BlockError),
+    /// The board accepts no models.
+    #[error("this board accepts no models over the line; build its firmware with the new model")]
     Unsupported,
     /// The firmware has no key.
     #[error(
-        "THE FIRMWARE OF THIS BOARD HAS NO UPDATE KEY, so it takes no models; build it with \
+        "THE FIRMWARE OF THIS BOARD HAS NO UPDATE KEY, so it accepts no models; build it with \
          LIGHTWAFER_UPDATE_KEY=<public key file of `lightwafer keygen`>"
     )]
     NoKey,
-    /// The board's key is another.
-    #[error("the model is signed with key {model}, the board takes those of key {board}")]
+    /// The board has another key.
+    #[error("the model is signed with key {model}, the board accepts key {board}")]
     Key {
         /// The model's key.
         model: KeyId,
@@ -96,7 +99,7 @@ pub enum UpdateError {
     Version {
         /// The model's version.
         version: u32,
-        /// The lowest that the board takes.
+        /// The lowest version that the board accepts.
         minimum: u32,
     },
     /// The image is too large.
@@ -110,45 +113,37 @@ pub enum UpdateError {
     /// The board refused the model or a piece of it.
     #[error("the board refused `{request}`: {}", explained(.reply))]
     Refused {
-        /// What was asked.
+        /// The request.
         request: &'static str,
-        /// Its answer.
+        /// The board's answer.
         reply: ErrorReply,
     },
-    /// The line broke off again and again without a byte of progress.
+    /// The line was lost several times without a byte of progress.
     #[error(
-        "given up after {tries} tries without progress; the next `update` goes on from {received} bytes"
+        "given up after {tries} tries without progress; the next `update` continues from {received} bytes"
     )]
     Stuck {
-        /// How often it was tried.
+        /// How often the update was tried.
         tries: u32,
-        /// Bytes that the board had at last.
+        /// Bytes that the board has.
         received: u32,
     },
     /// The board runs another model than the one it confirmed.
-    #[error("the board confirmed the model, but runs another; look at `lightwafer info`")]
+    #[error("the board confirmed the model, but runs another; see `lightwafer info`")]
     Contradiction,
 }
 
+/// The board's answer, and what may be behind it.
 fn explained(reply: &ErrorReply) -> String {
     match reply {
-        ErrorReply::Signature => "the signature is wrong".into(),
-        ErrorReply::Block => "it does not know this signature block; is its firmware older?".into(),
-        ErrorReply::Model => {
-            "its firmware cannot run this model; is it older than the model?".into()
-        }
-        ErrorReply::Arena { needed, given } => {
-            format!("the model needs {needed} bytes of arena, the board has {given}")
-        }
-        ErrorReply::SelfTest => "the golden wafer's answer is wrong on this board".into(),
-        ErrorReply::NoOther => "there is no model to go back to".into(),
-        ErrorReply::Flash => "its flash failed".into(),
-        other => format!("{other:?}"),
+        ErrorReply::Block => format!("{reply}; is its firmware older?"),
+        ErrorReply::Model => format!("{reply}; is its firmware older than the model?"),
+        reply => reply.to_string(),
     }
 }
 
 impl SignedModel {
-    /// Reads a signed model file and checks it; whose signature it is only a board can say.
+    /// Reads a signed model file and checks it. The signature itself is not verified here; the board does that.
     ///
     /// # Errors
     /// [`UpdateError`]: `Read`, and those of [`SignedModel::new_checked`].
@@ -166,26 +161,27 @@ impl SignedModel {
     /// # Errors
     /// [`UpdateError`]: `Block`, `Unsigned`, `Model`.
     pub fn new_checked(file: &[u8]) -> Result<Self, UpdateError> {
-        let (image, block) = split(file).map_err(UpdateError::Block)?;
-        let model = Model::new_checked(image).map_err(UpdateError::Model)?;
+        let (image, block) = split(file)?;
+        let image = AlignedBox::from(image);
+        let model = Model::new_checked(&image)?;
         let facts = ModelFacts::from(&model.facts());
         let block = block.ok_or(UpdateError::Unsigned)?;
         if block.sha256() != facts.sha256 {
             return Err(UpdateError::Block(BlockError::Crc));
         }
         Ok(Self {
-            image: image.to_vec(),
+            image,
             block,
             facts,
         })
     }
 
-    /// Facts of the model.
+    /// The facts of the model.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
     }
 
-    /// The image's bytes.
+    /// The bytes of the image.
     pub fn image(&self) -> &[u8] {
         &self.image
     }
@@ -195,10 +191,10 @@ impl SignedModel {
         &self.block
     }
 
-    /// Whether a board of this health would take the model; `false` where it runs already.
+    /// Whether a board with this health would accept the model. `false` if it already runs the model.
     ///
     /// # Errors
-    /// [`UpdateError`]: why it would not.
+    /// [`UpdateError`], the reason why the board would refuse the model.
     pub fn fits(&self, health: &Health) -> Result<bool, UpdateError> {
         let (models, block) = (&health.models, &self.block);
         if models.limit == 0 {
@@ -227,9 +223,9 @@ impl SignedModel {
     }
 }
 
-/// Why one attempt at an update ended.
+/// Why one attempt of an update failed.
 enum Setback {
-    /// The board must be told of the model again.
+    /// The model must be announced to the board again.
     Again,
     /// The line is lost.
     Lost(io::Error),
@@ -237,11 +233,11 @@ enum Setback {
 }
 
 impl<T: Transport> Board<T> {
-    /// Sends a model and makes the board run it; `progress` hears of every step. Where a transfer of the same model
-    /// was broken off, also by another host, it goes on from there. `false` where the board runs it already.
+    /// Sends a model and makes the board run it. Calls `progress` for every step. Continues an earlier transfer of the same
+    /// model, also one of another host. Returns `false` if the board already runs the model.
     ///
     /// # Errors
-    /// [`UpdateError`]; the board runs what it ran before.
+    /// [`UpdateError`]; the board runs the model that it ran before.
     pub fn update(
         &mut self,
         model: &SignedModel,
@@ -252,7 +248,7 @@ impl<T: Transport> Board<T> {
         loop {
             let fits = model.fits(&self.model_health()?);
             match fits {
-                // A version that was not too low before is running now.
+                // The version was not too low before, so it must be running now.
                 Ok(false) => {
                     self.refresh()?;
                     return Ok(!first);
@@ -286,10 +282,10 @@ impl<T: Transport> Board<T> {
         }
     }
 
-    /// Goes back to the model that ran before the present one.
+    /// Goes back to the model that ran before the current one.
     ///
     /// # Errors
-    /// [`UpdateError`]; the board runs what it ran before.
+    /// [`UpdateError`]; the board runs the model that it ran before.
     pub fn roll_back(&mut self) -> Result<u32, UpdateError> {
         let health = self.model_health()?;
         if health.models.limit == 0 {
@@ -318,7 +314,7 @@ impl<T: Transport> Board<T> {
         Ok(version)
     }
 
-    /// The board's health. Boards that do not know the question take no models.
+    /// Asks for the board's health. Boards that do not know this request accept no models.
     fn model_health(&mut self) -> Result<Health, UpdateError> {
         self.refresh()?;
         self.health().map_err(|error| match error {
@@ -330,7 +326,7 @@ impl<T: Transport> Board<T> {
         })
     }
 
-    /// Asks the board who it is, whichever model it runs by now.
+    /// Asks the board for its facts again, because its model may have changed.
     fn refresh(&mut self) -> Result<(), BoardError> {
         let facts = match hello(&mut self.link, &self.options) {
             Ok(facts) => facts,
@@ -346,7 +342,7 @@ impl<T: Transport> Board<T> {
         Ok(())
     }
 
-    /// Patience for a golden wafer, and for loading the model.
+    /// How long to wait while the board loads a model and classifies its golden wafer.
     fn trial(&self) -> Patience {
         let options = &self.options;
         options.patience_within(options.run_timeout, options.run_repeat)
@@ -372,7 +368,7 @@ impl<T: Transport> Board<T> {
         progress(Step::Begun {
             received: *received,
         });
-        // Enough for every piece to be asked for a few times, and an end to everything else.
+        // Enough steps to send every piece a few times; ends everything else.
         let mut steps = 16 + 4 * model.image.len().div_ceil(self.chunk().max(64) / 2);
         while (*received as usize) < model.image.len() {
             steps = steps.checked_sub(1).ok_or(Setback::Again)?;
@@ -398,7 +394,7 @@ impl<T: Transport> Board<T> {
         .map(drop)
     }
 
-    /// A request of an update, its failures sorted by what follows from them.
+    /// Sends a request of an update, and decides what follows from a failure.
     fn ask_model<R>(
         &mut self,
         request: &'static str,
@@ -410,7 +406,7 @@ impl<T: Transport> Board<T> {
             .request(command, patience, accept)
             .map_err(|error| match error {
                 LinkError::Io(error) => Setback::Lost(error),
-                // The board has restarted, or something else was there than is wanted: it says where to go on.
+                // The board has restarted, or had other bytes than these. Its answer says where to continue.
                 LinkError::Refused(
                     ErrorReply::NoTransfer
                     | ErrorReply::Digest
@@ -429,7 +425,7 @@ impl<T: Transport> Board<T> {
     }
 }
 
-/// The version that runs, by a reply.
+/// The running version, from a reply.
 fn runs(reply: &Reply<'_>) -> Option<u32> {
     match *reply {
         Reply::ModelRuns { version } => Some(version),

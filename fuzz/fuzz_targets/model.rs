@@ -5,10 +5,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::{FORMAT_VERSION, MAGIC, Model};
+use lightwafer_runtime::{AlignedBox, FixedEngine};
 
 /// Arenas beyond this are not tried: they only take time.
 const MAX_ARENA: u32 = 4 << 20;
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((&mode, bytes)) = bytes.split_first() else {
         return;
     };
-    let mut image = bytes.to_vec();
+    let mut image = AlignedBox::from(bytes);
     if mode % 4 != 0 {
         mend(&mut image);
     }
@@ -30,7 +30,8 @@ fuzz_target!(|bytes: &[u8]| {
     if needed > MAX_ARENA {
         return;
     }
-    let mut arena = vec![0x55; needed as usize];
+    let mut arena = AlignedBox::zeroed(needed as usize);
+    arena.fill(0x55);
     let short = arena.len() - 1;
     assert!(FixedEngine::new(model.clone(), &mut arena[..short]).is_err());
     let mut engine =

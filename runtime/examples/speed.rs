@@ -7,9 +7,9 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, FixedEngine};
 
 /// Inferences that are timed, after a tenth as many that are not.
 const ROUNDS: usize = 200;
@@ -17,9 +17,10 @@ const ROUNDS: usize = 200;
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: speed MODEL.lw")?;
     let image = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
+    let image = AlignedBox::from(image);
     let model = Model::new_checked(&image).map_err(|error| format!("{path}: {error}"))?;
     let map = model.golden_map().ok_or("the image has no golden wafer")?;
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model.clone(), &mut arena)?;
     let mut mask = Mask::new();
     engine.self_test(&mut mask)?;

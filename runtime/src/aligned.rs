@@ -152,6 +152,14 @@ mod boxed {
         }
     }
 
+    impl<T: PartialEq> PartialEq for AlignedBox<T> {
+        fn eq(&self, other: &Self) -> bool {
+            **self == **other
+        }
+    }
+
+    impl<T: Eq> Eq for AlignedBox<T> {}
+
     impl<T> fmt::Debug for AlignedBox<T> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "AlignedBox of {} bytes", self.len())

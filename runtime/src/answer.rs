@@ -1,12 +1,10 @@
 //! The result of an inference, and the trait that every engine implements.
 
 use core::fmt;
-use core::num::NonZeroU64;
 
 use heapless::Vec;
 
 use crate::dies::{CLASS_COUNT, Class, DieMap, Mask};
-use crate::divide::divide;
 use crate::image::ModelFacts;
 use crate::limits::MAX_CHANNELS;
 
@@ -79,10 +77,9 @@ pub const LOGIT_UNIT: f32 = 1.0 / (1u32 << 16) as f32;
 pub fn softmax(logits: &[i32; CLASS_COUNT]) -> [u32; CLASS_COUNT] {
     let max = logits.iter().copied().max().unwrap_or(0);
     let powers = logits.map(|logit| exp_neg(i64::from(max).abs_diff(i64::from(logit))));
-    // At least one power is 1.0 in Q30, so the sum is not zero.
-    let sum: u64 = powers.iter().map(|&p| u64::from(p)).sum();
-    let whole = NonZeroU64::new(sum).unwrap_or(NonZeroU64::MIN);
-    powers.map(|p| divide((u64::from(p) << 24) + sum / 2, whole) as u32)
+    // At least one power is 1.0 in Q30, so the sum is not zero; the compiler does not know.
+    let sum = powers.iter().map(|&p| u64::from(p)).sum::<u64>().max(1);
+    powers.map(|p| (((u64::from(p) << 24) + sum / 2) / sum) as u32)
 }
 
 /// exp(−d) in Q30 for d ≥ 0 in units of 2⁻¹⁶.

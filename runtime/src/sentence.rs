@@ -1,5 +1,9 @@
 //! Error texts with numbers. [`fmt::Display`] writes a text completely. [`Sentence::append_to`] writes as much as
-//! fits into a string, and needs none of `core::fmt`'s code (1.5 kB of a board's flash).
+//! fits into a string, and does not need the code of `core::fmt`.
+//!
+//! Why not `core::fmt` everywhere: measured on the linked images, it adds 1.8 to 2.2 kB of code and 0.2 kB of constants; no panic comes
+//! back, and the stack stays. That alone would fit, but not beside plain postcard (5.5 kB) and core's division
+//! (0.6 kB): the Cortex-M55 would have 49,600 bytes of code without updates, and 49,152 are allowed.
 
 use core::fmt;
 

@@ -22,6 +22,7 @@ use lightwafer_equipment::{
     Transport,
 };
 use lightwafer_maps::synth::synthesize;
+use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::{Class, DieMap, Mask};
 use lightwafer_runtime::image::Model;
@@ -343,8 +344,9 @@ pub fn run(
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let start = Instant::now();
     let image = std::fs::read(model).with_context(|| model.display().to_string())?;
+    let image = AlignedBox::from(image);
     let model = Model::new_checked(&image).context("not a model")?;
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).context("not a model")?;
 
     let number = RUNS.fetch_add(1, Ordering::Relaxed);

@@ -14,21 +14,20 @@ use std::process::Command;
 use lightwafer_compiler::layer_specs;
 use lightwafer_maps::npz::write_wafers;
 use lightwafer_maps::synth::every_class;
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
+use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask};
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, FixedEngine, LOGIT_UNIT};
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 use trainer::batch::Source;
 use trainer::checkpoint::{self, Checkpoint, Info};
 use trainer::data::{Data, Part, Protocol};
-use trainer::int8::Grid;
-use trainer::metrics::best;
-use trainer::network;
-use trainer::onnx::proto;
-use trainer::onnx::{About, encode, qdq};
+use trainer::files::sha256;
+use trainer::image_eval::Grid;
+use trainer::metrics::argmax;
+use trainer::onnx::file::{About, encode};
+use trainer::onnx::{proto, qdq};
+use trainer::zoo;
 
 /// Wafers that go to Python at once.
 const SHARE: usize = 128;
@@ -97,7 +96,7 @@ fn answers(python: &Path, model: &Path, data: &Data, wafers: &[u32], flags: &[&s
 
 /// Most that an output of the float model differs from the student's in libtorch.
 fn float_apart(python: &Path, data: &Data, wafers: &[u32], flags: &[&str]) -> f64 {
-    let student = network::open(&published("light/student.safetensors"), Device::Cpu)
+    let student = zoo::open(&published("light/student.safetensors"), Device::Cpu)
         .unwrap()
         .0;
     let source = Source::new(data, Device::Cpu);
@@ -143,7 +142,7 @@ fn int8_agreement(
     flags: &[&str],
 ) -> Agreement {
     let model = Model::new_checked(image).unwrap();
-    let mut arena = vec![0; model.header().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     let mut mask = Mask::new();
     let mut found = Agreement::default();
@@ -158,7 +157,7 @@ fn int8_agreement(
             let ours = ours.packed(|map| engine.infer(map, &mut mask)).unwrap();
             let logits = rows("logits", at);
             found.wafers += 1;
-            found.same_classes += usize::from(usize::from(ours.class.index()) == best(&logits));
+            found.same_classes += usize::from(usize::from(ours.class.index()) == argmax(&logits));
             for (ours, theirs) in ours.logits.iter().zip(logits) {
                 let apart = (*ours as f32 * LOGIT_UNIT - theirs).abs();
                 found.logits = found.logits.max(apart);
@@ -188,13 +187,6 @@ fn fact<'m>(file: &'m proto::Model, key: &str) -> &'m str {
     &facts.find(|fact| fact.key == key).unwrap().value
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
-}
-
 #[test]
 fn the_published_files_belong_together() {
     let read = |name: &str| fs::read(published(name)).unwrap();
@@ -204,7 +196,7 @@ fn the_published_files_belong_together() {
     assert_eq!(fact(&float, "source_sha256"), sha256(&checkpoint));
     assert_eq!(fact(&float, "parameters"), "54239");
 
-    let image = read("light-int8.lw");
+    let image = AlignedBox::from(read("light-int8.lw"));
     let int8 = decode("light-int8.onnx");
     assert_eq!(fact(&int8, "source_sha256"), sha256(&image));
     let constants = constants(&int8);
@@ -223,7 +215,7 @@ fn the_published_files_belong_together() {
 
 #[test]
 fn layers_that_do_not_fit_together_are_named() {
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     let layers = layer_specs(&Model::new_checked(&image).unwrap());
     assert!(qdq::graph(&layers, None).is_ok());
     let error = |change: &dyn Fn(&mut Vec<_>), scales: Option<&[f64]>| {
@@ -241,7 +233,7 @@ fn layers_that_do_not_fit_together_are_named() {
 
 #[test]
 fn a_layer_that_is_computed_twice_is_written_once() {
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     let layers = layer_specs(&Model::new_checked(&image).unwrap());
     let mut doubled: Vec<_> = layers[..3].to_vec();
     doubled.extend(layers.iter().cloned().map(|mut layer| {
@@ -271,7 +263,7 @@ fn the_float_model_says_what_the_student_says() {
 fn the_int8_model_says_what_its_image_says() {
     let Some(python) = python() else { return };
     let data = synthetic(1);
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     // One in the checkpoint's units and one made from the image alone: the same integers.
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("alone.onnx");
@@ -280,11 +272,17 @@ fn the_int8_model_says_what_its_image_says() {
         name: "alone".into(),
         description: "of the image alone".into(),
         parameters: 54_239,
-        source: image.clone(),
+        classes: Class::all().map(|class| class.label().into()).collect(),
+        source_sha256: sha256(&image),
     };
     fs::write(
         &alone,
-        encode(qdq::graph(&layers, None).unwrap(), &about).unwrap(),
+        encode(
+            qdq::graph(&layers, None).unwrap(),
+            qdq::interface(&layers).unwrap(),
+            &about,
+        )
+        .unwrap(),
     )
     .unwrap();
     let models = [
@@ -338,7 +336,7 @@ fn the_whole_test_split() {
     let data = std::env::var_os("LIGHTWAFER_DATA").expect("LIGHTWAFER_DATA");
     let data = Data::load(Path::new(&data), Protocol::Distinct).unwrap();
     let wafers = data.part(Part::Test);
-    let image = fs::read(published("light-int8.lw")).unwrap();
+    let image = AlignedBox::from(fs::read(published("light-int8.lw")).unwrap());
     let onnx = published("light-int8.onnx");
     let found = int8_agreement(&python, &image, &onnx, &data, &wafers, &[]);
     println!("light-int8.onnx and light-int8.lw: {found:?}");

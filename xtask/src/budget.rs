@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::firmware::{self, Features};
 use crate::project::{self, Board};
-use crate::size::Linked;
-use crate::{firmware, lightwafer, process, setup};
+use crate::{lightwafer, linked, process, setup};
 
 /// Growth that passes, in per cent.
 const SLACK: u64 = 2;
@@ -101,29 +101,23 @@ fn read(path: &PathBuf) -> Result<Table> {
 }
 
 fn measure() -> Result<Table> {
-    lightwafer::prepare(&Board::EMULATED)?;
+    lightwafer::prepare(&Board::emulated())?;
     let toolchain = setup::arm::toolchain()?;
     let mut rustc = process::command("rustup");
     rustc.env_remove("RUSTUP_TOOLCHAIN");
     let version = process::read(rustc.args(["run", &toolchain, "rustc", "--version"]))?;
     let rustc = version.split_whitespace().nth(1).unwrap_or("unknown");
-    let mut with_logs = Vec::new();
-    for board in Board::EMULATED {
-        with_logs.push(Linked::read(&board.elf())?);
-    }
-    firmware::build(&Board::EMULATED, firmware::Features::Core)?;
-    let mut cores = Vec::new();
-    for board in Board::EMULATED {
-        cores.push(Linked::read(&board.elf())?);
-    }
-    firmware::build(&Board::EMULATED, firmware::Features::NoLogs)?;
+    let emulated = Board::emulated();
+    let with_logs = linked::read(&emulated)?;
+    let cores = linked::build(&emulated, Features::Core)?;
+    let bares = linked::build(&emulated, Features::NoLogs)?;
     let mut boards = BTreeMap::new();
-    for (board, (with_logs, core)) in Board::EMULATED
-        .into_iter()
-        .zip(with_logs.into_iter().zip(cores))
+    for ((board, linked), (with_logs, core)) in emulated
+        .iter()
+        .zip(&bares)
+        .zip(with_logs.iter().zip(&cores))
     {
-        let linked = Linked::read(&board.elf())?;
-        let run = lightwafer::measure(board)?;
+        let run = lightwafer::measure(*board)?;
         let row = [
             ("code", linked.code),
             ("constants", linked.constants),
@@ -142,7 +136,7 @@ fn measure() -> Result<Table> {
         boards.insert(board.name().to_owned(), Row::from(row));
     }
     // What lies there is what `cargo xtask firmware` and the tests expect: the image with logs.
-    firmware::build(&Board::EMULATED, firmware::Features::All)?;
+    firmware::build(&emulated, Features::All)?;
     Ok(Table {
         rustc: rustc.to_owned(),
         boards,

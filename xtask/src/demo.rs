@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, default_value_t = 38, value_parser = clap::value_parser!(u32).range(1..), requires = "data")]
     count: u32,
     /// The board to boot
-    #[arg(long, value_enum, default_value_t = Board::Mps2An500)]
+    #[arg(long, default_value = "mps2-an500")]
     board: Board,
     /// Where pictures and masks go [default: target/demo]
     #[arg(long, value_name = "DIR")]

@@ -46,7 +46,7 @@ impl Features {
 pub fn run(args: &Args) -> Result<()> {
     setup::arm::setup()?;
     let boards = if args.boards.is_empty() {
-        &Board::ALL
+        Board::all()
     } else {
         &args.boards[..]
     };

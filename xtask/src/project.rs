@@ -1,108 +1,53 @@
 //! Where things lie: the repository, its boards, and the user's cache.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use lightwafer_board_list::{BOARDS, Part};
 
-/// Armv7E-M: Cortex-M4F and M7.
-const ARMV7: &str = "thumbv7em-none-eabihf";
-/// Armv8-M: Cortex-M33 and later.
-const ARMV8: &str = "thumbv8m.main-none-eabihf";
+/// A board of the list in `boards/list`, with where its files lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Board(lightwafer_board_list::Board);
 
-/// The targets the boards' firmware is built for.
-pub const ARM_TARGETS: [&str; 2] = [ARMV7, ARMV8];
+impl ValueEnum for Board {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::all()
+    }
 
-/// A board whose firmware this repository holds; its package and its folder have its name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum Board {
-    /// Arm MPS2-AN500, Cortex-M7.
-    #[value(name = "mps2-an500")]
-    Mps2An500,
-    /// Arm MPS2-AN386, Cortex-M4F.
-    #[value(name = "mps2-an386")]
-    Mps2An386,
-    /// Arm MPS2-AN505, Cortex-M33.
-    #[value(name = "mps2-an505")]
-    Mps2An505,
-    /// Arm MPS3-AN547, Cortex-M55.
-    #[value(name = "mps3-an547")]
-    Mps3An547,
-    /// Nordic nRF52840 DK, Cortex-M4F.
-    #[value(name = "nrf52840-dk")]
-    Nrf52840Dk,
-    /// Raspberry Pi Pico 2, Cortex-M33.
-    #[value(name = "rp2350-pico2")]
-    Rp2350Pico2,
-    /// ST Nucleo-H743ZI, Cortex-M7.
-    #[value(name = "nucleo-h743zi")]
-    NucleoH743zi,
-}
-
-/// What a part on a board has, in bytes.
-#[derive(Clone, Copy)]
-pub struct Part {
-    /// Flash, what models that come over the line may take included.
-    pub flash: u64,
-    /// RAM that the firmware uses any of.
-    pub ram: u64,
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = format!("{}, {}", self.0.title, self.0.core.name());
+        Some(PossibleValue::new(self.name()).help(help))
+    }
 }
 
 impl Board {
     /// Every board.
-    pub const ALL: [Board; 7] = [
-        Board::Mps2An500,
-        Board::Mps2An386,
-        Board::Mps2An505,
-        Board::Mps3An547,
-        Board::Nrf52840Dk,
-        Board::Rp2350Pico2,
-        Board::NucleoH743zi,
-    ];
+    pub fn all() -> &'static [Self] {
+        static ALL: LazyLock<[Board; BOARDS.len()]> = LazyLock::new(|| BOARDS.map(Board));
+        &*ALL
+    }
 
     /// Those that QEMU emulates.
-    pub const EMULATED: [Board; 4] = [
-        Board::Mps2An500,
-        Board::Mps2An386,
-        Board::Mps2An505,
-        Board::Mps3An547,
-    ];
+    pub fn emulated() -> Vec<Self> {
+        lightwafer_board_list::emulated().map(Self).collect()
+    }
 
     /// Those that are built and checked here, and run on a desk.
-    pub const REAL: [Board; 3] = [Board::Nrf52840Dk, Board::Rp2350Pico2, Board::NucleoH743zi];
+    pub fn real() -> Vec<Self> {
+        lightwafer_board_list::real().map(Self).collect()
+    }
 
-    /// What its part has; `None` for a board that is emulated.
+    /// What its microcontroller has; `None` for a board that is emulated.
     pub fn part(self) -> Option<Part> {
-        const KIB: u64 = 1024;
-        let (flash, ram) = match self {
-            Board::Nrf52840Dk => (1024 * KIB, 256 * KIB),
-            Board::Rp2350Pico2 => (4096 * KIB, 520 * KIB),
-            // DTCM and AXI SRAM.
-            Board::NucleoH743zi => (2048 * KIB, (128 + 512) * KIB),
-            _ => return None,
-        };
-        Some(Part { flash, ram })
+        self.0.part()
     }
 
     /// The board's name: package, folder, and QEMU machine.
     pub fn name(self) -> &'static str {
-        match self {
-            Board::Mps2An500 => "mps2-an500",
-            Board::Mps2An386 => "mps2-an386",
-            Board::Mps2An505 => "mps2-an505",
-            Board::Mps3An547 => "mps3-an547",
-            Board::Nrf52840Dk => "nrf52840-dk",
-            Board::Rp2350Pico2 => "rp2350-pico2",
-            Board::NucleoH743zi => "nucleo-h743zi",
-        }
-    }
-
-    /// The board's Rust target.
-    pub fn target(self) -> &'static str {
-        match self {
-            Board::Mps2An500 | Board::Mps2An386 => ARMV7,
-            Board::Nrf52840Dk | Board::NucleoH743zi => ARMV7,
-            Board::Mps2An505 | Board::Mps3An547 | Board::Rp2350Pico2 => ARMV8,
-        }
+        self.0.name
     }
 
     /// The folder of its crate.
@@ -126,7 +71,7 @@ impl Board {
     }
 
     fn release(self) -> PathBuf {
-        boards().join("target").join(self.target()).join("release")
+        root().join(self.0.core.release_folder())
     }
 }
 

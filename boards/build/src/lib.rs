@@ -5,12 +5,18 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// Prepares the firmware of the board in this folder: `cpu` is what its `.cargo/config.toml` names,
-/// `memory` its `memory.x`.
+use lightwafer_board_list::Board;
+
+/// Prepares the firmware of the board whose package this is: its folder's `memory.x` becomes the linker's.
 ///
 /// # Errors
-/// A release build for another processor, or an output folder that cannot be written.
-pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
+/// A board that `boards/list` does not have, a release build for another processor than its own, no `memory.x`, or an
+/// output folder that cannot be written.
+pub fn firmware() -> Result<(), Box<dyn Error>> {
+    let name = env::var("CARGO_PKG_NAME")?;
+    let board =
+        Board::named(&name).ok_or_else(|| format!("boards/list/src/lib.rs has no {name}"))?;
+    let cpu = board.core.target_cpu();
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Checking (clippy, an editor) from another folder is fine, firmware from there would not be.
     let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
@@ -21,8 +27,9 @@ pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
+    let memory = fs::read("memory.x").map_err(|error| format!("memory.x: {error}"))?;
+    linker_script("memory.x", &memory)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("memory.x"), memory)?;
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg=--nmagic");
     println!("cargo::rustc-link-arg=-Tlink.x");
@@ -30,7 +37,16 @@ pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
         println!("cargo::rustc-link-arg=-Tdefmt.x");
     }
     println!("cargo::rerun-if-changed=memory.x");
-    println!("cargo::rerun-if-changed=build.rs");
+    Ok(())
+}
+
+/// Puts a file where the linker looks for what cortex-m-rt's script includes.
+///
+/// # Errors
+/// An output folder that cannot be written.
+pub fn linker_script(name: &str, content: &[u8]) -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join(name), content)?;
     Ok(())
 }
 
@@ -43,15 +59,17 @@ pub fn firmware(cpu: &str, memory: &[u8]) -> Result<(), Box<dyn Error>> {
 pub fn model(from: &str, budget: usize) -> Result<(), Box<dyn Error>> {
     use lightwafer_compiler::layer_specs;
     use lightwafer_compiler::schedule::{cheapest, rewrite, schedules};
+    use lightwafer_runtime::AlignedBox;
     use lightwafer_runtime::image::Model;
 
     println!("cargo::rerun-if-changed={from}");
     let image = fs::read(from).map_err(|error| format!("{from}: {error}"))?;
+    let image = AlignedBox::from(image);
     let all = schedules(&layer_specs(&Model::new_checked(&image)?))?;
     let chosen = cheapest(&all, budget).map_err(|smallest| {
         format!("{from}: no schedule fits {budget} bytes of arena; the smallest needs {smallest}")
     })?;
     let path = PathBuf::from(env::var("OUT_DIR")?).join("model.lw");
-    fs::write(path, rewrite(&image, chosen)?)?;
+    fs::write(path, &*rewrite(&image, chosen)?)?;
     Ok(())
 }

@@ -1,24 +1,23 @@
-//! A board's clock, which does not run over: SysTick, also as a counter of instructions on emulators, or
+//! A board's clock, in 64 bits: SysTick, which also counts instructions on emulators, or
 //! another counter where SysTick stands still while the core sleeps.
 //!
-//! SysTick has 24 bits; its interrupt counts how often they ran over. An emulator that advances its
+//! SysTick has 24 bits; its interrupt counts the overflows. An emulator that advances its
 //! clock by a fixed time per instruction (QEMU's `-icount`) makes the same ticks count instructions.
-//! Whether it does is measured at start, so that a board without such a clock says "not known".
+//! The firmware measures at start whether it does; if not, the number of instructions is not known.
 
 use core::arch::asm;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::interrupt;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
-use lightwafer_runtime::internals::divide;
 
-/// Ticks after which SysTick starts again.
+/// Ticks between two overflows of SysTick.
 const PERIOD: u32 = 1 << 24;
 
-/// How often SysTick ran over.
+/// How often SysTick overflowed.
 static TURNS: AtomicU32 = AtomicU32::new(0);
 
 #[exception]
@@ -26,7 +25,7 @@ fn SysTick() {
     TURNS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What an emulator's clock makes of instructions: `ticks` ticks go by in `instructions` instructions.
+/// How an emulator's clock follows instructions: `ticks` ticks pass in `instructions` instructions.
 #[derive(Debug, Clone, Copy)]
 pub struct InstructionRate {
     /// Ticks…
@@ -46,6 +45,24 @@ impl InstructionRate {
             _ => None,
         }
     }
+
+    /// Of a core under QEMU's `-icount shift=…`, which takes 2^`shift` ns for every instruction.
+    pub const fn under_icount(core_hz: u32, shift: u8) -> Option<Self> {
+        if shift > 16 {
+            return None;
+        }
+        let (ticks, instructions) = ((core_hz as u64) << shift, 1_000_000_000);
+        // The fraction in lowest terms: Euclid's algorithm.
+        let (mut divisor, mut rest) = (ticks, instructions);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let (ticks, instructions) = (ticks / divisor, instructions / divisor);
+        if ticks > u32::MAX as u64 {
+            return None;
+        }
+        Self::new(ticks as u32, instructions as u32)
+    }
 }
 
 /// Time since start.
@@ -62,7 +79,7 @@ enum Source {
 }
 
 impl Clock {
-    /// Starts SysTick at the core's clock. `rate` is kept if the clock turns out to follow it.
+    /// Starts SysTick at the core's clock. It counts instructions by `rate` if the ticks are found to follow it.
     pub fn start(mut syst: SYST, core_hz: u32, rate: Option<InstructionRate>) -> Self {
         syst.set_clock_source(SystClkSource::Core);
         syst.set_reload(PERIOD - 1);
@@ -75,8 +92,8 @@ impl Clock {
         })
     }
 
-    /// A counter of the board's own that gives microseconds since start and never runs backwards. Something must
-    /// interrupt the board now and then: the watchdog is fed when it wakes.
+    /// A counter of the board's own that returns microseconds since start and never runs backwards. Some interrupt
+    /// must wake the board now and then, since it feeds the watchdog when it wakes.
     pub const fn of(microseconds: fn() -> u64) -> Self {
         Self(Source::Counter(microseconds))
     }
@@ -84,7 +101,7 @@ impl Clock {
     /// Microseconds since start.
     pub fn microseconds(&self) -> u64 {
         match self.0 {
-            Source::SysTick { ticks_per_us, .. } => divide(ticks(), ticks_per_us.into()),
+            Source::SysTick { ticks_per_us, .. } => ticks() / NonZeroU64::from(ticks_per_us),
             Source::Counter(microseconds) => microseconds(),
         }
     }
@@ -99,7 +116,7 @@ impl Clock {
             return None;
         };
         let scaled = ticks() * u64::from(rate.instructions.get());
-        Some(divide(scaled, rate.ticks.into()))
+        Some(scaled / NonZeroU64::from(rate.ticks))
     }
 }
 
@@ -108,7 +125,7 @@ fn ticks() -> u64 {
     interrupt::free(|_| {
         let mut turns = TURNS.load(Ordering::Relaxed);
         let mut left = SYST::get_current();
-        // It ran over after interrupts were held back: read again, so that `left` is from after that.
+        // It overflowed after interrupts were disabled: read again, so that `left` is from after that.
         if SCB::is_pendst_pending() {
             left = SYST::get_current();
             turns = turns.wrapping_add(1);
@@ -125,7 +142,7 @@ fn follows(rate: InstructionRate) -> bool {
     spin(LOOPS);
     let spent = ticks() - before;
     let scaled = u64::from(2 * LOOPS) * u64::from(rate.ticks.get());
-    let expected = divide(scaled, rate.instructions.into());
+    let expected = scaled / NonZeroU64::from(rate.instructions);
     spent.abs_diff(expected) * 100 <= expected
 }
 

@@ -1,8 +1,11 @@
 //! Copying and filling memory, as the compiler calls them.
 //!
-//! In a tenth of the code of the compiler's own, which has a function for each alignment and unrolls them. Four
-//! words a turn where both sides are aligned, a word where not (these processors load and store words at any
-//! address of normal memory, and the compiler relies on that too), then bytes.
+//! Why not the compiler's own (`compiler_builtins`): its copying costs 0.6 % more instructions of an inference on the Cortex-M55, and
+//! copying and filling together 0.74 % (0.13 % on the others); at most 0.5 % are allowed. They also take 1.7 to 1.9 kB more code, for
+//! they have a function for each alignment and unroll them. The stack is the same.
+//!
+//! Copying goes four words a turn where both sides are aligned, a word where not (these processors load and store words at
+//! any address of normal memory, and the compiler relies on that too), then bytes.
 
 use core::arch::global_asm;
 

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use lightwafer_runtime::Engine;
-use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, Engine, FixedEngine};
 
 use crate::Failure;
 
@@ -23,10 +22,11 @@ pub fn fixed(
     let image = std::fs::read(path)
         .with_context(|| format!("cannot read {}", file()))
         .map_err(Failure::Model)?;
+    let image = AlignedBox::from(image);
     let model = Model::new_checked(&image)
         .map_err(|error| anyhow!("{}: {error}; export it again or fetch it anew", file()))
         .map_err(Failure::Model)?;
-    let mut arena = vec![0; model.facts().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.facts().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena)
         .map_err(|error| anyhow!("{}: {error}", file()))
         .map_err(Failure::Model)?;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::{TractEngine, TractError};
 use lightwafer_maps::synth::synthesize;
 use lightwafer_runtime::Engine;
-use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::{Class, DieMap, MAX_PACKED_LEN, Mask};
 use lightwafer_runtime::image::{Model, Rounding};
+use lightwafer_runtime::{AlignedBox, FixedEngine};
 
 fn published(name: &str) -> Vec<u8> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models");
@@ -16,9 +16,9 @@ fn published(name: &str) -> Vec<u8> {
 
 #[test]
 fn answers_as_the_fixed_point_engine_does() {
-    let image = published("light-int8.lw");
+    let image = AlignedBox::from(published("light-int8.lw"));
     let model = Model::new_checked(&image).unwrap();
-    let mut arena = vec![0; model.facts().arena_bytes as usize];
+    let mut arena = AlignedBox::zeroed(model.facts().arena_bytes as usize);
     let mut fixed = FixedEngine::new(model, &mut arena).unwrap();
     let mut float = TractEngine::new_checked(&published("light.onnx")).unwrap();
     let facts = float.facts();

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::message::{MAX_CHUNK, ResetCause};
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::CLASS_COUNT;
-use lightwafer_runtime::internals::codec;
 use lightwafer_runtime::limits::MAX_CHANNELS;
 
 /// Most bytes of each text in a [`Hello`](super::message::Hello).
@@ -73,6 +72,8 @@ pub const MAX_FRAME: usize = max_encoding_length(MAX_PAYLOAD + CRC_LEN) + 2;
 
 /// Why a frame gives no payload. The name is the best guess: a damaged length can look like a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum FrameError {
     /// It ends before its coding says, or is too short for a CRC-32.
     Truncated,
@@ -96,6 +97,7 @@ impl core::error::Error for FrameError {}
 
 /// The frame does not fit the buffer (see [`MAX_FRAME`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FrameTooLong;
 
 impl fmt::Display for FrameTooLong {
@@ -108,6 +110,7 @@ impl core::error::Error for FrameTooLong {}
 
 /// A payload with a right CRC-32 holds no message of the wanted type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Malformed;
 
 impl fmt::Display for Malformed {
@@ -137,7 +140,8 @@ pub fn encode_payload<'a>(payload: &[u8], out: &'a mut [u8]) -> Result<&'a [u8],
 pub fn encode<'a, T: Serialize>(message: &T, out: &'a mut [u8]) -> Result<&'a [u8], FrameTooLong> {
     let mut body = [0; MAX_PAYLOAD + CRC_LEN];
     let payload = body.get_mut(..MAX_PAYLOAD).ok_or(FrameTooLong)?;
-    let len = codec::to_slice(message, payload).map_err(|_| FrameTooLong)?;
+    let used = postcard::to_slice(message, payload).map_err(|_| FrameTooLong)?;
+    let len = used.len();
     seal(&mut body, len, out)
 }
 
@@ -162,7 +166,10 @@ fn seal<'a>(body: &mut [u8], len: usize, out: &'a mut [u8]) -> Result<&'a [u8], 
 /// # Errors
 /// [`Malformed`] when the payload is anything but one `T`.
 pub fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
-    codec::whole(payload).map_err(|_| Malformed)
+    match postcard::take_from_bytes(payload) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(Malformed),
+    }
 }
 
 /// Takes bytes from a line one by one and gives the payloads of the frames among them.

@@ -1,9 +1,9 @@
 //! 2×2 pools. The scale stays, so a pool works on stored values.
 
-use super::arch::max4;
+use super::arch::max4::max4;
 
 /// One row of 2×2 maxima; the input rows and `out` without borders. `channels` is a multiple of 4.
-#[inline]
+#[inline(never)]
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
     if super::arch::max_row(rows, channels, out) {
         return;
@@ -14,7 +14,7 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
 }
 
 /// One row of 2×2 means, (a + b + c + d + 2) >> 2: to nearest, ties up. As [`max_row`] otherwise.
-#[inline]
+#[inline(never)]
 pub fn mean_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
     pool(rows, channels, out, |a, b, c, d| {
         let sum = |i: usize| {

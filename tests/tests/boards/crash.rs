@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BOARDS, first_words, power_on, probe, skipped};
+use super::{boards, first_words, power_on, probe, skipped};
 
 /// Longest wait for a line of text.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ fn the_next_start_knows_what_ended_the_one_before() {
     if skipped() {
         return;
     }
-    for machine in BOARDS {
+    for machine in boards() {
         let (_emulator, mut line) = power_on(&probe(machine));
         assert_eq!(
             first_words(&mut line, PATIENCE).trim(),

@@ -16,7 +16,7 @@ use lightwafer_runtime::crc32;
 use lightwafer_runtime::dies::Class;
 use lightwafer_tests::debugger::Debugger;
 
-use super::{BOARDS, options, root, skipped};
+use super::{boards, options, root, skipped};
 
 /// Hangs are made when the host asks for an inference, so many times.
 struct Trap {
@@ -80,7 +80,7 @@ fn a_hang_ends_in_a_reset_and_the_answer_comes_all_the_same() {
     let map = DieMap::pack(52, 52, &dies, &mut packed).unwrap();
     let local = Local::load(root().join("models/light-int8.lw")).unwrap();
     let expected = local.classify(&map).unwrap();
-    for machine in BOARDS {
+    for machine in boards() {
         let (_emulator, board) = board(machine);
         assert_eq!(board.facts().reset, ResetCause::PowerOn, "{machine}");
         let mut board = with_hangs(board, 1);

@@ -4,29 +4,26 @@
 //! environment skips these tests, and says so.
 
 mod crash;
+mod differential;
 mod hang;
 mod line;
 mod parity;
 mod python;
 mod refusal;
 mod soak;
-mod twins;
 mod update;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lightwafer_board_list as list;
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 
-/// Every board, as its folder and QEMU's machine are called.
-const BOARDS: [&str; 4] = ["mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
-
-/// Where cargo puts the boards' release builds, by their targets.
-const RELEASES: [&str; 2] = [
-    "boards/target/thumbv7em-none-eabihf/release",
-    "boards/target/thumbv8m.main-none-eabihf/release",
-];
+/// Every emulated board, as its folder and QEMU's machine are called.
+fn boards() -> impl Iterator<Item = &'static str> {
+    list::emulated().map(|board| board.name)
+}
 
 /// The repository.
 fn root() -> &'static Path {
@@ -48,12 +45,12 @@ fn options(board: &str) -> EmulatorOptions {
 }
 
 fn built(board: &str, image: &str) -> EmulatorOptions {
-    let mut files = RELEASES
-        .iter()
-        .map(|release| root().join(release).join(image));
-    let Some(firmware) = files.find(|file| file.is_file()) else {
-        panic!("no firmware {image}; run: cargo xtask firmware");
-    };
+    let core = list::Board::named(board).expect("a board of the list").core;
+    let firmware = root().join(core.release_folder()).join(image);
+    assert!(
+        firmware.is_file(),
+        "no firmware {image}; run: cargo xtask firmware"
+    );
     EmulatorOptions::new(board, firmware)
 }
 

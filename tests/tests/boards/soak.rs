@@ -1,5 +1,6 @@
 //! A short soak of one board; `cargo xtask soak` runs long ones.
 
+use lightwafer_board_list::ICOUNT_SHIFT;
 use lightwafer_tests::soak::{Event, Plan, run};
 
 use super::{options, root, skipped};
@@ -20,7 +21,7 @@ fn wafers_on_a_line_that_goes_wrong_are_all_answered_rightly() {
         (Event::Unplugged, 8),
     ];
     // A hang takes half a minute of the board's time, which passes quickly so.
-    plan.icount_shift = Some(6);
+    plan.icount_shift = Some(ICOUNT_SHIFT);
     let outcome = run(machine, &options(machine).firmware, &model, &plan, |_| ()).unwrap();
     eprintln!("{outcome:#?}");
     assert_eq!(outcome.wafers, plan.wafers);

@@ -15,7 +15,7 @@ use lightwafer_equipment::{
 };
 use lightwafer_runtime::crc32;
 
-use super::{BOARDS, options, root, skipped};
+use super::{boards, options, root, skipped};
 
 const MACHINE: &str = "mps2-an500";
 /// What lies in front of the key in the firmware.
@@ -204,7 +204,7 @@ fn every_board_takes_a_model_and_goes_back() {
     if skipped() {
         return;
     }
-    for machine in BOARDS {
+    for machine in boards() {
         let (options, _scratch) = keyed_on(machine, machine);
         let (mut emulator, mut board) = Emulator::boot(&options, BoardOptions::default()).unwrap();
         let factory = board.facts().model.sha256;

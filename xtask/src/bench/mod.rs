@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         return host::run(args.json);
     }
     let measured = if args.board.is_empty() {
-        &Board::EMULATED
+        &Board::emulated()
     } else {
         &args.board[..]
     };

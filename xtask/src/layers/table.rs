@@ -1,6 +1,6 @@
 //! The order of crates and modules: what stands in a row may use what stands in rows below it, and nothing beside it.
 //!
-//! DESIGN: imports point down only. A new crate or module gets its place here; `cargo xtask layers` shows the result.
+//! Imports point down only. A new crate or module gets its place here; `cargo xtask layers` shows the result.
 
 use super::check::Rows;
 
@@ -8,11 +8,12 @@ use super::check::Rows;
 pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
     &["trainer", "boards/linux", "boards/*", "examples/embed"],
-    &["equipment", "boards/tract"],
+    &["equipment", "boards/tract", "tests/testkit"],
+    &["boards/mps"],
     &["boards/common", "boards/build"],
     &["device", "compiler"],
     &["maps"],
-    &["runtime"],
+    &["runtime", "boards/list"],
 ];
 
 /// Modules of the crates that have an order inside, `lib` what the root file defines itself. Modules of modules
@@ -20,7 +21,7 @@ pub const CRATES: Rows = &[
 pub const MODULES: &[(&str, Rows)] = &[
     (
         "device",
-        &[&["lib"], &["store"], &["station"], &["protocol"]],
+        &[&["lib"], &["updater"], &["station", "store"], &["protocol"]],
     ),
     (
         "compiler",
@@ -29,6 +30,30 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["schedule", "specs"],
             &["writer"],
             &["placement"],
+        ],
+    ),
+    (
+        "trainer",
+        &[
+            &["zoo"],
+            &["train", "report", "paper_comparison", "benchmark"],
+            &["training_step", "progress", "onnx"],
+            &["run_folder"],
+            &["distill", "manifest", "class_comparison", "export"],
+            &["eval", "meter", "evaluation"],
+            &[
+                "student", "teacher", "weights", "loss", "native", "stage", "config",
+            ],
+            &[
+                "network",
+                "settings",
+                "checkpoint",
+                "image_eval",
+                "data_statistics",
+            ],
+            &["architecture", "batch", "contact_sheet"],
+            &["topology", "data", "metrics", "optim"],
+            &["files", "paper_figures", "tensorboard", "torch_errors"],
         ],
     ),
     (
@@ -52,7 +77,7 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["kernels"],
             &["graph"],
             &["dies"],
-            &["aligned", "codec", "divide", "limits", "sentence"],
+            &["aligned", "checksum", "limits", "sentence"],
         ],
     ),
 ];

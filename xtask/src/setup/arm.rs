@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use lightwafer_board_list::TARGETS;
 
 use super::offline::sysroot::{self as debian, TOOLCHAIN as DEBIAN};
 use crate::process::{self, say};
-use crate::project::ARM_TARGETS;
 use crate::toolchain;
 
 /// Two targets are 60 MB; a server that hangs must not hold up the fallback for longer.
@@ -24,7 +24,7 @@ pub fn toolchain() -> Result<String> {
     find()?.with_context(|| {
         format!(
             "no toolchain has {}; run: cargo xtask setup --arm",
-            ARM_TARGETS.join(" and ")
+            TARGETS.join(" and ")
         )
     })
 }
@@ -41,9 +41,8 @@ pub fn setup() -> Result<String> {
         }
         None => from_rustup().or_else(|error| {
             say(format_args!("ARM targets: not from rustup: {error:#}"));
-            debian::make().with_context(|| {
-                format!("run by hand: rustup target add {}", ARM_TARGETS.join(" "))
-            })
+            debian::make()
+                .with_context(|| format!("run by hand: rustup target add {}", TARGETS.join(" ")))
         })?,
     };
     debian::set_override(toolchain == DEBIAN)?;
@@ -64,7 +63,7 @@ fn debian_is_asked_for() -> bool {
 
 fn has_targets(toolchain: &str) -> Result<bool> {
     let sysroot = toolchain::sysroot(toolchain)?;
-    Ok(ARM_TARGETS
+    Ok(TARGETS
         .iter()
         .all(|target| toolchain::has_target(&sysroot, target)))
 }
@@ -79,12 +78,12 @@ fn from_rustup() -> Result<String> {
     }
     say(format_args!(
         "ARM targets: rustup target add {} (at most {} s)",
-        ARM_TARGETS.join(" "),
+        TARGETS.join(" "),
         RUSTUP_LIMIT.as_secs()
     ));
     let mut add = process::command("rustup");
     add.args(["target", "add", "--toolchain", &active])
-        .args(ARM_TARGETS);
+        .args(TARGETS);
     process::run_within(&mut add, RUSTUP_LIMIT)?;
     if !has_targets(&active)? {
         bail!("rustup succeeded, but {active} has no core library for the targets");

@@ -33,6 +33,23 @@ pub fn format() -> Result<Outcome> {
     Ok(Outcome::Whole)
 }
 
+/// The package of the runtime, unpacked and built apart from the repository.
+///
+/// # Errors
+/// When a file that it needs is not in it, or cargo warns of its metadata.
+pub fn package() -> Result<Outcome> {
+    let mut cargo = process::cargo();
+    // What is not committed yet is packaged too: only its contents are of interest.
+    cargo.args([
+        "package",
+        "--package",
+        "lightwafer-runtime",
+        "--allow-dirty",
+    ]);
+    process::run(&mut cargo)?;
+    Ok(Outcome::Whole)
+}
+
 /// Clippy on everything that is built for the host, tests and examples included.
 ///
 /// # Errors
@@ -111,7 +128,7 @@ pub fn tract() -> Result<Outcome> {
 /// When the targets cannot be had, or a build fails.
 pub fn firmware() -> Result<Outcome> {
     setup::arm::setup()?;
-    firmware::build(&Board::ALL, firmware::Features::All)?;
+    firmware::build(Board::all(), firmware::Features::All)?;
     Ok(Outcome::Whole)
 }
 
@@ -123,7 +140,7 @@ pub fn embed() -> Result<Outcome> {
     toolchain::components()?;
     let toolchain = setup::arm::setup()?;
     setup::qemu::setup()?;
-    for target in project::ARM_TARGETS {
+    for target in lightwafer_board_list::TARGETS {
         let cargo = |command: &str| {
             let mut cargo = process::cargo_of(&toolchain);
             cargo.current_dir(project::root().join("examples/embed"));
@@ -146,7 +163,7 @@ pub fn embed() -> Result<Outcome> {
 pub fn lint_boards() -> Result<Outcome> {
     toolchain::components()?;
     let toolchain = setup::arm::setup()?;
-    for board in Board::ALL {
+    for board in Board::all() {
         let mut cargo: Command = process::cargo_of(&toolchain);
         cargo
             .current_dir(board.folder())

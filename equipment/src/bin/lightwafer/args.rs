@@ -20,19 +20,19 @@ pub struct Args {
 pub enum Command {
     /// Classify wafer maps: class, scores and mask of each
     Classify(Classify),
-    /// Show a model file's or a board's facts; a model file is also tested on its golden wafer
+    /// Show the facts of a model file or a board; a model file is also tested with its golden wafer (self-test)
     Info(Info),
     /// Show a board's counters and health
     Status(Status),
     /// Make a key pair to sign models with
     Keygen(Keygen),
-    /// Sign a model file, so that boards with the public key take it
+    /// Sign a model file, so that boards with the public key accept it
     Sign(Sign),
     /// Send a signed model to a board and make the board run it
     Update(Update),
-    /// Make a board run the model that it ran before
+    /// Make a board go back to the model that it ran before
     Rollback(Rollback),
-    /// Write synthetic, labelled wafer maps of all 38 classes
+    /// Write synthetic, labelled wafer maps of all 38 classes (they imitate MixedWM38, not real wafers)
     Synth(Synth),
 }
 
@@ -48,7 +48,7 @@ pub struct BoardArgs {
     /// The emulated board's firmware [default: what `cargo xtask firmware` built]
     #[arg(long, value_name = "ELF", conflicts_with = "port")]
     pub firmware: Option<PathBuf>,
-    /// File for what the emulated firmware logs (defmt frames)
+    /// File for the logs of the emulated firmware (defmt frames)
     #[arg(long, value_name = "FILE", conflicts_with = "port")]
     pub log: Option<PathBuf>,
     /// Line speed of the serial port [default: 115200]
@@ -76,13 +76,13 @@ pub struct Classify {
     /// Wafer maps: .npz (arr_0, N×rows×columns; labels in arr_1) or .csv (one map of 0, 1, 2)
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<PathBuf>,
-    /// On this machine, with this model file
+    /// Classify on this machine, with this model file
     #[arg(long, value_name = "MODEL", group = "where")]
     #[arg(conflicts_with_all = ["firmware", "log", "baud", "timeout"])]
     pub local: Option<PathBuf>,
     #[command(flatten)]
     pub board: BoardArgs,
-    /// Print one JSON object a wafer and line instead of a table
+    /// Print one JSON object a wafer, one a line, instead of a table
     #[arg(long)]
     pub json: bool,
     /// Write the masks: uint8 (N,224,224)
@@ -94,7 +94,7 @@ pub struct Classify {
     /// Classify only the first maps of all inputs together
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// End with the board's counters
+    /// Print the board's counters at the end
     #[arg(long, conflicts_with = "local")]
     pub statistics: bool,
     /// Threads for --local [default: one a core]
@@ -131,7 +131,7 @@ pub struct Status {
 /// `lightwafer keygen`
 #[derive(Debug, clap::Args)]
 pub struct Keygen {
-    /// The secret key's file, which must not exist; the public key goes to KEY.pub
+    /// File for the secret key; it must not exist yet. The public key is written to KEY.pub
     #[arg(value_name = "KEY")]
     pub key: PathBuf,
 }
@@ -139,17 +139,17 @@ pub struct Keygen {
 /// `lightwafer sign`
 #[derive(Debug, clap::Args)]
 pub struct Sign {
-    /// A model file; a signature that it has already is replaced
+    /// A model file; an existing signature is replaced
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// The secret key of `lightwafer keygen`
+    /// The secret key from `lightwafer keygen`
     #[arg(long, value_name = "KEY")]
     pub key: PathBuf,
-    /// The model's version, higher than that of every model before
+    /// The version of the model, higher than the versions of all earlier models
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub model_version: u32,
-    /// Once a board runs this model, it never goes back to one of a version below N
+    /// Once a board has run this model, it never goes back to a version below N
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub floor: u32,
     /// The signed file
@@ -166,7 +166,7 @@ pub struct Update {
     pub model: PathBuf,
     #[command(flatten)]
     pub board: BoardArgs,
-    /// Only tell whether the board would take it
+    /// Only check whether the board would accept it
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -12,10 +12,10 @@ use crate::args::Classify;
 use crate::output::{Output, entries, grouped};
 use crate::source::Connection;
 
-/// Board failures in a row after which the other wafers are not tried.
+/// After this number of board failures in a row, the remaining wafers are not tried.
 const PATIENCE: usize = 3;
 
-/// Classifies every input; `false` when some input or wafer failed.
+/// Classifies every input. `false` if an input or a wafer failed.
 pub fn run(args: &Classify) -> Result<bool> {
     let (mut wafers, mut complete) = (Vec::new(), true);
     for path in &args.inputs {
@@ -45,7 +45,7 @@ fn local(args: &Classify, local: &Local, wafers: &[Wafer]) -> Result<bool> {
     let mut output = Output::new(args, wafers, false)?;
     let start = Instant::now();
     let maps: Vec<DieMap<'_>> = wafers.iter().map(Wafer::map).collect();
-    // Threads finish in any order, outputs are in that of the inputs.
+    // Threads finish in any order; the outputs have the order of the inputs.
     let mut early: BTreeMap<usize, Report> = BTreeMap::new();
     let (mut next, mut written) = (0, Ok(()));
     local.classify_all(&maps, args.threads, |index, report| {
@@ -68,7 +68,7 @@ fn board(args: &Classify, connection: &mut Connection, wafers: &[Wafer]) -> Resu
     let mut failures = 0;
     for (index, wafer) in wafers.iter().enumerate() {
         let outcome = if failures >= PATIENCE {
-            Err("not sent: the board has failed before".into())
+            Err("not sent: the board failed on the wafers before".into())
         } else {
             board.classify(&wafer.map()).map_err(|error| {
                 failures = if error.is_board_failure() {

@@ -11,7 +11,8 @@ use crate::args::{Info, Status};
 use crate::output::{entries, grouped};
 use crate::source::Connection;
 
-/// Shows facts; `false` when a model file fails its golden wafer.
+/// Shows facts, and of a model file also the kernels that boards run for each layer. `false` if a model file fails its
+/// self-test.
 pub fn info(args: &Info) -> Result<bool> {
     let Some(path) = &args.model else {
         let mut connection = Connection::open(&args.board)?;
@@ -40,10 +41,17 @@ pub fn info(args: &Info) -> Result<bool> {
         });
         extend(&mut facts, signature);
     }
-    print(&facts, args.json)?;
+    let kernels = local.kernels()?;
+    if args.json {
+        extend(&mut facts, json!({ "kernels": kernels }));
+        print(&facts, true)?;
+    } else {
+        print(&facts, false)?;
+        write!(io::stdout(), "\n{kernels}")?;
+    }
     if !passed {
         eprintln!(
-            "lightwafer: {}: the golden wafer's answer is not the expected one; do not use this model",
+            "lightwafer: {}: the self-test failed: the answer to the golden wafer is not the expected one; do not use this model",
             path.display()
         );
     }
@@ -62,20 +70,20 @@ pub fn status(args: &Status) -> Result<bool> {
             );
         }
         extend(&mut status, models(&health));
-        let sha256: String = health.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let sha256 = base16ct::lower::encode_string(&health.sha256);
         extend(&mut status, json!({ "model_sha256": sha256 }));
     }
     print(&status, args.json)?;
     Ok(true)
 }
 
-/// The model that runs and what may replace it; without a limit the board takes none.
+/// The running model, and the rules for its replacement. Without a limit the board accepts no models.
 fn models(health: &Health) -> Value {
     let models = &health.models;
     let key = models.key.map(|key| KeyId(key).to_string());
     let mut facts = json!({ "model_version": models.version });
     if models.limit > 0 {
-        let key = key.unwrap_or_else(|| "NONE: this firmware takes no models".into());
+        let key = key.unwrap_or_else(|| "NONE: this firmware accepts no models".into());
         let more = json!({
             "model_minimum": models.minimum,
             "model_floor": models.floor,
@@ -102,7 +110,7 @@ fn extend(object: &mut Value, more: Value) {
     }
 }
 
-/// One JSON object, or a line an entry.
+/// Prints one JSON object, or one line for each entry.
 fn print(facts: &impl Serialize, json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
     if json {

@@ -1,6 +1,6 @@
 //! `lightwafer`: classifies wafer maps on a board, on an emulated board or on this machine.
 //!
-//! Exit codes: 0 all answered, 1 some input or wafer failed (each named on stderr), 2 usage.
+//! Exit codes: 0 all wafers answered, 1 an input or a wafer failed (each is named on stderr), 2 wrong usage.
 
 mod args;
 mod classify;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Whoever reads the output may stop early (`| head`): no error worth a message.
+            // The reader of the output may stop early (`| head`). That is not an error.
             let closed = |cause: &(dyn std::error::Error + 'static)| {
                 cause.downcast_ref::<io::Error>().map(io::Error::kind)
                     == Some(io::ErrorKind::BrokenPipe)

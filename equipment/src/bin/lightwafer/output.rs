@@ -1,4 +1,4 @@
-//! What `lightwafer classify` prints and writes: table, JSON lines, masks, pictures, the summary.
+//! The output of `lightwafer classify`: table, JSON lines, masks, pictures, summary.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::args::Classify;
 
-/// One answered wafer as a JSON line.
+/// An answered wafer as a JSON line.
 #[derive(Serialize)]
 struct Line<'a> {
     index: usize,
@@ -32,7 +32,7 @@ struct Line<'a> {
     truth: Option<u8>,
 }
 
-/// One wafer without an answer as a JSON line.
+/// A wafer without an answer as a JSON line.
 #[derive(Serialize)]
 struct FailedLine<'a> {
     index: usize,
@@ -41,11 +41,11 @@ struct FailedLine<'a> {
     error: &'a str,
 }
 
-/// Takes the outcomes in order, and writes everything that was asked for.
+/// Takes the outcomes in order and writes all requested outputs.
 pub struct Output<'a> {
     wafers: &'a [Wafer],
     json: bool,
-    /// Whether wafers come from several files, which the table then names.
+    /// Whether wafers come from several files; then the table names them.
     several: bool,
     counted: bool,
     masks: Option<MaskWriter>,
@@ -59,7 +59,7 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Prepares every output; `counted` when the board counts instructions.
+    /// Prepares every output. `counted`: the board counts instructions.
     pub fn new(args: &Classify, wafers: &'a [Wafer], counted: bool) -> Result<Self> {
         let masks = match &args.masks {
             Some(path) => Some(MaskWriter::create(path, wafers.len())?),
@@ -69,7 +69,7 @@ impl<'a> Output<'a> {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make folder {}", folder.display()))?;
         }
-        // Draws on stderr, and not at all where that is no terminal.
+        // Draws on stderr, and only if that is a terminal.
         let bar = ProgressBar::new(wafers.len() as u64);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} maps, {eta} left")?;
         bar.set_style(style);
@@ -95,7 +95,7 @@ impl<'a> Output<'a> {
         Ok(output)
     }
 
-    /// Takes the next wafer's outcome.
+    /// Takes the outcome of the next wafer.
     pub fn take(&mut self, index: usize, outcome: Result<Report, String>) -> Result<()> {
         let wafer = &self.wafers[index];
         match outcome {
@@ -134,7 +134,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Completes the files and prints the summary; `true` when every wafer was answered.
+    /// Completes the files and prints the summary. `true` if every wafer was answered.
     pub fn finish(mut self, took: Duration) -> Result<bool> {
         self.bar.finish_and_clear();
         if let Some(masks) = self.masks.take() {
@@ -170,7 +170,7 @@ impl<'a> Output<'a> {
         Ok(failed == 0)
     }
 
-    /// A line to stdout, clear of the progress bar.
+    /// Prints a line to stdout without disturbing the progress bar.
     pub fn print(&self, line: &str) -> Result<()> {
         self.bar
             .suspend(|| writeln!(io::stdout().lock(), "{line}"))?;
@@ -195,7 +195,7 @@ impl<'a> Output<'a> {
             return Ok(());
         };
         let picture = |class: Class| folder.join(format!("{index:04}_{}.png", class.label()));
-        // An earlier run may have come to another class.
+        // An earlier run may have given another class, and so another file name.
         for class in Class::all().filter(|class| *class != report.class) {
             match std::fs::remove_file(picture(class)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,26 +1,21 @@
-//! Boards, as the command line names them.
+//! Opens the board that the command line names.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use lightwafer_board_list as list;
 use lightwafer_device::protocol::message::ErrorReply;
 use lightwafer_equipment::emulator::{Emulator, EmulatorOptions};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, Health};
 
 use crate::args::BoardArgs;
 
-/// Where the workspace's firmware lies, below its root: by the targets of its boards.
-const FIRMWARE: [&str; 2] = [
-    "boards/target/thumbv7em-none-eabihf/release",
-    "boards/target/thumbv8m.main-none-eabihf/release",
-];
-
 /// A board that has said hello, and what keeps it running.
 pub struct Connection {
     /// The board.
     pub board: Board,
-    /// Its QEMU, where it is emulated.
+    /// Its QEMU, if it is emulated. Dropping it ends the board.
     pub emulator: Option<Emulator>,
 }
 
@@ -37,7 +32,7 @@ impl Connection {
         if let Some(machine) = &args.emulate {
             let firmware = match &args.firmware {
                 Some(firmware) => firmware.clone(),
-                None => default_firmware(machine),
+                None => default_firmware(machine)?,
             };
             let mut emulator = EmulatorOptions::new(machine, firmware);
             emulator.log = args.log.clone();
@@ -56,7 +51,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// The board's health; `None` for firmware that does not know the question.
+    /// The board's health; `None` for firmware that does not know this request.
     pub fn health(&mut self) -> Result<Option<Health>> {
         match self.board.health() {
             Ok(health) => Ok(Some(health)),
@@ -70,11 +65,18 @@ impl Connection {
 }
 
 /// The board's firmware in the workspace that the current folder, or this program, lies in.
-fn default_firmware(machine: &str) -> PathBuf {
+fn default_firmware(machine: &str) -> Result<PathBuf> {
+    let Some(board) = list::emulated().find(|board| board.name == machine) else {
+        let names: Vec<&str> = list::emulated().map(|board| board.name).collect();
+        bail!(
+            "no emulated board `{machine}` here, only {}; for another, name its firmware: --firmware ELF",
+            names.join(", ")
+        );
+    };
+    let firmware = Path::new(board.core.release_folder()).join(board.name);
     let places = [std::env::current_dir(), std::env::current_exe()];
     let folders = places.iter().flatten().flat_map(|place| place.ancestors());
-    let mut files =
-        folders.flat_map(|folder| FIRMWARE.map(|release| folder.join(release).join(machine)));
-    let found = files.find(|firmware| firmware.is_file());
-    found.unwrap_or_else(|| Path::new("boards/target").join(machine))
+    let mut files = folders.map(|folder| folder.join(&firmware));
+    let found = files.find(|file| file.is_file());
+    Ok(found.unwrap_or(firmware))
 }

@@ -24,7 +24,7 @@ pub fn keygen(args: &Keygen) -> Result<bool> {
     let mut public = args.key.clone().into_os_string();
     public.push(".pub");
     let public = Path::new(&public);
-    // The public one first: without a secret one it does no harm.
+    // Write the public key first: without a secret key it does no harm.
     create(public, &key.public_text(), false)?;
     create(&args.key, &key.to_text(), true)?;
     println!(
@@ -37,7 +37,7 @@ pub fn keygen(args: &Keygen) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes a new file; a secret one is for its owner alone.
+/// Writes a new file. A secret file is readable by its owner only.
 fn create(path: &Path, text: &str, secret: bool) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -62,7 +62,7 @@ pub fn sign(args: &Sign) -> Result<bool> {
     let local = Local::load(&args.model)?;
     if !local.self_test()? {
         bail!(
-            "{}: the golden wafer's answer is not the expected one; no board would take this model",
+            "{}: the self-test failed: the answer to the golden wafer is not the expected one; no board would accept this model",
             args.model.display()
         );
     }
@@ -88,10 +88,10 @@ pub fn update(args: &Update) -> Result<bool> {
     if args.dry_run {
         let health = connection
             .health()?
-            .context("this board's firmware takes no models")?;
+            .context("this board's firmware accepts no models")?;
         let would = match model.fits(&health)? {
-            true => "would take",
-            false => "runs already",
+            true => "would accept",
+            false => "already runs",
         };
         println!(
             "{} {would} {name} version {version}",
@@ -100,7 +100,7 @@ pub fn update(args: &Update) -> Result<bool> {
         return Ok(true);
     }
     let bytes = model.block().length();
-    // Draws on stderr, and not at all where that is no terminal.
+    // Draws on stderr, and only if that is a terminal.
     let bar = ProgressBar::new(bytes.into());
     let style = "{bar:30} {bytes}/{total_bytes}, {eta} left {msg}";
     bar.set_style(ProgressStyle::with_template(style)?);
@@ -108,7 +108,7 @@ pub fn update(args: &Update) -> Result<bool> {
         Step::Begun { received } if received > 0 => {
             bar.suspend(|| {
                 eprintln!(
-                    "lightwafer: going on from {} bytes",
+                    "lightwafer: continuing from {} bytes",
                     grouped(received.into())
                 )
             });
@@ -117,12 +117,12 @@ pub fn update(args: &Update) -> Result<bool> {
         Step::Begun { .. } => {}
         Step::Sent { received } => bar.set_position(received.into()),
         Step::Interrupted => bar.suspend(|| eprintln!("lightwafer: interrupted, trying again")),
-        Step::Trying => bar.set_message("the board tries it on its golden wafer"),
+        Step::Trying => bar.set_message("the board runs its self-test"),
     });
     bar.finish_and_clear();
     let what = match updated? {
         true => "runs now",
-        false => "ran already",
+        false => "already ran",
     };
     println!(
         "{} {what} {name} version {version}",
@@ -131,7 +131,7 @@ pub fn update(args: &Update) -> Result<bool> {
     Ok(true)
 }
 
-/// Goes back to the model before.
+/// Goes back to the previous model.
 pub fn rollback(args: &Rollback) -> Result<bool> {
     let mut connection = Connection::open(&args.board)?;
     let version = connection.board.roll_back()?;

@@ -1,8 +1,8 @@
 //! What the kernels for Helium are made for.
 
 use super::SlowReason;
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
 /// A kernel for rows of dense convolutions: the segments that a pixel reads, and what it writes.
@@ -52,7 +52,7 @@ pub fn dense(
     if segments.iter().any(|s| s.step != step) {
         return Err(SlowReason::Concatenation);
     }
-    let whole = |s: &Segment<'_>| s.len % 16 == 0 && s.len > 0;
+    let whole = |s: &Segment<'_>| s.len.is_multiple_of(16) && s.len > 0;
     let of = |len: usize| move |s: &Segment<'_>| s.len == len;
     match (segments, planar) {
         ([a], false) if a.len == 8 && step == 8 => Ok(Dense::Words8),

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use lightwafer_board_list::TARGETS;
 
 use crate::process::{self, say};
-use crate::project::{self, ARM_TARGETS};
+use crate::project;
 use crate::toolchain::{self, libraries};
 
 /// The rustup name of the toolchain made from Debian's packages.
@@ -78,7 +79,7 @@ pub fn is_ready() -> bool {
         return false;
     };
     fs::read_to_string(sysroot.join("stamp")).is_ok_and(|stamp| stamp == rustc.stamp())
-        && ARM_TARGETS.iter().all(|target| toolchain::has_target(&sysroot, target))
+        && TARGETS.iter().all(|target| toolchain::has_target(&sysroot, target))
         // Links into an ordinary toolchain: they dangle when that was removed.
         && sysroot.join("bin/cargo").exists()
         && linked_sysroot().as_deref() == Some(sysroot.as_path())
@@ -124,7 +125,7 @@ pub fn make() -> Result<String> {
             .args(["toolchain", "link", TOOLCHAIN])
             .arg(&sysroot),
     )?;
-    for target in ARM_TARGETS {
+    for target in TARGETS {
         if toolchain::has_target(&sysroot, target) {
             continue;
         }
