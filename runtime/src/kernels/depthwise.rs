@@ -1,21 +1,21 @@
-//! 3×3 convolution of each channel with itself.
+//! Depthwise 3×3 convolution: each channel is convolved with itself.
 //!
-//! Its input rows are planar: with a channel's pixels side by side, one word holds four of them, and the
-//! same nine weights serve the whole row.
+//! The input rows are planar. The pixels of a channel lie side by side, so that one word holds four of them, and the
+//! same nine weights are used for the whole row.
 
 use super::{Output, Quantization, arch};
 
-/// Bytes of one channel's plane in a row of `width` pixels: [`PLANE_START`] bytes of which the last is a
-/// zero point, the pixels, a zero point, and what is missing to whole words.
+/// Number of bytes of the plane of one channel in a row of `width` pixels: [`PLANE_START`] bytes, the last of which is
+/// a zero point; the pixels; one zero point; and padding up to a multiple of 4.
 pub const fn plane_bytes(width: usize) -> usize {
     (PLANE_START + width + 1).next_multiple_of(4)
 }
 
-/// Where in its plane pixel 0 lies: the second pixel is the first of a word, because two columns go
-/// before those that complete a first output.
+/// The position of pixel 0 in its plane. The second pixel is the first of a word, because two columns come before
+/// the column that completes the first output.
 pub const PLANE_START: usize = 3;
 
-/// One row: three planar input rows, weights `[g][ky][kx][j]`, one record a channel.
+/// One row of a depthwise convolution, from three planar input rows. The order of `weights` is `[g][ky][kx][j]`.
 pub fn depthwise_row(
     rows: [&[i8]; 3],
     weights: &[u8],

@@ -1,36 +1,36 @@
-//! The first convolution, by table: a pixel has three states, so three neighbours have few.
+//! The first convolution, by look-up table (LUT). A pixel of the image has only three states.
 //!
-//! For each row of the 3×3 window, the states of its three pixels (2 bits each; 3 outside the image)
-//! are a code that indexes a table of the sums those pixels add to every output channel. Three look-ups
-//! replace 27 multiplications a channel.
+//! In each row of the 3×3 window, the states of the three pixels (2 bits each; 3 means outside the image) form an
+//! index, called code here. It selects a table entry: the sums that these three pixels add to the output channels.
+//! Three look-ups replace 27 multiplications a channel.
 
 use super::{Output, Quantization, arch, record4};
 use crate::dies::{IMAGE_SIZE, PALETTE};
 use crate::graph::RECORD_BYTES;
 
-/// State of a pixel outside the image: all colours dark.
+/// The state of a pixel outside the image: all its colours are dark.
 const OUTSIDE: u8 = 3;
-/// Codes there are.
+/// The number of codes.
 pub const CODES: usize = 64;
 
-/// For each pixel of an image row, the code of the pixel and its neighbours, below [`CODES`]:
-/// left | middle << 2 | right << 4.
+/// The codes of an image row: for each pixel, the states of the pixel and its two neighbours, as
+/// left | middle << 2 | right << 4. All codes are below [`CODES`].
 #[derive(Debug, Clone)]
 pub struct CodeRow([u8; IMAGE_SIZE]);
 
 impl CodeRow {
-    /// A row above or below the image.
+    /// The codes of a row above or below the image.
     pub const OUTSIDE: Self = Self([CODES as u8 - 1; IMAGE_SIZE]);
 
-    /// Any row, to be set.
+    /// A row whose codes have not been set.
     pub const EMPTY: Self = Self([0; IMAGE_SIZE]);
 
-    /// Takes the states of an image row, 0, 1 or 2 each; the codes are those from pixel `left` on.
+    /// Sets the codes from the states of an image row (0, 1 or 2 each). The first code is that of pixel `left`.
     pub fn set(&mut self, states: &[u8; IMAGE_SIZE], left: usize) {
         let (before, states) = states.split_at_checked(left).unwrap_or_default();
         let before = before.last().copied().unwrap_or(OUTSIDE);
         let first = states.first().copied().unwrap_or(OUTSIDE);
-        // As if before the first pixel: what a step then shifts down.
+        // The code one pixel further left. Each step shifts it by one pixel.
         let mut code = (before & 3) << 2 | (first & 3) << 4;
         let next = states.iter().skip(1).chain(&[OUTSIDE]);
         for (slot, &right) in self.0.iter_mut().zip(next) {
@@ -39,7 +39,7 @@ impl CodeRow {
         }
     }
 
-    /// Takes another row's codes.
+    /// Copies the codes of another row.
     pub fn copy_from(&mut self, other: &Self) {
         self.0.copy_from_slice(&other.0);
     }
@@ -50,16 +50,15 @@ impl CodeRow {
     }
 }
 
-/// The table of four channels, `[ky][code][j]`, i16 little endian.
+/// The table of four output channels, `[ky][code][j]`, as i16 in little endian.
 pub type Table = [[[i8; 8]; CODES]; 3];
 
-/// Bytes of the table for `channels` output channels: `[g][ky][left | middle << 2 | right << 4][j]`,
-/// i16 little endian.
+/// Number of bytes of the table for `channels` output channels: `[g][ky][code][j]`, as i16 in little endian.
 pub const fn table_bytes(channels: usize) -> usize {
     3 * 64 * channels * 2
 }
 
-/// Fills the table from weights `[ky][kx][ci][co]`.
+/// Fills the table. The order of `weights` is `[ky][kx][ci][co]`.
 pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
     for (at, entry) in table.as_chunks_mut::<2>().0.iter_mut().enumerate() {
         let (states, co) = (at / 4 % 64, at / (4 * 64 * 3) * 4 + at % 4);
@@ -79,9 +78,9 @@ pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
     }
 }
 
-/// One row: the codes of three image rows.
+/// One row of the first convolution, from the codes of three image rows.
 ///
-/// An accumulator is bias + 255 · (sum of lit weights): the image's scale is 1/255.
+/// The accumulator is bias + 255 · (sum of the weights of lit colours), because the scale of the image is 1/255.
 #[inline(never)]
 pub fn image_conv_row(
     codes: [&CodeRow; 3],

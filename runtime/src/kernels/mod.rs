@@ -1,9 +1,11 @@
-//! The integer operators, one subject a file, each working on whole rows.
+//! The integer operators. Each computes whole rows, and each has a file.
 //!
-//! A row is interleaved channels, or one plane a channel where a depthwise convolution reads it, with
-//! zero points around it where a 3×3 operator does ([`crate::plan::layout`]). Activations enter a sum as
-//! they are stored: the input's zero point is folded into the bias by the exporter. Every operator is
-//! total: on slices of unexpected length it leaves outputs untouched, it never panics.
+//! A row is stored as interleaved channels (NHWC), or as one plane a channel if a depthwise convolution reads it; see
+//! [`crate::plan::layout`]. Activations enter a sum as they are stored, because the exporter folds the zero point of
+//! the input into the bias. Parameters named `records` hold the channel records: the bias and the requantization
+//! multiplier of each output channel, [`RECORD_BYTES`] each.
+//!
+//! Operators never panic. If a slice has an unexpected length, they leave the output unchanged.
 
 pub mod arch;
 pub mod dense;
@@ -20,7 +22,7 @@ use crate::graph::RECORD_BYTES;
 use dense::Segment;
 use image_conv::CodeRow;
 
-/// The operators on rows. [`Native`] computes them; another implementation may only look at what is asked for.
+/// The operators on rows. [`Native`] computes them. Another implementation can observe which rows are requested.
 pub trait Kernels {
     /// See [`dense::dense_row`].
     fn dense(
@@ -123,21 +125,21 @@ impl Kernels for Native {
     }
 }
 
-/// A row that an operator writes.
+/// The row that an operator writes.
 #[derive(Debug)]
 pub struct Output<'a> {
-    /// Its bytes, from the first pixel's first channel.
+    /// The bytes of the row. They begin with the first channel of the first pixel.
     pub bytes: &'a mut [i8],
-    /// Its pixels.
+    /// Number of pixels.
     pub pixels: usize,
-    /// Bytes from a pixel to the next.
+    /// Distance from one pixel to the next, in bytes.
     pub pixel_step: usize,
-    /// Bytes from a channel to the next.
+    /// Distance from one channel to the next, in bytes.
     pub channel_step: usize,
 }
 
 impl Output<'_> {
-    /// The same row from channel `channel` on; `None` when it has none.
+    /// The same row without its first `channel` channels. `None` if it has no more channels than that.
     fn channels_from(&mut self, channel: usize) -> Option<Output<'_>> {
         Some(Output {
             bytes: self.bytes.get_mut(channel * self.channel_step..)?,
@@ -163,14 +165,14 @@ impl Output<'_> {
     }
 }
 
-/// The biases and multipliers of four channels' records.
+/// The biases and the multipliers of the first four channels.
 #[inline(always)]
 fn record4(records: &[u8]) -> ([i32; 4], [i32; 4]) {
     let r = [0, 1, 2, 3].map(|j| record(records, j));
     (r.map(|r| r.0), r.map(|r| r.1))
 }
 
-/// A channel's bias and multiplier; zeros outside `records`.
+/// The bias and the multiplier of a channel. Zeros if `records` has no such channel.
 #[inline(always)]
 pub fn record(records: &[u8], channel: usize) -> (i32, i32) {
     let at = channel * RECORD_BYTES;

@@ -1,10 +1,10 @@
 //! Kernels written for an instruction set, and the reference kernels.
 //!
-//! Each set offers the same functions with the same results, bit for bit. `build.rs` and the target choose one; where
-//! a processor may have more than its target says, it is asked at run time. A row that a set has no kernel for is left
-//! to the reference kernel ([`super::path`] says which). Two things show that the sets agree: the differential test
-//! (`differential`), which runs on hosts and boards, and the whole-system tests, which compare boards with the host bit
-//! for bit.
+//! Each instruction set has the same functions with the same results, bit for bit. The target and `build.rs` select one.
+//! If a processor may have more extensions than its target says, they are detected at run time. If a set has no kernel
+//! for a row, the reference kernel computes it ([`super::path`] says when). Two kinds of tests show that the sets agree:
+//! the differential test (`differential`), which runs on hosts and boards, and the whole-system tests, which compare
+//! boards with the host bit for bit.
 
 #[macro_use]
 mod taken;
@@ -50,13 +50,14 @@ pub use reference::{dense, depthwise, image4, mask_row, max4};
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub use x86::{dense, depthwise, image4, mask_row, max_row, max4};
 
-/// Words of scratch that `dense` may use for sums of `length` products: the weights as halfwords, and
-/// constants of four channels. The same for every set, so that an image has one arena size.
+/// Number of words of scratch that `dense` may use for sums of `length` products: for the weights as halfwords, and for
+/// constants of four channels. It is the same for every instruction set, so that a model has one arena size.
 pub const fn dense_scratch_words(length: usize) -> usize {
     2 * length + 16
 }
 
-/// One row of 2×2 maxima; `false` where this set leaves that to words of four channels.
+/// A row of a maximum pool. This instruction set has no kernel for whole rows, so the function returns `false`, and
+/// [`super::pool`] computes words of four channels.
 #[cfg(not(any(arm_mve, all(target_arch = "x86_64", not(target_os = "none")))))]
 #[inline(always)]
 pub fn max_row(_rows: [&[i8]; 2], _channels: usize, _out: &mut [i8]) -> bool {
