@@ -19,7 +19,7 @@ use embedded_io::{Read, Write};
 use heapless::String;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::graph::{Op, channels_in};
-use lightwafer_runtime::internals::kernels::arch::differential::{self, Differential};
+use lightwafer_runtime::internals::kernels::differential::{self, Differential};
 use lightwafer_runtime::limits::MAX_LAYERS;
 use lightwafer_runtime::{FixedEngine, RowEvent};
 

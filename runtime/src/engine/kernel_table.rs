@@ -15,9 +15,9 @@ use crate::AlignedBox;
 use crate::dies::Mask;
 use crate::graph::{Op, channels_in};
 use crate::image::Model;
-use crate::kernels::dense::Segment;
-use crate::kernels::image_conv::CodeRow;
 use crate::kernels::path::{self, Isa, KernelPath, SlowReason};
+use crate::kernels::row::CodeRow;
+use crate::kernels::row::Segment;
 use crate::kernels::{Kernels, Output, Quantization};
 use crate::plan::order;
 

@@ -4,28 +4,14 @@
 //! convolution is one run, or one run in each tensor of a concatenation. So one operator serves all of them: for each
 //! pixel, it multiplies the segments with the weights of four output channels at a time.
 
-use super::{Output, Quantization, arch};
-
-/// The input bytes that each pixel of a row reads from one tensor row: one run of bytes a pixel.
-#[derive(Debug, Clone, Copy)]
-pub struct Segment<'a> {
-    /// The input row. It begins with the first byte that pixel 0 reads.
-    pub row: &'a [i8],
-    /// Distance from the run of one pixel to the run of the next, in bytes.
-    pub step: usize,
-    /// Length of the run in bytes, a multiple of 4.
-    pub len: usize,
-}
-
-/// Number of bytes of scratch that [`dense_row`] needs for sums of `length` products.
-pub const fn scratch_bytes(length: usize) -> usize {
-    arch::dense_scratch_words(length) * 4
-}
+use super::arch;
+use super::requantize::Quantization;
+use super::row::{Output, Segment};
 
 /// One row of a dense convolution, of up to three segments.
 ///
-/// The order of `weights` is `[g][k/4][j][k%4]`, where `k` counts the bytes of all segments. `records` has one
-/// record a channel. `scratch` may hold anything; its length is [`scratch_bytes`].
+/// `weights` are `[g][k/4][j][k%4]` over all segments' bytes `k`, `records` one a channel. What `scratch`
+/// holds does not matter; see [`scratch_bytes`](super::row::scratch_bytes).
 pub fn dense_row(
     segments: &[Segment<'_>],
     weights: &[u8],

@@ -1,6 +1,8 @@
 //! The two outputs of the network: the mask, and the embedding with the class logits.
 
-use super::{Quantization, arch, record, requantize};
+use super::arch;
+use super::requantize::{Quantization, requantize};
+use super::row::record;
 use crate::dies::CLASS_COUNT;
 
 /// The number of channels that the fast kernels of the mask head support.

@@ -4,54 +4,11 @@
 //! index, called code here. It selects a table entry: the sums that these three pixels add to the output channels.
 //! Three look-ups replace 27 multiplications a channel.
 
-use super::{Output, Quantization, arch, record4};
-use crate::dies::{IMAGE_SIZE, PALETTE};
+use super::arch;
+use super::requantize::Quantization;
+use super::row::{CODES, CodeRow, Output, record4};
+use crate::dies::PALETTE;
 use crate::graph::RECORD_BYTES;
-
-/// The state of a pixel outside the image: all its colours are dark.
-const OUTSIDE: u8 = 3;
-/// The number of codes.
-pub const CODES: usize = 64;
-
-/// The codes of an image row: for each pixel, the states of the pixel and its two neighbours, as
-/// left | middle << 2 | right << 4. All codes are below [`CODES`].
-#[derive(Debug, Clone)]
-pub struct CodeRow([u8; IMAGE_SIZE]);
-
-impl CodeRow {
-    /// The codes of a row above or below the image.
-    pub const OUTSIDE: Self = Self([CODES as u8 - 1; IMAGE_SIZE]);
-
-    /// A row whose codes have not been set.
-    pub const EMPTY: Self = Self([0; IMAGE_SIZE]);
-
-    /// Sets the codes from the states of an image row (0, 1 or 2 each). The first code is that of pixel `left`.
-    pub fn set(&mut self, states: &[u8; IMAGE_SIZE], left: usize) {
-        let (before, states) = states.split_at_checked(left).unwrap_or_default();
-        let before = before.last().copied().unwrap_or(OUTSIDE);
-        let first = states.first().copied().unwrap_or(OUTSIDE);
-        // The code one pixel further left. Each step shifts it by one pixel.
-        let mut code = (before & 3) << 2 | (first & 3) << 4;
-        let next = states.iter().skip(1).chain(&[OUTSIDE]);
-        for (slot, &right) in self.0.iter_mut().zip(next) {
-            code = code >> 2 | (right & 3) << 4;
-            *slot = code;
-        }
-    }
-
-    /// Copies the codes of another row.
-    pub fn copy_from(&mut self, other: &Self) {
-        self.0.copy_from_slice(&other.0);
-    }
-
-    /// The codes, each below [`CODES`].
-    pub const fn codes(&self) -> &[u8; IMAGE_SIZE] {
-        &self.0
-    }
-}
-
-/// The table of four output channels, `[ky][code][j]`, as i16 in little endian.
-pub type Table = [[[i8; 8]; CODES]; 3];
 
 /// Number of bytes of the table for `channels` output channels: `[g][ky][code][j]`, as i16 in little endian.
 pub const fn table_bytes(channels: usize) -> usize {

@@ -9,8 +9,9 @@ pub mod helium;
 
 use core::fmt;
 
-use super::dense::Segment;
-use super::{Output, Quantization};
+use super::requantize::Quantization;
+use super::row::Output;
+use super::row::Segment;
 
 /// An instruction set of microcontrollers that kernels are written for.
 ///
@@ -100,6 +101,8 @@ pub enum SlowReason {
     MaskChannels,
     /// The maximum pool has neither 8 nor 16 channels.
     PoolChannels,
+    /// The maximum pool has neither 8 nor 16 channels.
+    PoolChannels,
     /// The layer concatenates tensors with different numbers of channels.
     Concatenation,
     /// The accumulators are shifted before they are multiplied.
@@ -125,6 +128,7 @@ impl fmt::Display for SlowReason {
                 return write!(f, "the channels of an input are not a multiple of {n}");
             }
             Self::MaskChannels => "the mask head does not read 8 channels",
+            Self::PoolChannels => "the maximum pool has neither 8 nor 16 channels",
             Self::PoolChannels => "the maximum pool has neither 8 nor 16 channels",
             Self::Concatenation => "it concatenates tensors with different numbers of channels",
             Self::Shift => "its multipliers are so large that the accumulators are shifted",

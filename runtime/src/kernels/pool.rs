@@ -1,6 +1,6 @@
 //! 2×2 pools. Input and output have the same scale and zero point, so a pool works on the stored values.
 
-use super::arch::max4;
+use super::arch::max4::max4;
 
 /// One row of a maximum pool. The input rows and `out` have no padding. `channels` is a multiple of 4.
 #[inline(never)]

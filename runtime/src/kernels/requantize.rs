@@ -1,6 +1,6 @@
 //! Requantization: from a 32-bit accumulator to an int8 activation, with a single rounding.
 
-use super::arch::max4;
+use super::arch::max4::max4;
 
 /// (acc·2^shift·multiplier + 2^31) >> 32, computed in 64 bits: one rounding, ties towards +∞. On a Cortex-M with the
 /// DSP extension it is one instruction, SMMULR. A checked model guarantees that acc·2^shift fits 32 bits.

@@ -33,6 +33,30 @@ pub const MODULES: &[(&str, Rows)] = &[
         ],
     ),
     (
+        "trainer",
+        &[
+            &["zoo"],
+            &["train", "report", "paper_comparison", "benchmark"],
+            &["training_step", "progress", "onnx"],
+            &["run_folder"],
+            &["distill", "manifest", "class_comparison", "export"],
+            &["eval", "meter", "evaluation"],
+            &[
+                "student", "teacher", "weights", "loss", "native", "stage", "config",
+            ],
+            &[
+                "network",
+                "settings",
+                "checkpoint",
+                "image_eval",
+                "data_statistics",
+            ],
+            &["architecture", "batch", "contact_sheet"],
+            &["topology", "data", "metrics", "optim"],
+            &["files", "paper_figures", "tensorboard", "torch_errors"],
+        ],
+    ),
+    (
         "maps",
         &[
             &["lib"],

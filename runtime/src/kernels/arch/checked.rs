@@ -5,10 +5,10 @@
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::Output;
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::plane_bytes;
 #[cfg(not(arm_dsp))]
 use crate::kernels::record;
+use crate::kernels::row::Segment;
+use crate::kernels::row::plane_bytes;
 
 /// The most output channels in one call of a kernel. Calls with more channels go to the reference kernel.
 pub const MAX_OUTPUTS: usize = 4 * crate::limits::MAX_CHANNELS;

@@ -107,16 +107,3 @@ fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
     }
     !negative as u8
 }
-
-/// The maximum of each pair of values.
-#[inline(always)]
-pub fn max4(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
-    let [a, b] = [a, b].map(|four| u32::from_le_bytes(four.map(|v| v as u8)));
-    let out: u32;
-    // SAFETY: arithmetic on registers only; SSUB8 sets the GE flags that SEL reads.
-    unsafe {
-        asm!("ssub8 {o}, {a}, {b}", "sel {o}, {a}, {b}", o = out(reg) out, a = in(reg) a,
-            b = in(reg) b, options(pure, nomem, nostack));
-    }
-    out.to_le_bytes().map(|v| v as i8)
-}

@@ -3,11 +3,11 @@
 //! Each instruction set has the same functions with the same results, bit for bit. The target and `build.rs` select one.
 //! If a processor may have more extensions than its target says, they are detected at run time. If a set has no kernel
 //! for a row, the reference kernel computes it ([`super::path`] says when). Two kinds of tests show that the sets agree:
-//! the differential test (`differential`), which runs on hosts and boards, and the whole-system tests, which compare
+//! the differential test (`super::differential`), which runs on hosts and boards, and the whole-system tests, which compare
 //! boards with the host bit for bit.
 
 #[macro_use]
-mod taken;
+pub(super) mod taken;
 #[cfg(arm_dsp)]
 #[macro_use]
 mod assembly;
@@ -19,26 +19,27 @@ mod assembly;
     )
 ))]
 mod checked;
-#[cfg(any(test, feature = "differential"))]
-pub mod differential;
 #[cfg(arm_dsp)]
 mod dsp;
 #[cfg(arm_mve)]
 mod helium;
+pub mod max4;
 #[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
 pub mod neon;
 pub mod reference;
+#[cfg(any(test, feature = "differential"))]
+pub mod set;
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub mod x86;
 
+#[cfg(arm_dsp)]
+pub use dsp::image4;
 #[cfg(all(arm_dsp, not(arm_mve)))]
 pub use dsp::{dense, depthwise, mask_row};
-#[cfg(arm_dsp)]
-pub use dsp::{image4, max4};
 #[cfg(arm_mve)]
 pub use helium::{dense, depthwise, mask_row, max_row};
 #[cfg(all(target_arch = "aarch64", not(target_os = "none")))]
-pub use neon::{dense, depthwise, image4, mask_row, max4};
+pub use neon::{dense, depthwise, image4, mask_row};
 #[cfg(not(any(
     arm_dsp,
     all(
@@ -46,15 +47,9 @@ pub use neon::{dense, depthwise, image4, mask_row, max4};
         not(target_os = "none")
     )
 )))]
-pub use reference::{dense, depthwise, image4, mask_row, max4};
+pub use reference::{dense, depthwise, image4, mask_row};
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
-pub use x86::{dense, depthwise, image4, mask_row, max_row, max4};
-
-/// Number of words of scratch that `dense` may use for sums of `length` products: for the weights as halfwords, and for
-/// constants of four channels. It is the same for every instruction set, so that a model has one arena size.
-pub const fn dense_scratch_words(length: usize) -> usize {
-    2 * length + 16
-}
+pub use x86::{dense, depthwise, image4, mask_row, max_row};
 
 /// A row of a maximum pool. This instruction set has no kernel for whole rows, so the function returns `false`, and
 /// [`super::pool`] computes words of four channels.

@@ -7,11 +7,11 @@
 use core::arch::aarch64::*;
 
 use super::{checked, reference};
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
-pub use reference::{image4, mask_row, max4};
+pub use reference::{image4, mask_row};
 
 /// Number of pixels whose sums are kept in registers at the same time.
 const PIXELS: usize = 8;
@@ -283,12 +283,18 @@ pub fn depthwise(
 
 /// The sets that this processor supports, with their names, for tests.
 #[cfg(any(test, feature = "differential"))]
-pub fn sets() -> impl Iterator<Item = (&'static str, super::differential::Set)> {
-    let widening = super::differential::Set {
-        dense: dense_widening,
-        ..super::differential::CHOSEN
+pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
+    let dot = super::set::Set {
+        dense,
+        depthwise,
+        image4,
+        mask_row,
+        max4: super::max4::max4,
     };
-    let dot = super::differential::CHOSEN;
+    let widening = super::set::Set {
+        dense: dense_widening,
+        ..dot
+    };
     let sets = [("NEON", true, widening), ("SDOT", has_dot(), dot)];
     let here = sets.into_iter().filter(|(_, here, _)| *here);
     here.map(|(name, _, set)| (name, set))

@@ -2,10 +2,11 @@
 //! that an instruction set has no kernel for.
 
 use crate::graph::RECORD_BYTES;
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
-use crate::kernels::image_conv::{CodeRow, Table};
-use crate::kernels::{Output, Quantization, record, record4};
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::row::{CodeRow, Table};
+use crate::kernels::row::{PLANE_START, plane_bytes};
+use crate::kernels::{Output, Quantization, record};
 
 /// See [`crate::kernels::dense::dense_row`].
 #[inline(never)]
@@ -136,14 +137,4 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
             *byte |= u8::from(acc >= 0) << x;
         }
     }
-}
-
-/// The maximum of each pair of values.
-#[inline(always)]
-pub fn max4(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
-    let mut out = a;
-    for (a, b) in out.iter_mut().zip(b) {
-        *a = b.max(*a);
-    }
-    out
 }

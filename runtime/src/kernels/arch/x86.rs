@@ -8,15 +8,13 @@
 use std::sync::LazyLock;
 
 use super::{checked, reference};
-use crate::kernels::dense::Segment;
-use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
 
 pub mod avx2;
 pub mod avx512;
 mod tile;
-
-pub use reference::max4;
 
 /// Whether this processor supports [`avx512`].
 pub fn has_avx512() -> bool {
@@ -124,8 +122,8 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
 
 /// The sets that this processor supports, each for all shapes, with their names, for tests.
 #[cfg(any(test, feature = "differential"))]
-pub fn sets() -> impl Iterator<Item = (&'static str, super::differential::Set)> {
-    use super::differential::Set;
+pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
+    use super::set::Set;
 
     let avx512 = Set {
         dense: |segments, weights, records, q, scratch, out| match checked::dense(
@@ -148,7 +146,7 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::differential::Set)> 
         },
         image4,
         mask_row,
-        max4,
+        max4: super::max4::max4,
     };
     let avx2 = Set {
         dense: |segments, weights, records, q, scratch, out| match checked::dense(

@@ -1,7 +1,7 @@
 //! The rows that the fast kernels for Arm DSP support.
 
 use super::SlowReason;
-use crate::kernels::dense::Segment;
+use crate::kernels::row::Segment;
 use crate::kernels::{Output, Quantization};
 
 /// The fast kernels for dense convolutions. They differ in the segments that a pixel reads, and in the form that they

@@ -1,8 +1,8 @@
 //! The rows that the fast kernels for Helium support. The kernels of the DSP extension compute the others.
 
 use super::SlowReason;
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
 /// The fast kernels for dense convolutions. They differ in the segments that a pixel reads, and in the form that they

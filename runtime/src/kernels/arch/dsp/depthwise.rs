@@ -2,8 +2,9 @@
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, reference};
-use crate::kernels::depthwise::plane_bytes;
-use crate::kernels::{Output, Quantization, path, record4};
+use crate::kernels::row::plane_bytes;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization, path};
 
 /// The input of [`depthwise_fours`]: one channel of one row.
 #[repr(C)]

@@ -1,7 +1,7 @@
 //! The first convolution: a loop in assembly over a row of four channels.
 
 use crate::kernels::arch::reference;
-use crate::kernels::image_conv::{CODES, CodeRow, Table};
+use crate::kernels::row::{CODES, CodeRow, Table};
 use crate::kernels::{Output, Quantization, path};
 
 /// The input of [`image_pixels`]: four channels of one row.

@@ -4,8 +4,8 @@ mod kernels;
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp, reference};
-use crate::kernels::dense::{Segment, scratch_bytes};
 use crate::kernels::path::helium::Dense;
+use crate::kernels::row::{Segment, scratch_bytes};
 use crate::kernels::{Output, Quantization, path, record};
 use kernels::{Job, function, widen};
 

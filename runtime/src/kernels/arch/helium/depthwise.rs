@@ -6,8 +6,8 @@
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp};
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::path::helium::{Depthwise, TURN};
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization, path};
 
 /// The input of [`near`] and [`far`]: one row.

@@ -3,8 +3,9 @@
 use super::{Proof, general, kernels, prove, widen};
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::reference;
-use crate::kernels::dense::Segment;
-use crate::kernels::{Output, Quantization, path, record4};
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization, path};
 
 /// See [`crate::kernels::dense::dense_row`].
 pub fn dense(

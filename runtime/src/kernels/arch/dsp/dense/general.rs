@@ -6,8 +6,9 @@
 
 use super::{Proof, widen};
 use crate::graph::RECORD_BYTES;
-use crate::kernels::dense::Segment;
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization};
 
 /// One segment of the next pixel.
 #[repr(C)]

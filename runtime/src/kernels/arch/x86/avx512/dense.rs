@@ -11,7 +11,7 @@ use super::finish::{Finish, lanes, records4};
 use super::store::Row;
 use super::{BLOCK, FLIP, load};
 use crate::kernels::arch::checked::Dense;
-use crate::kernels::dense::Segment;
+use crate::kernels::row::Segment;
 use crate::kernels::{Output, Quantization};
 
 /// The most bytes of all planes: enough for three rows of 224 pixels of sixteen channels.

@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::finish::{Finish, Order};
 use super::{BLOCK, first};
-use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
 
 /// A row of the first convolution: the first four channels of `out`.

@@ -1,4 +1,4 @@
-//! A run's folder as reports read it: untrusted, and any part of it may be missing.
+//! Reads a run's folder for reports. The files are untrusted, and any of them may be missing.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::train::Run;
+use super::{TRAININGS, best, evaluation, image, log};
+use crate::architecture::Architecture;
+use crate::evaluation::Evaluation;
+use crate::manifest::Manifest;
 
 /// One training of a run.
 #[derive(Debug, Clone)]
@@ -22,32 +25,29 @@ pub struct Training {
 
 /// A run.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub struct RunFolder {
     /// Where it is.
     pub path: PathBuf,
-    /// `run.json`.
-    pub record: Option<Value>,
+    /// The manifest.
+    pub manifest: Option<Manifest>,
     /// Teacher and student, as far as they are there.
     pub trainings: Vec<Training>,
     /// The int8 image.
     pub image: Option<PathBuf>,
 }
 
-impl Folder {
+impl RunFolder {
     /// Reads a run made by `trainer run`, or the folder of a single training.
     ///
     /// # Errors
     /// When there is nothing of a run in it, or a file of it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         let mut trainings = Vec::new();
-        for name in ["teacher", "student"] {
+        for name in TRAININGS {
             trainings.extend(Training::read(name, &path.join(name))?);
         }
         if let Some(mut alone) = Training::read("student", path)? {
-            if alone
-                .start()
-                .is_some_and(|start| start["settings"]["network"].get("teacher").is_some())
-            {
+            if matches!(alone.architecture(), Some(Architecture::Teacher(_))) {
                 alone.name = "teacher";
             }
             trainings.push(alone);
@@ -57,9 +57,9 @@ impl Folder {
             "{}: no run is here (no log.jsonl, teacher/ or student/)",
             path.display()
         );
-        let image = path.join("student").join("light-int8.lw");
+        let image = image(&path.join("student"));
         Ok(Self {
-            record: json(&path.join("run.json"))?,
+            manifest: json(&Manifest::path(path))?,
             image: image.exists().then_some(image),
             trainings,
             path: path.into(),
@@ -71,18 +71,19 @@ impl Folder {
         self.trainings.iter().find(|training| training.name == name)
     }
 
-    /// `eval-NAME.json`, as `trainer run` leaves it.
+    /// The evaluation of this name, as `trainer run` leaves it; none where the file is missing.
     ///
     /// # Errors
     /// When it is there and cannot be read.
-    pub fn evaluation(&self, name: &str) -> Result<Option<Value>> {
-        json(&self.path.join(format!("eval-{name}.json")))
+    pub fn evaluation(&self, name: &str) -> Result<Option<Evaluation>> {
+        let path = evaluation(&self.path, name);
+        path.exists().then(|| Evaluation::read(&path)).transpose()
     }
 }
 
 impl Training {
     fn read(name: &'static str, path: &Path) -> Result<Option<Self>> {
-        let log = path.join("log.jsonl");
+        let log = log(path);
         let Some(text) = text(&log)? else {
             return Ok(None);
         };
@@ -99,7 +100,7 @@ impl Training {
                 }
             }
         }
-        let checkpoint = Run::best(path);
+        let checkpoint = best(path);
         Ok(Some(Self {
             name,
             checkpoint: checkpoint.exists().then_some(checkpoint),
@@ -117,13 +118,18 @@ impl Training {
         self.events("start").next()
     }
 
+    /// The network that is trained, as far as the log tells.
+    pub fn architecture(&self) -> Option<Architecture> {
+        self.start()?["network"].as_str()?.parse().ok()
+    }
+
     /// Whether a teacher taught it.
     pub fn is_distilled(&self) -> bool {
         self.start()
             .is_some_and(|start| !start["settings"]["distill"].is_null())
     }
 
-    /// Seconds of training, validations and all, as far as the log tells.
+    /// Seconds of training, validations included, as far as the log tells.
     pub fn seconds(&self) -> Option<f64> {
         self.log
             .iter()
@@ -140,9 +146,9 @@ fn text(path: &Path) -> Result<Option<String>> {
     }
 }
 
-fn json(path: &Path) -> Result<Option<Value>> {
+fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let parse = |text: String| {
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
+        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))
     };
     text(path)?.map(parse).transpose()
 }
@@ -154,25 +160,28 @@ mod tests {
     #[test]
     fn damaged_and_missing_parts_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Folder::read(dir.path()).unwrap_err().to_string();
+        let error = RunFolder::read(dir.path()).unwrap_err().to_string();
         assert!(error.contains("no run is here"), "{error}");
-        let log = dir.path().join("log.jsonl");
+        let log = log(dir.path());
         fs::write(
             &log,
-            "{\"event\":\"start\",\"settings\":{\"network\":\"student\"}}\n{\"ev",
+            "{\"event\":\"start\",\"network\":\"DeepLabV3+ ResNet18\",\"settings\":{}}\n{\"ev",
         )
         .unwrap();
-        let folder = Folder::read(dir.path()).unwrap();
-        assert_eq!(
-            (folder.trainings.len(), folder.trainings[0].log.len()),
-            (1, 1)
-        );
-        assert!(!folder.trainings[0].is_distilled() && folder.record.is_none());
+        let folder = RunFolder::read(dir.path()).unwrap();
+        let training = &folder.trainings[0];
+        assert_eq!((folder.trainings.len(), training.log.len()), (1, 1));
+        assert_eq!(training.name, "teacher");
+        assert!(!training.is_distilled() && folder.manifest.is_none());
         fs::write(&log, "half\n{}\n").unwrap();
-        let error = format!("{:#}", Folder::read(dir.path()).unwrap_err());
+        let error = format!("{:#}", RunFolder::read(dir.path()).unwrap_err());
         assert!(error.contains("line 1"), "{error}");
         fs::write(&log, "{}\n").unwrap();
+        assert_eq!(
+            RunFolder::read(dir.path()).unwrap().trainings[0].name,
+            "student"
+        );
         fs::write(dir.path().join("run.json"), "{").unwrap();
-        assert!(Folder::read(dir.path()).is_err());
+        assert!(RunFolder::read(dir.path()).is_err());
     }
 }

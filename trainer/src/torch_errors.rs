@@ -1,4 +1,5 @@
-//! Torch's exceptions as errors: tch turns them into panics, which end here with their first line.
+//! Torch's exceptions as errors. tch turns them into panics; here they are caught and become errors with their
+//! first line.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -10,10 +11,10 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f`; what torch throws in it is an error.
+/// Runs `f`; an exception of torch in it becomes an error.
 ///
 /// # Errors
-/// The exception's first line. Whether memory was short: [`is_out_of_memory`].
+/// The exception's first line. [`is_out_of_memory`] tells whether memory was short.
 pub fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
@@ -25,7 +26,7 @@ pub fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
         }));
     });
     let before = GUARDED.replace(true);
-    // What `f` leaves half done is tensors of a step that is not taken.
+    // After a panic, `f` leaves behind only tensors of a step that is not taken.
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     GUARDED.set(before);
     result.map_err(|payload| {
@@ -37,7 +38,7 @@ pub fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
     })
 }
 
-/// The exception's own words out of what tch's `unwrap` prints.
+/// The exception's own words, out of the panic message of tch's `unwrap`.
 fn essence(text: &str) -> &str {
     let text = text.split_once("Torch(\"").map_or(text, |(_, rest)| rest);
     text.split("\\n")

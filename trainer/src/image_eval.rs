@@ -1,5 +1,4 @@
-//! Evaluation of a model image with the runtime's own engine: what is measured here is, bit for bit,
-//! what a board answers.
+//! Evaluation of a model image with the runtime's own engine: its answers are, bit for bit, those of a board.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,21 +9,23 @@ use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{DieMap, IMAGE_SIZE, MAX_PACKED_LEN, Mask};
 use lightwafer_runtime::image::Model;
+use tch::Device;
 
+use crate::batch::turned_places;
 use crate::data::Data;
 use crate::metrics::{Collector, PixelCounts, Report};
 
-/// Wafers a thread takes at a time.
+/// Wafers that a thread takes at a time.
 const SHARE: usize = 16;
 
 /// A grid of dies in memory, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
-    /// Rows.
+    /// Rows of dies.
     pub rows: u16,
-    /// Columns.
+    /// Columns of dies.
     pub cols: u16,
-    /// States 0, 1, 2.
+    /// States of the dies: 0 no die, 1 pass, 2 fail.
     pub dies: Vec<u8>,
 }
 
@@ -39,15 +40,17 @@ impl Grid {
         }
     }
 
-    /// The grid after a quarter turn, counter-clockwise.
+    /// The grid after a quarter turn counter-clockwise: symmetry 1 of [`crate::batch`].
     pub fn turned(&self) -> Self {
-        let (rows, cols) = (usize::from(self.rows), usize::from(self.cols));
-        let at = |row: usize, col: usize| self.dies[col * cols + (cols - 1 - row)];
-        let dies = (0..cols).flat_map(|row| (0..rows).map(move |col| (row, col)));
+        let places = turned_places(self.rows.into(), self.cols.into(), Device::Cpu).get(1);
+        let places = Vec::<i64>::try_from(places).unwrap_or_default();
         Self {
             rows: self.cols,
             cols: self.rows,
-            dies: dies.map(|(row, col)| at(row, col)).collect(),
+            dies: places
+                .iter()
+                .map(|place| self.dies[*place as usize])
+                .collect(),
         }
     }
 
@@ -64,7 +67,7 @@ impl Grid {
 }
 
 /// Evaluates the model image `image` on `wafers`, each after a quarter turn if `turned`, on `threads`
-/// threads. `None` when `stop` says so.
+/// threads. `None` when `stop` asks to end before that is done.
 ///
 /// # Errors
 /// When the image does not pass its check.
@@ -142,7 +145,6 @@ mod tests {
     use crate::batch::Source;
     use crate::data::Protocol;
     use lightwafer_maps::npz::WaferSet;
-    use tch::Device;
 
     #[test]
     fn a_turn_is_the_float_evaluations_turn() {

@@ -1,22 +1,22 @@
-//! The gradients of one step, whole or in parts, and what to say when memory is short.
+//! The gradients of one training step, whole or in parts, and the advice where memory is short.
 
 use anyhow::{Error, anyhow};
 use tch::{Device, Kind};
 
 use crate::batch::{Source, Symmetry};
 use crate::distill::Distiller;
-use crate::guard;
 use crate::loss;
+use crate::meter::{Clock, Meter, Phase};
 use crate::native;
 use crate::network::Network;
-use crate::progress::{Clock, Meter, Phase};
 use crate::settings::Precision;
+use crate::torch_errors;
 
-/// What a step learns from.
+/// The wafers that a step learns from.
 pub(crate) struct Draw<'a> {
     /// Positions in the data set.
     pub(crate) wafers: &'a [u32],
-    /// How each lies.
+    /// The symmetry of each.
     pub(crate) symmetries: &'a [Symmetry],
     /// Image side in pixels.
     pub(crate) size: i64,
@@ -24,7 +24,7 @@ pub(crate) struct Draw<'a> {
     pub(crate) with_mask: bool,
 }
 
-/// What computes a step's gradients.
+/// Computes a step's gradients.
 pub(crate) struct Step<'a> {
     pub(crate) network: &'a dyn Network,
     pub(crate) distiller: Option<&'a Distiller>,
@@ -44,8 +44,8 @@ impl Step<'_> {
         clock: &mut Clock,
     ) {
         let part = draw.wafers.len().div_ceil(parts);
-        let halves = draw.wafers.chunks(part).zip(draw.symmetries.chunks(part));
-        for (wafers, symmetries) in halves {
+        let parts = draw.wafers.chunks(part).zip(draw.symmetries.chunks(part));
+        for (wafers, symmetries) in parts {
             let share = wafers.len() as f64 / draw.wafers.len() as f64;
             let batch = self.source.batch(wafers, symmetries, draw.size);
             clock.lap(Phase::Data);
@@ -82,7 +82,7 @@ impl Step<'_> {
         }
     }
 
-    /// `error` with the parts that do fit, found by trying one of each size.
+    /// `error`, and the number of wafers that does fit, found by trying ever smaller parts.
     pub(crate) fn what_fits(&self, draw: &Draw<'_>, parts: usize, error: Error) -> Error {
         let all = draw.wafers.len();
         let (mut meter, mut clock) = (Meter::new(self.device), Clock::new(self.device));
@@ -94,7 +94,7 @@ impl Step<'_> {
                 symmetries: &draw.symmetries[..part],
                 ..*draw
             };
-            if guard::guarded(|| self.gradients(&few, 1, &mut meter, &mut clock)).is_ok() {
+            if torch_errors::guarded(|| self.gradients(&few, 1, &mut meter, &mut clock)).is_ok() {
                 return anyhow!(
                     "{error}\n{all} wafers of {0}×{0} pixels in {parts} part(s) do not fit into memory; {part} \
                      at a time do: give --accumulate {1} (the same step in parts) or --batch {part}",
@@ -113,13 +113,15 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::{Architecture, Encoder};
     use crate::batch::Source;
     use crate::data::{Data, Protocol};
-    use crate::network::{CLASSES, Output, PartSize};
+    use crate::network::{Output, PartSize};
+    use crate::topology::CLASSES;
     use lightwafer_maps::npz::WaferSet;
     use tch::{Tensor, nn};
 
-    /// A network for whose memory `fits` wafers are the most.
+    /// A network that runs out of memory with more than `fits` wafers.
     struct Small {
         vars: nn::VarStore,
         bias: Tensor,
@@ -127,8 +129,8 @@ mod tests {
     }
 
     impl Network for Small {
-        fn architecture(&self) -> String {
-            "small".into()
+        fn architecture(&self) -> Architecture {
+            Architecture::Teacher(Encoder::ResNet18)
         }
 
         fn vars(&self) -> &nn::VarStore {
@@ -189,10 +191,10 @@ mod tests {
             with_mask: false,
         };
         let (mut meter, mut clock) = (Meter::new(Device::Cpu), Clock::new(Device::Cpu));
-        match guard::guarded(|| step.gradients(&draw, 1, &mut meter, &mut clock)) {
+        match torch_errors::guarded(|| step.gradients(&draw, 1, &mut meter, &mut clock)) {
             Ok(()) => "fits".into(),
             Err(error) => {
-                assert!(guard::is_out_of_memory(&error), "{error}");
+                assert!(torch_errors::is_out_of_memory(&error), "{error}");
                 step.what_fits(&draw, 1, error).to_string()
             }
         }

@@ -1,4 +1,4 @@
-//! What a labelled file holds: counts by class and part, repeated maps, and maps that are in two parts.
+//! Statistics of a labelled file: counts by class and part, repeated maps, and maps that are in two parts.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -11,9 +11,9 @@ use tch::Device;
 use crate::batch::turned_places;
 use crate::data::{Data, Part, Protocol};
 
-/// What was found.
+/// The statistics of a file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Inspection {
+pub struct DataStatistics {
     /// Wafers of the file.
     pub wafers: usize,
     /// Rows of the die grid.
@@ -22,19 +22,19 @@ pub struct Inspection {
     pub cols: u16,
     /// Dies of all wafers by state: none, pass, fail (MixedWM38's value 3 reads as fail).
     pub dies: [u64; 3],
-    /// How the file was split.
+    /// The rule of the split.
     pub protocol: Protocol,
     /// By class number.
     pub classes: Vec<ClassCounts>,
-    /// Wafers that repeat an earlier one die for die.
+    /// Wafers that repeat an earlier one, die for die.
     pub repeated: usize,
-    /// Of those, wafers whose class is another than the first one's.
+    /// Of these, wafers whose class differs from the first one's.
     pub conflicting: usize,
-    /// Wafers that repeat an earlier one when turned or mirrored, and not as they are.
+    /// Wafers that repeat an earlier one only when turned or mirrored.
     pub repeated_turned: usize,
     /// Pairs of parts that share maps.
     pub leaks: Vec<Leak>,
-    /// What deserves attention.
+    /// Findings that deserve attention, in words.
     pub warnings: Vec<String>,
 }
 
@@ -55,12 +55,13 @@ pub struct ClassCounts {
     pub repeated: usize,
 }
 
-/// Wafers of a part whose map is in the training part too, or for the test part in the validation part.
+/// Wafers of one part whose map is in another part too: of the test part in the training or the validation part, of
+/// the validation part in the training part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Leak {
     /// The part.
     pub part: &'static str,
-    /// The part that has the same maps.
+    /// The other part.
     pub from: &'static str,
     /// Wafers of `part` whose map is in `from`, die for die.
     pub same: usize,
@@ -70,7 +71,7 @@ pub struct Leak {
 
 type Hash = [u8; 32];
 
-/// Hashes of every wafer: as it is, and of the smallest of its eight turned forms.
+/// Two hashes of every wafer: of its map, and of the smallest of its eight turned and mirrored forms.
 fn hashes(data: &Data) -> Vec<(Hash, Hash)> {
     let (rows, cols) = (i64::from(data.wafers.rows), i64::from(data.wafers.cols));
     let places = turned_places(rows, cols, Device::Cpu).view([-1]);
@@ -93,8 +94,36 @@ fn hashes(data: &Data) -> Vec<(Hash, Hash)> {
     (0..data.labels.len()).map(both).collect()
 }
 
-/// Inspects a file that was read and split.
-pub fn inspect(data: &Data) -> Inspection {
+/// The maps of `part` that are in `from` too.
+fn leak(
+    data: &Data,
+    hashes: &[(Hash, Hash)],
+    part: (&'static str, Part),
+    from: (&'static str, Part),
+) -> Leak {
+    let (mut exact, mut forms) = (HashSet::new(), HashSet::new());
+    for wafer in data.part(from.1) {
+        let (hash, form) = &hashes[wafer as usize];
+        exact.insert(hash);
+        forms.insert(form);
+    }
+    let (mut same, mut turned) = (0, 0);
+    for wafer in data.part(part.1) {
+        let (hash, form) = &hashes[wafer as usize];
+        let is_same = exact.contains(hash);
+        same += usize::from(is_same);
+        turned += usize::from(!is_same && forms.contains(form));
+    }
+    Leak {
+        part: part.0,
+        from: from.0,
+        same,
+        turned,
+    }
+}
+
+/// Counts in a file that was read and split.
+pub fn statistics(data: &Data) -> DataStatistics {
     let mut dies = [0; 3];
     for die in &data.wafers.dies {
         dies[usize::from((*die).min(2))] += 1;
@@ -130,30 +159,9 @@ pub fn inspect(data: &Data) -> Inspection {
             } += 1;
         }
     }
-    let pairs = [(2, 0), (2, 1), (1, 0)];
-    let leaks = pairs.map(|(part, from)| {
-        let known = data.part(parts[from].1);
-        let known = known.iter().map(|wafer| &hashes[*wafer as usize]);
-        let (mut exact, mut forms) = (HashSet::new(), HashSet::new());
-        for (hash, form) in known {
-            exact.insert(hash);
-            forms.insert(form);
-        }
-        let (mut same, mut turned) = (0, 0);
-        for wafer in data.part(parts[part].1) {
-            let (hash, form) = &hashes[wafer as usize];
-            let is_same = exact.contains(hash);
-            same += usize::from(is_same);
-            turned += usize::from(!is_same && forms.contains(form));
-        }
-        Leak {
-            part: parts[part].0,
-            from: parts[from].0,
-            same,
-            turned,
-        }
-    });
-    let mut inspection = Inspection {
+    let leaks =
+        [(2, 0), (2, 1), (1, 0)].map(|(part, from)| leak(data, &hashes, parts[part], parts[from]));
+    let mut statistics = DataStatistics {
         wafers: data.labels.len(),
         rows: data.wafers.rows,
         cols: data.wafers.cols,
@@ -166,11 +174,11 @@ pub fn inspect(data: &Data) -> Inspection {
         leaks: leaks.to_vec(),
         warnings: Vec::new(),
     };
-    inspection.warnings = inspection.warn();
-    inspection
+    statistics.warnings = statistics.warn();
+    statistics
 }
 
-impl Inspection {
+impl DataStatistics {
     fn warn(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let names = |what: &dyn Fn(&ClassCounts) -> bool| {

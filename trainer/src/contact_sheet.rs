@@ -1,4 +1,4 @@
-//! A contact sheet: some wafers of every class in one picture, so that eyes can check labels.
+//! A contact sheet: some wafers of every class in one picture, to check labels by eye.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::data::Data;
 
 const INK: Rgb888 = Rgb888::new(31, 35, 40);
 const FAINT: Rgb888 = Rgb888::new(110, 119, 129);
-/// Wafers of a class.
+/// Wafers of each class.
 const WAFERS: usize = 6;
 /// Classes side by side.
 const COLUMNS: usize = 2;

@@ -1,7 +1,7 @@
 //! TensorBoard event files: scalars by tag and step, beside a run's log.
 //!
-//! A file is a TFRecord sequence (length, masked CRC-32C of it, data, masked CRC-32C of it) of `Event`
-//! protocol buffers, as TensorFlow's `event.proto` and `summary.proto` define them. A run that goes on
+//! A file is a TFRecord sequence (length, its masked CRC-32C, data, its masked CRC-32C) of `Event`
+//! protocol buffers, as TensorFlow's `event.proto` and `summary.proto` define them. A resumed run
 //! begins another file in the same folder; TensorBoard joins them.
 
 use std::fs::{File, OpenOptions};
@@ -38,7 +38,7 @@ struct Scalar {
     simple_value: f32,
 }
 
-/// An event file that grows.
+/// An event file that is appended to.
 #[derive(Debug)]
 pub struct Events {
     file: File,
@@ -112,7 +112,7 @@ fn framed(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// TFRecord's masking, so that a CRC of data that holds CRCs stays good.
+/// TFRecord's masking: the CRC of data that itself contains CRCs would be weak.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
         .rotate_right(15)

@@ -5,38 +5,24 @@
 //! output buffer is compared, so that a byte written beside the output is found too. On a board, each row must also
 //! be computed by the kernel that [`path`] names.
 
-use super::reference;
+use super::arch::set::Set;
+use super::arch::{self, max4, reference};
 use crate::Aligned;
 use crate::dies::{IMAGE_SIZE, MASK_ROW_BYTES};
-use crate::kernels::dense::{Segment, scratch_bytes};
-use crate::kernels::depthwise::plane_bytes;
-use crate::kernels::image_conv::{CODES, CodeRow, Table};
 use crate::kernels::path::{self, Isa, KernelPath};
-use crate::kernels::{Output, Quantization, pool, record4};
-
-/// The kernels of one instruction set.
-#[derive(Debug, Clone, Copy)]
-#[allow(clippy::type_complexity)]
-pub struct Set {
-    /// See [`crate::kernels::dense::dense_row`].
-    pub dense: fn(&[Segment<'_>], &[u8], &[u8], Quantization, &mut [i8], Output<'_>),
-    /// See [`crate::kernels::depthwise::depthwise_row`].
-    pub depthwise: fn([&[i8]; 3], &[u8], &[u8], Quantization, Output<'_>),
-    /// See [`reference::image4`].
-    pub image4: fn([&CodeRow; 3], &Table, [i32; 4], [i32; 4], Quantization, &mut Output<'_>),
-    /// See [`reference::mask_row`].
-    pub mask_row: fn(&[[[i8; 8]; 8]], &[i8; 8], i32, &mut [u8]),
-    /// See [`reference::max4`].
-    pub max4: fn([i8; 4], [i8; 4]) -> [i8; 4],
-}
+use crate::kernels::row::plane_bytes;
+use crate::kernels::row::record4;
+use crate::kernels::row::{CODES, CodeRow, Table};
+use crate::kernels::row::{Segment, scratch_bytes};
+use crate::kernels::{Output, Quantization, pool};
 
 /// The kernels that inference uses on this processor.
 pub const CHOSEN: Set = Set {
-    dense: super::dense,
-    depthwise: super::depthwise,
-    image4: super::image4,
-    mask_row: super::mask_row,
-    max4: super::max4,
+    dense: arch::dense,
+    depthwise: arch::depthwise,
+    image4: arch::image4,
+    mask_row: arch::mask_row,
+    max4: max4::max4,
 };
 
 /// Number of bytes of the input and of each output, which is more than any case uses.
@@ -404,7 +390,7 @@ impl Differential {
         reference::mask_row(pixels, weights, bias, &mut plain);
         let mut fours = self.input.0.as_chunks::<4>().0.windows(2);
         let larger = fours.all(|pair| match *pair {
-            [a, b] => (set.max4)(a, b) == reference::max4(a, b),
+            [a, b] => (set.max4)(a, b) == max4::reference(a, b),
             _ => false,
         });
         fast == plain && as_said && larger && self.pool()
@@ -414,7 +400,7 @@ impl Differential {
 /// Whether the last row was computed as `path` says. Hosts do not know, and return false.
 fn taken(path: KernelPath) -> bool {
     #[cfg(all(arm_dsp, feature = "differential"))]
-    let taken = super::taken::last(path);
+    let taken = super::arch::taken::last(path);
     #[cfg(not(all(arm_dsp, feature = "differential")))]
     let taken = {
         let _ = path;

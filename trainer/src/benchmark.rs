@@ -1,46 +1,43 @@
-//! How many steps a second training does, on synthetic wafers: the step that runs take, and nothing else.
+//! A benchmark of training: steps a second on synthetic wafers, of the same step that runs take.
 
 use std::time::Instant;
 
 use anyhow::Result;
 use lightwafer_maps::synth::every_class;
 use serde::Serialize;
-use tch::Device;
 
 use crate::batch::{Source, random_symmetries};
 use crate::data::{Data, Protocol, Random};
-use crate::guard;
-use crate::network::Kind;
+use crate::meter::{Clock, Meter};
+use crate::network::Network;
 use crate::optim::AdamW;
-use crate::progress::{Clock, Meter};
 use crate::settings::Precision;
-use crate::step::{Draw, Step};
+use crate::torch_errors;
+use crate::training_step::{Draw, Step};
 
 /// Wafers of each class that batches are drawn from.
 const PER_CLASS: u32 = 10;
 /// The grid of MixedWM38.
 const GRID: u16 = 52;
 
-/// What to time.
+/// The steps to time.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// The network.
-    pub network: Kind,
-    /// Image side in pixels, a multiple of 16.
+    /// Image side in pixels.
     pub size: i64,
     /// Wafers in a step.
     pub batch: usize,
     /// Number format.
     pub precision: Precision,
-    /// The mask's loss is computed in every so many-th step.
+    /// The mask's loss is computed in one of this many steps.
     pub mask_every: u32,
-    /// Steps before the clock starts.
+    /// Steps before the time is taken.
     pub warm_up: u32,
     /// Steps that are timed.
     pub steps: u32,
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speed {
     /// Seconds of the timed steps.
@@ -49,24 +46,23 @@ pub struct Speed {
     pub steps_per_second: f64,
     /// Wafers a second.
     pub images_per_second: f64,
-    /// Mean class and mask loss of the timed steps, so that nobody can leave them out.
+    /// Mean class and mask loss of the timed steps: proof that they were computed.
     pub losses: [f64; 2],
 }
 
-/// Trains for a few steps with hard losses.
+/// Trains `network` for a few steps with hard losses.
 ///
 /// # Errors
 /// What torch throws, such as that memory is short.
-pub fn measure(load: &Load, device: Device) -> Result<Speed> {
-    tch::manual_seed(0);
-    let network = load.network.build(device);
+pub fn measure(network: &dyn Network, load: &Load) -> Result<Speed> {
+    let device = network.vars().device();
     let groups = Vec::from(network.groups()).into_iter();
     let mut optimizers: Vec<_> = groups
         .map(|group| AdamW::new(group.into_iter().map(|(_, tensor)| tensor).collect(), 0.01))
         .collect();
     let source = Source::new(&wafers(), device);
     let step = Step {
-        network: &*network,
+        network,
         distiller: None,
         source: &source,
         precision: load.precision,
@@ -76,7 +72,7 @@ pub fn measure(load: &Load, device: Device) -> Result<Speed> {
     let mut random = Random::new(&[0]);
     let (mut meter, mut clock) = (Meter::new(device), Clock::new(device));
     let mut train = |steps: u32, meter: &mut Meter| {
-        guard::guarded(|| {
+        torch_errors::guarded(|| {
             for nth in 0..steps {
                 let wafers: Vec<_> = (0..load.batch)
                     .map(|_| random.below(source.len()) as u32)
@@ -98,7 +94,7 @@ pub fn measure(load: &Load, device: Device) -> Result<Speed> {
         })
     };
     train(load.warm_up, &mut meter)?;
-    // Reading waits for a GPU to be done.
+    // Reading waits until a GPU is done.
     meter.read();
     let started = Instant::now();
     train(load.steps, &mut meter)?;
@@ -123,11 +119,13 @@ fn wafers() -> Data {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::student::Student;
+    use crate::topology::Topology;
+    use tch::Device;
 
     #[test]
     fn steps_are_timed_and_learn() {
         let load = |warm_up| Load {
-            network: Kind::Student,
             size: 32,
             batch: 16,
             precision: Precision::F32,
@@ -135,8 +133,12 @@ mod tests {
             warm_up,
             steps: 2,
         };
-        let early = measure(&load(0), Device::Cpu).unwrap();
-        let late = measure(&load(30), Device::Cpu).unwrap();
+        let timed = |warm_up| {
+            tch::manual_seed(0);
+            let student = Student::new(&Topology::default(), Device::Cpu);
+            measure(&student, &load(warm_up)).unwrap()
+        };
+        let (early, late) = (timed(0), timed(30));
         assert!(early.seconds > 0.0 && early.images_per_second > early.steps_per_second);
         assert!(late.losses[1] < early.losses[1], "{early:?} {late:?}");
     }

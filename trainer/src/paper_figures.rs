@@ -1,9 +1,9 @@
-//! The figures of the LightWaferSegClassNet paper that ours are shown beside.
+//! The figures that the LightWaferSegClassNet paper publishes, for comparison with ours.
 //!
-//! Its split keeps repeated maps and its test set is of another draw: figures of two experiments, not of
-//! one.
+//! Its split keeps repeated maps and its test set is another random draw, so these are figures of two experiments
+//! and not of one.
 
-/// One row of its Table 1, and what its text adds.
+/// One row of its Table 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
     /// The model and how it was trained.
@@ -43,7 +43,7 @@ pub const TABLE_1: [Row; 3] = [
     },
 ];
 
-/// What the text says of the test set.
+/// The figures on the test set, from the paper's text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Test {
     /// Accuracy, 0…1.

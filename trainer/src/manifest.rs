@@ -1,37 +1,35 @@
-//! `run.json`: what a run was made from, so that it can be made again.
+//! The manifest of a run, `run.json`: configuration, data, program and machine, so that it can be made again.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tch::Device;
 
-use crate::checkpoint::write_atomically;
+use crate::files::{sha256_of_file, write_atomically};
 use crate::native;
 
 /// What a run was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Manifest {
     /// The settings or the configuration.
     pub config: Value,
     /// The data file.
     pub data: DataFile,
-    /// When and where it was started, and each time it was gone on with.
+    /// The processes that worked on it: the first, and one for each time it was resumed.
     pub sessions: Vec<Session>,
 }
 
 /// A data file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFile {
-    /// As it was named.
+    /// Its path, as given on the command line.
     pub path: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// SHA-256, hexadecimal.
     pub sha256: String,
@@ -40,19 +38,19 @@ pub struct DataFile {
 /// One process that worked on the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// RFC 3339, UTC.
+    /// When it started: RFC 3339, UTC.
     pub started: String,
     /// The command line.
     pub command: Vec<String>,
     /// The trainer's version.
     pub version: String,
-    /// Where the working folder belongs to a git repository, its revision; `+` when files were changed.
+    /// The git revision of the working folder, if it is in a repository; with `+` when files were changed.
     pub git_revision: Option<String>,
     /// The machine.
     pub machine: MachineFacts,
 }
 
-/// What a run ran on.
+/// The machine of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineFacts {
     /// Operating system and its version.
@@ -77,23 +75,12 @@ impl DataFile {
     /// # Errors
     /// When it cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
-        let read = || {
-            let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-            let (mut block, mut bytes) = ([0; 1 << 16], 0);
-            loop {
-                let read = file.read(&mut block)?;
-                if read == 0 {
-                    return std::io::Result::Ok((bytes, hash.finalize()));
-                }
-                hash.update(&block[..read]);
-                bytes += read as u64;
-            }
-        };
-        let (bytes, hash) = read().with_context(|| format!("cannot read {}", path.display()))?;
+        let read = sha256_of_file(path);
+        let (bytes, sha256) = read.with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self {
             path: path.display().to_string(),
             bytes,
-            sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256,
         })
     }
 }
@@ -118,12 +105,12 @@ impl MachineFacts {
                 .with_cpu(sysinfo::CpuRefreshKind::nothing())
                 .with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram()),
         );
-        // What a system does not tell is no reason not to train.
+        // A system that does not tell these facts is no reason not to train.
         let system = system.ok();
         let cpus = system.as_ref().map_or(&[][..], sysinfo::System::cpus);
         let unknown = || "unknown".to_owned();
         let gpu = || {
-            let names = said("nvidia-smi", &["--query-gpu=name", "--format=csv,noheader"]);
+            let names = output_of("nvidia-smi", &["--query-gpu=name", "--format=csv,noheader"]);
             names.unwrap_or_else(unknown)
         };
         Self {
@@ -139,8 +126,8 @@ impl MachineFacts {
 }
 
 fn git_revision() -> Option<String> {
-    let revision = said("git", &["rev-parse", "HEAD"])?;
-    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]);
+    let revision = output_of("git", &["rev-parse", "HEAD"])?;
+    let changed = output_of("git", &["status", "--porcelain", "--untracked-files=no"]);
     let mark = if changed.is_some_and(|text| !text.is_empty()) {
         "+"
     } else {
@@ -149,24 +136,29 @@ fn git_revision() -> Option<String> {
     Some(revision + mark)
 }
 
-/// What a program prints, trimmed; none when it cannot be run or fails.
-fn said(program: &str, args: &[&str]) -> Option<String> {
+/// The trimmed output of a program; none when it cannot be run or fails.
+fn output_of(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }
 
-impl Record {
-    /// Writes or extends `run.json` in `folder`: a session is added to what is there; configuration and
-    /// data are those it was started with.
+impl Manifest {
+    /// The file in a run's folder.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join("run.json")
+    }
+
+    /// Writes `run.json` in `folder`, or adds this session to the one there; configuration and data stay those that
+    /// the run was started with.
     ///
     /// # Errors
-    /// When the data or the file cannot be read or written, or the file is no record.
+    /// When the data or the file cannot be read or written, or the file is no manifest.
     pub fn keep(folder: &Path, config: Value, data: &Path, device: Device) -> Result<Self> {
-        let path = folder.join("run.json");
-        let mut record = match fs::read(&path) {
+        let path = Self::path(folder);
+        let mut manifest = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is no record of a run", path.display()))?,
+                .with_context(|| format!("{} is no manifest of a run", path.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self {
                 config,
                 data: DataFile::of(data)?,
@@ -176,9 +168,9 @@ impl Record {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        record.sessions.push(Session::here(device));
-        write_atomically(&path, &serde_json::to_vec_pretty(&record)?)?;
-        Ok(record)
+        manifest.sessions.push(Session::here(device));
+        write_atomically(&path, &serde_json::to_vec_pretty(&manifest)?)?;
+        Ok(manifest)
     }
 }
 
@@ -192,17 +184,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         fs::write(&data, "abc").unwrap();
-        let first = Record::keep(dir.path(), json!({ "seed": 1 }), &data, Device::Cpu).unwrap();
+        let first = Manifest::keep(dir.path(), json!({ "seed": 1 }), &data, Device::Cpu).unwrap();
         assert_eq!(
             first.data.sha256,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         let machine = &first.sessions[0].machine;
         assert!(machine.cores > 0 && machine.memory_bytes > 0 && machine.torch.starts_with("2."));
-        let second = Record::keep(dir.path(), json!({ "seed": 2 }), &data, Device::Cpu).unwrap();
+        let second = Manifest::keep(dir.path(), json!({ "seed": 2 }), &data, Device::Cpu).unwrap();
         assert_eq!(second.config, json!({ "seed": 1 }));
         assert_eq!(second.sessions.len(), 2);
         fs::write(dir.path().join("run.json"), "{").unwrap();
-        assert!(Record::keep(dir.path(), json!({}), &data, Device::Cpu).is_err());
+        assert!(Manifest::keep(dir.path(), json!({}), &data, Device::Cpu).is_err());
     }
 }
