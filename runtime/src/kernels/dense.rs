@@ -1,8 +1,8 @@
-//! Convolutions that mix channels: 3×3, 1×1 and transposed 2×2, all as dot products of segments.
+//! Dense convolutions, which mix channels: 3×3, 1×1 and transposed 2×2. All are dot products of segments.
 //!
-//! With interleaved channels the patch of a 3×3 convolution is three contiguous runs of bytes, a
-//! 1×1's is one, and a concatenation's is one in either tensor. So there is one kernel: for each
-//! pixel, run the segments against the weights of four output channels at a time.
+//! With interleaved channels, the patch of a 3×3 convolution is three contiguous runs of bytes. The patch of a 1×1
+//! convolution is one run, or one run in each tensor of a concatenation. So one operator serves all of them: for each
+//! pixel, it multiplies the segments with the weights of four output channels at a time.
 
 use super::arch;
 use super::requantize::Quantization;
