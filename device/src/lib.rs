@@ -3,8 +3,10 @@
 //! `no_std`, no allocation; bytes from the line or from flash never panic: each kind of damage has a name.
 //!
 //! * [`protocol`]: frames and messages, for hosts too.
-//! * [`Station`]: the board's side of the conversation as a state machine on memory that the caller gives.
+//! * [`Station`]: the board's side of the conversation as a state machine on memory that the caller gives; [`Platform`]:
+//!   what it asks of the board; [`Updates`]: what it asks when a host sends a model.
 //! * `store` (feature `store`): signed models in two slots of a NOR flash.
+//! * `Updater` (feature `store`): a store and an engine as a station's [`Updates`].
 #![cfg_attr(not(any(test, feature = "sign", feature = "sim")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -16,7 +18,9 @@ pub mod protocol;
 mod station;
 #[cfg(feature = "store")]
 pub mod store;
-#[cfg(test)]
-pub(crate) mod tests;
+#[cfg(feature = "store")]
+mod updater;
 
 pub use station::{LineError, NoUpdates, Platform, Station, StationMemory, Updates};
+#[cfg(feature = "store")]
+pub use updater::{Reload, Updater};

@@ -10,6 +10,7 @@ use crate::report::BadReport;
 
 /// Why the connection to a board failed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BoardError {
     /// The port could not be opened.
     #[error(
@@ -46,7 +47,7 @@ pub enum BoardError {
         host: u16,
     },
     /// The board refused a request that it should accept.
-    #[error("the board refused `{request}`: {reply:?}; is its firmware older than this host?")]
+    #[error("the board refused `{request}`: {reply}; is its firmware older than this host?")]
     Refused {
         /// The request.
         request: &'static str,
@@ -106,6 +107,7 @@ fn listed(losses: &[Loss]) -> String {
 
 /// Why a wafer could not be classified. There is no partial or doubtful answer.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ClassifyError {
     /// The connection failed.
     #[error(transparent)]
@@ -119,7 +121,7 @@ pub enum ClassifyError {
         limit: u32,
     },
     /// The board refused the map or its classification, in every attempt.
-    #[error("the board refused `{request}` {times} times: {reply:?}")]
+    #[error("the board refused `{request}` {times} times: {reply}")]
     Refused {
         /// The request.
         request: &'static str,

@@ -46,19 +46,14 @@ pub struct BoardFacts {
     pub model: ModelFacts,
 }
 
-/// 64 lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn as_hex<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&hex(bytes))
+    to.serialize_str(&base16ct::lower::encode_string(bytes))
 }
 
 impl ModelFacts {
     /// The SHA-256 as 64 hexadecimal digits.
     pub fn sha256_hex(&self) -> String {
-        hex(&self.sha256)
+        base16ct::lower::encode_string(&self.sha256)
     }
 }
 
@@ -97,7 +92,7 @@ impl BoardFacts {
         format!(
             "{} with model {}",
             self.board,
-            &hex(&self.model.sha256)[..12]
+            &self.model.sha256_hex()[..12]
         )
     }
 

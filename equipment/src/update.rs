@@ -52,6 +52,7 @@ pub enum Step {
 
 /// Why an update failed. The board runs the model that it ran before.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum UpdateError {
     /// The connection failed.
     #[error(transparent)]
@@ -66,13 +67,13 @@ pub enum UpdateError {
     },
     /// The image is not a model.
     #[error("not a model: {0}; export it again or get a new copy")]
-    Model(ModelError),
+    Model(#[from] ModelError),
     /// The image has no signature block.
     #[error("the model is not signed; sign it: lightwafer sign MODEL --key KEY --model-version N")]
     Unsigned,
     /// The signature block is damaged.
     #[error("{0}; sign the model again")]
-    Block(BlockError),
+    Block(#[from] BlockError),
     /// The board accepts no models.
     #[error("this board accepts no models over the line; build its firmware with the new model")]
     Unsupported,
@@ -132,22 +133,12 @@ pub enum UpdateError {
     Contradiction,
 }
 
+/// The board's answer, and what may be behind it.
 fn explained(reply: &ErrorReply) -> String {
     match reply {
-        ErrorReply::Signature => "the signature is wrong".into(),
-        ErrorReply::Block => "it does not know this signature block; is its firmware older?".into(),
-        ErrorReply::Model => {
-            "its firmware cannot run this model; is it older than the model?".into()
-        }
-        ErrorReply::Arena { needed, given } => {
-            format!("the model needs {needed} bytes of arena, the board has {given}")
-        }
-        ErrorReply::SelfTest => {
-            "the self-test failed on this board: its answer to the golden wafer is wrong".into()
-        }
-        ErrorReply::NoOther => "there is no model to go back to".into(),
-        ErrorReply::Flash => "its flash failed".into(),
-        other => format!("{other:?}"),
+        ErrorReply::Block => format!("{reply}; is its firmware older?"),
+        ErrorReply::Model => format!("{reply}; is its firmware older than the model?"),
+        reply => reply.to_string(),
     }
 }
 
@@ -170,9 +161,9 @@ impl SignedModel {
     /// # Errors
     /// [`UpdateError`]: `Block`, `Unsigned`, `Model`.
     pub fn new_checked(file: &[u8]) -> Result<Self, UpdateError> {
-        let (image, block) = split(file).map_err(UpdateError::Block)?;
+        let (image, block) = split(file)?;
         let image = AlignedBox::from(image);
-        let model = Model::new_checked(&image).map_err(UpdateError::Model)?;
+        let model = Model::new_checked(&image)?;
         let facts = ModelFacts::from(&model.facts());
         let block = block.ok_or(UpdateError::Unsigned)?;
         if block.sha256() != facts.sha256 {

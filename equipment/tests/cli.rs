@@ -1,16 +1,12 @@
 //! The `lightwafer` command as a user calls it, with the published model on this machine.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lightwafer_maps::npz::read_wafers;
+use lightwafer_testkit::model_path;
 use serde_json::Value;
 use tempfile::TempDir;
-
-fn model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/light-int8.lw")
-}
 
 fn lightwafer(folder: &TempDir, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lightwafer"))
@@ -22,7 +18,7 @@ fn lightwafer(folder: &TempDir, arguments: &[&str]) -> Output {
 
 /// Classifies with the published model; gives the exit code, stdout and stderr.
 fn classify(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
-    let model = model();
+    let model = model_path();
     let mut all = vec!["classify", "--local", model.to_str().unwrap()];
     all.extend(arguments);
     text(&lightwafer(folder, &all))
@@ -226,7 +222,7 @@ fn exit_codes_of_wrong_usage_and_unreachable_parts() {
     check(
         &["info", "--emulate", "no-such-board"],
         1,
-        "cargo xtask firmware",
+        "only mps2-an500,"
     );
     check(&["synth", "no/such/folder.npz"], 1, "no/such/folder.npz");
 }
@@ -234,7 +230,7 @@ fn exit_codes_of_wrong_usage_and_unreachable_parts() {
 #[test]
 fn a_model_files_facts() {
     let folder = folder();
-    let model = model();
+    let model = model_path();
     let model = model.to_str().unwrap();
     let (code, stdout, _) = text(&lightwafer(&folder, &["info", model, "--json"]));
     assert_eq!(code, 0);
@@ -246,6 +242,15 @@ fn a_model_files_facts() {
     assert_eq!(facts["rounding"], "single-up");
     assert!(facts["created"].is_string() && facts["name"].is_string());
     assert_eq!(facts["self_test"], "passed");
+    // Which kernels boards run for each layer, and why not the fast ones.
+    let kernels = facts["kernels"].as_array().unwrap();
+    assert_eq!(kernels.len(), 37);
+    assert_eq!(kernels[1]["op"], "Depthwise3x3");
+    assert_eq!(kernels[1]["helium"]["fast"], 224);
+    assert_eq!(kernels[15]["dsp"]["reference"], 14);
+    assert!(kernels[15]["dsp"]["reason"].is_string());
+    let (_, table, _) = text(&lightwafer(&folder, &["info", model]));
+    assert!(table.contains("\nlayer 15: reference: "), "{table}");
 
     let mut damaged = fs::read(model).unwrap();
     let middle = damaged.len() / 2;
@@ -263,7 +268,7 @@ fn a_model_files_facts() {
 fn keys_and_signed_models() {
     let folder = folder();
     let file = |name: &str| folder.path().join(name);
-    let model = model();
+    let model = model_path();
     let model = model.to_str().unwrap();
     let run = |arguments: &[&str]| text(&lightwafer(&folder, arguments));
     assert_eq!(run(&["keygen", "key"]).0, 0);

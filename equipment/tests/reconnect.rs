@@ -3,45 +3,22 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lightwafer_device::protocol::message::ResetCause;
-use lightwafer_device::{Platform, Station, StationMemory};
+use lightwafer_device::{Station, StationMemory};
 use lightwafer_equipment::{Board, BoardError, BoardOptions, ClassifyError, DieMap, Local, Loss};
 use lightwafer_maps::synth::synthesize;
 use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::Class;
 use lightwafer_runtime::image::Model;
+use lightwafer_testkit::{FakePlatform, MODEL, model_path, wafer};
 use serialport::{SerialPort, TTYPort};
-
-struct Desk {
-    name: &'static str,
-    start: Instant,
-}
-
-impl Platform for Desk {
-    fn board(&self) -> &str {
-        self.name
-    }
-    fn firmware(&self) -> &str {
-        "test"
-    }
-    fn reset_cause(&self) -> ResetCause {
-        ResetCause::PowerOn
-    }
-    fn uptime_us(&mut self) -> u64 {
-        self.start.elapsed().as_micros() as u64
-    }
-}
-
-fn model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/light-int8.lw")
-}
 
 /// A station on a pseudo-terminal whose name `link` points to; it ends when told to, or after
 /// `requests` requests.
@@ -60,19 +37,11 @@ impl Device {
         let path = link.to_path_buf();
         let (ready, plugged) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let image = AlignedBox::from(std::fs::read(model()).unwrap());
-            let model = Model::new_checked(&image).unwrap();
+            let model = Model::new_checked(MODEL).unwrap();
             let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
             let engine = FixedEngine::new(model, &mut arena).unwrap();
             let mut memory = Box::new(StationMemory::new());
-            let mut station = Station::new(
-                &mut memory,
-                engine,
-                Desk {
-                    name,
-                    start: Instant::now(),
-                },
-            );
+            let mut station = Station::new(&mut memory, engine, FakePlatform::new(name));
             master.set_timeout(Duration::from_millis(20)).unwrap();
             ready.send(()).unwrap();
             // Held until the host has opened it, else the master reads an error; then let go, so
@@ -126,9 +95,9 @@ fn a_wafer_survives_an_unplugged_cable() {
     let folder = tempfile::TempDir::new().unwrap();
     let link = folder.path().join("board");
     let dies = synthesize(Class::new(9).unwrap(), 1, 52, 52);
-    let mut packed = vec![0; 52 * 52 / 4];
-    let map = DieMap::pack(52, 52, &dies, &mut packed).unwrap();
-    let expected = Local::load(model()).unwrap().classify(&map).unwrap();
+    let wafer = wafer::of(52, 52, &dies);
+    let map = wafer.map();
+    let expected = Local::load(model_path()).unwrap().classify(&map).unwrap();
     // Hello, map, two pieces of dies, run, mask…: the first device goes at each of these moments.
     for requests in 2..=7 {
         let first = Device::plug_in("desk", &link, requests);
@@ -211,8 +180,8 @@ fn another_board_in_its_place_is_refused() {
     assert!(matches!(error, BoardError::Changed { .. }), "{error}");
     second.unplug();
 
-    let mut packed = [0; 1];
-    let map = DieMap::pack(1, 1, &[2], &mut packed).unwrap();
+    let wafer = wafer::of(1, 1, &[2]);
+    let map = wafer.map();
     let mut board_options = options();
     board_options.reconnect_timeout = Duration::from_millis(300);
     let third = Device::plug_in("desk", &link, usize::MAX);

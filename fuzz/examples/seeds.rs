@@ -8,8 +8,7 @@ use arbitrary::Unstructured;
 use lightwafer_compiler::writer::write;
 use lightwafer_device::protocol::frame::{MAX_FRAME, encode};
 use lightwafer_device::protocol::message::{Command, Request};
-use lightwafer_fuzz::network;
-use lightwafer_fuzz::wafer::Wafer;
+use lightwafer_fuzz::{network, wafer};
 use lightwafer_maps::npz::{WaferSet, write_wafers};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,19 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(name), bytes)
     };
-    let mut state = 1u64;
+    let mut rng = fastrand::Rng::with_seed(1);
     let mut images = 0;
     for seed in 0..400 {
-        let bytes: Vec<u8> = (0..400)
-            .map(|_| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                (state >> 56) as u8
-            })
-            .collect();
+        let bytes: Vec<u8> = (0..400).map(|_| rng.u8(..)).collect();
         let mut u = Unstructured::new(&bytes);
-        let (Ok(spec), Ok(wafer)) = (network::arbitrary(&mut u), Wafer::arbitrary(&mut u)) else {
+        let (Ok(spec), Ok(wafer)) = (network::arbitrary(&mut u), wafer::arbitrary(&mut u)) else {
             continue;
         };
         let Ok(image) = write(&spec, &wafer.map()) else {

@@ -4,15 +4,14 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use lightwafer_compiler::writer::write;
-use lightwafer_fuzz::wafer::Wafer;
-use lightwafer_fuzz::{network, reference};
+use lightwafer_fuzz::{network, reference, wafer};
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
 use lightwafer_runtime::{AlignedBox, FixedEngine};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let mut u = Unstructured::new(bytes);
-    let (Ok(mut spec), Ok(wafer)) = (network::arbitrary(&mut u), Wafer::arbitrary(&mut u)) else {
+    let (Ok(mut spec), Ok(wafer)) = (network::arbitrary(&mut u), wafer::arbitrary(&mut u)) else {
         return Corpus::Reject;
     };
     // Shorter inputs stay whole.

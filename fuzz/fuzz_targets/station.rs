@@ -3,28 +3,22 @@
 //! good request.
 #![no_main]
 
-use core::ops::Range;
 use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use libfuzzer_sys::fuzz_target;
-use lightwafer_device::protocol::frame::{FrameDecoder, MAX_FRAME, decode, encode, encode_payload};
-use lightwafer_device::protocol::message::{Command, Reply, Request, ResetCause, Response};
-use lightwafer_device::store::sign::SecretKey;
-use lightwafer_device::store::sim::{SimError, SimFlash};
-use lightwafer_device::store::{Block, Mapped, Reload, Store, Updater};
-use lightwafer_device::{Platform, Station, StationMemory};
+use lightwafer_device::protocol::frame::{MAX_FRAME, decode, encode, encode_payload};
+use lightwafer_device::protocol::message::{Command, Reply, Request, Response};
+use lightwafer_device::store::Store;
+use lightwafer_device::store::sim::{InPlace, SimFlash};
+use lightwafer_device::{Reload, Station, StationMemory, Updater};
+use lightwafer_fuzz::models::{Models, damaged};
 use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
-use lightwafer_runtime::image::{ModelFacts, Rounding};
+use lightwafer_runtime::image::ModelFacts;
 use lightwafer_runtime::{Answer, Engine, EngineFailure, crc32};
 use lightwafer_runtime::{EngineError, SelfTestFailed, StartError};
-
-/// Models of a few versions, signed once. The first byte says what becomes of them, see [`Quick::load`].
-struct Models {
-    key: [u8; 32],
-    signed: Vec<(Vec<u8>, Block)>,
-}
+use lightwafer_testkit::exchange::feed;
+use lightwafer_testkit::{Clock, FakePlatform, HashingEngine};
 
 /// The firmware's own.
 static FACTORY: [u8; 1] = [STARTS];
@@ -33,69 +27,29 @@ const STARTS: u8 = 0;
 const FAILS_ITS_TEST: u8 = 1;
 const TOO_LARGE: u8 = 2;
 
+/// The first byte of an image says what becomes of it, see [`Quick::load`].
 static MODELS: LazyLock<Models> = LazyLock::new(|| {
-    let key = SecretKey::new(&[3; 32]);
-    let signed = (1..7u32).map(|version| {
-        let length = 40 + 250 * version;
-        let mut image: Vec<u8> = (0..length).map(|at| (at * version / 5) as u8).collect();
-        image[0] =
-            [STARTS, STARTS, FAILS_ITS_TEST, STARTS, TOO_LARGE, STARTS][version as usize - 1];
-        let block = key.vouch(&image, version, version / 4).expect("a block");
-        (image, block)
-    });
-    Models {
-        key: key.public(),
-        signed: signed.collect(),
-    }
+    let first = [STARTS, STARTS, FAILS_ITS_TEST, STARTS, TOO_LARGE, STARTS];
+    Models::new(250, first)
 });
 
-/// A simulated flash. What is read in place must stay for good: it is the signed model of the same bytes.
-struct Flash(SimFlash<4, 256>);
-
-impl ErrorType for Flash {
-    type Error = SimError;
+/// What is read in place must stay for good: it is the signed model of the same bytes.
+fn keep(bytes: &[u8]) -> &'static [u8] {
+    let mut images = MODELS.signed.iter().map(|(image, _)| &image[..]);
+    let signed = images.find(|image| image == &bytes);
+    signed.expect("nothing is started but what was signed")
 }
 
-impl ReadNorFlash for Flash {
-    const READ_SIZE: usize = 1;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), SimError> {
-        self.0.read(offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
+/// An engine with the image that it runs; none where it refuses.
+struct Quick {
+    image: Option<&'static [u8]>,
+    engine: HashingEngine,
 }
-
-impl NorFlash for Flash {
-    const WRITE_SIZE: usize = 4;
-    const ERASE_SIZE: usize = 256;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), SimError> {
-        self.0.erase(from, to)
-    }
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SimError> {
-        self.0.write(offset, bytes)
-    }
-}
-
-impl Mapped<'static> for Flash {
-    fn mapped(&self, range: Range<u32>) -> Option<&'static [u8]> {
-        let mut flash = self.0.clone();
-        let there = flash
-            .bytes_mut()
-            .get(range.start as usize..range.end as usize)?;
-        let images = MODELS.signed.iter().map(|(image, _)| &image[..]);
-        let signed = images.into_iter().find(|image| image == &there);
-        Some(signed.expect("nothing is started but what was signed"))
-    }
-}
-
-/// The image it runs; none where it refuses.
-struct Quick(Option<&'static [u8]>);
 
 impl Reload<'static> for Quick {
     fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
-        self.0 = (image[0] != TOO_LARGE).then_some(image);
-        self.0
+        self.image = (image[0] != TOO_LARGE).then_some(image);
+        self.image
             .map(drop)
             .ok_or(StartError::Engine(EngineError::Arena {
                 needed: 2,
@@ -105,71 +59,42 @@ impl Reload<'static> for Quick {
 
     fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
         mask.0.fill(0xa5);
-        match self.0 {
+        match self.image {
             Some(image) if image[0] != FAILS_ITS_TEST => Ok(()),
             _ => Err(SelfTestFailed),
         }
     }
 }
 
-type Served<'m> = Station<'m, Quick, Desk, Updater<'static, Flash>>;
-
 impl Engine for Quick {
     fn facts(&self) -> ModelFacts<'_> {
-        ModelFacts {
-            name: "a name that is too long to be sent as it is, with äöü at the cut: äöüäöü",
-            created: "2026-01-01T00:00:00Z",
-            parameters: 1,
-            macs: u64::MAX,
-            arena_bytes: u32::MAX,
-            model_bytes: u32::MAX,
-            rounding: Rounding::SingleUp,
-            sha256: [255; 32],
-        }
+        self.engine.facts()
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let seed = crc32(map.packed());
-        if seed.is_multiple_of(16) {
-            return Err(EngineFailure);
-        }
-        for (at, byte) in mask.0.iter_mut().enumerate() {
-            *byte = (seed >> (at % 25)) as u8;
-        }
-        let logits = core::array::from_fn(|at| (seed.rotate_left(at as u32)) as i32);
-        Ok(Answer::from_logits(
-            logits,
-            (0..64).map(|v| v as i8).collect(),
-        ))
-    }
-}
-
-struct Desk;
-
-impl Platform for Desk {
-    fn board(&self) -> &str {
-        "fuzz"
-    }
-    fn firmware(&self) -> &str {
-        "1"
-    }
-    fn reset_cause(&self) -> ResetCause {
-        ResetCause::PowerOn
-    }
-    fn uptime_us(&mut self) -> u64 {
-        u64::MAX
-    }
-    fn instructions(&mut self) -> Option<u64> {
-        Some(u64::MAX)
+        self.engine.classify(map, mask)
     }
 }
 
 fuzz_target!(|bytes: &[u8]| {
     let mut memory = StationMemory::new();
-    let store = Store::open(Flash(SimFlash::new(4096)), Some(MODELS.key)).expect("its sizes suit");
+    let flash = InPlace::new(SimFlash::<4, 256>::new(4096), keep);
+    let store = Store::open(flash, Some(MODELS.key)).expect("its sizes suit");
     let mut updater = Updater::new(store, &FACTORY);
     updater.boot(|_| true);
-    let mut station = Station::with_updates(&mut memory, Quick(Some(&FACTORY)), Desk, updater);
+    let engine = Quick {
+        image: Some(&FACTORY),
+        engine: HashingEngine::failing(|map| crc32(map.packed()).is_multiple_of(16)),
+    };
+    let platform = FakePlatform {
+        clock: Clock::Steps {
+            now: u64::MAX,
+            by: 0,
+        },
+        instructions: Some(1),
+        ..FakePlatform::new("fuzz")
+    };
+    let mut station = Station::with_updates(&mut memory, engine, platform, updater);
     let mut u = Unstructured::new(bytes);
     let mut packed = vec![0; MAX_PACKED_LEN];
     let (mut rows, mut cols) = (1, 1);
@@ -184,7 +109,7 @@ fuzz_target!(|bytes: &[u8]| {
         feed(&mut station, sent);
         let runs = station
             .engine()
-            .0
+            .image
             .expect("what does not start is gone back from");
         assert_eq!(runs[0], STARTS);
     }
@@ -200,7 +125,7 @@ fuzz_target!(|bytes: &[u8]| {
     let last = decode::<Response<'_>>(last).expect("a message");
     assert!(last.seq == 7 && matches!(last.reply, Reply::Statistics(_)));
     let (_, _, _, updater) = station.into_parts();
-    assert!(updater.into_store().flash().0.misused().is_none());
+    assert!(updater.into_store().flash().inner().misused().is_none());
 });
 
 /// The next bytes for the line: raw ones, a payload, or a request; none is an overrun.
@@ -273,12 +198,10 @@ fn next<'f>(
         9 => Command::Health,
         10 | 11 => {
             let (_, block) = &MODELS.signed[u.int_in_range(0..=5)?];
-            let mut block = *block.bytes();
-            if u.ratio(1, 8)? {
-                block[usize::from(u.int_in_range(0..=127u8)?)] ^= 1 << u.int_in_range(0..=7)?;
-                let crc = crc32(&block[..124]);
-                block[124..].copy_from_slice(&crc.to_le_bytes());
-            }
+            let block = match u.ratio(1, 8)? {
+                true => damaged(u, block)?,
+                false => *block.bytes(),
+            };
             let command = Command::ModelBegin { signature: &block };
             return Ok(encode(&Request { seq, command }, frame).expect("a small message"));
         }
@@ -313,26 +236,4 @@ fn next<'f>(
         _ => Command::Statistics,
     };
     encode(&Request { seq, command }, frame).map_err(|_| arbitrary::Error::IncorrectFormat)
-}
-
-/// Feeds bytes and gives the payloads of the answers, each of which must be one whole frame that decodes.
-fn feed(station: &mut Served<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut payloads = Vec::new();
-    for &byte in bytes {
-        let Some(answer) = station.feed(byte) else {
-            continue;
-        };
-        assert!(answer.len() <= MAX_FRAME);
-        let mut decoder = FrameDecoder::new();
-        let mut found = Vec::new();
-        for &byte in answer {
-            if let Some(payload) = decoder.push(byte) {
-                found.push(payload.expect("a right CRC-32").to_vec());
-            }
-        }
-        let [payload] = found.try_into().expect("one frame");
-        assert!(decode::<Response<'_>>(&payload).is_ok());
-        payloads.push(payload);
-    }
-    payloads
 }

@@ -7,32 +7,13 @@ use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use lightwafer_device::store::sign::SecretKey;
 use lightwafer_device::store::sim::SimFlash;
 use lightwafer_device::store::{BLOCK_LEN, Block, Store, split};
-use lightwafer_runtime::crc32;
+use lightwafer_fuzz::models::{Models, damaged, sealed};
 
 type Flash = SimFlash<4, 256>;
 
-/// Models of a few versions, signed once.
-struct Models {
-    key: [u8; 32],
-    signed: Vec<(Vec<u8>, Block)>,
-}
-
-static MODELS: LazyLock<Models> = LazyLock::new(|| {
-    let key = SecretKey::new(&[3; 32]);
-    let signed = (1..7u32).map(|version| {
-        let length = 40 + 97 * version;
-        let image: Vec<u8> = (0..length).map(|at| (at * version / 5) as u8).collect();
-        let block = key.vouch(&image, version, version / 4).expect("a block");
-        (image, block)
-    });
-    Models {
-        key: key.public(),
-        signed: signed.collect(),
-    }
-});
+static MODELS: LazyLock<Models> = LazyLock::new(|| Models::new(97, [0; 6]));
 
 fn open(mut flash: Flash) -> Store<Flash> {
     flash.power_on();
@@ -44,24 +25,21 @@ fn open(mut flash: Flash) -> Store<Flash> {
 fuzz_target!(|bytes: &[u8]| {
     // The bytes as a file and as a block, also with a right CRC-32.
     let _ = split(bytes);
-    if let Some(block) = bytes.first_chunk::<BLOCK_LEN>() {
-        let mut block = *block;
-        let crc = crc32(&block[..124]);
-        block[124..].copy_from_slice(&crc.to_le_bytes());
-        if let Ok(block) = Block::new_checked(&block) {
-            assert!(block.verify(&MODELS.key).is_err(), "nobody signed this");
-        }
+    if let Some(block) = bytes.first_chunk::<BLOCK_LEN>()
+        && let Ok(block) = Block::new_checked(&sealed(*block))
+    {
+        assert!(block.verify(&MODELS.key).is_err(), "nobody signed this");
     }
     let mut u = Unstructured::new(bytes);
     let mut store = open(Flash::new(4096));
-    let mut damaged = false;
+    let mut spoiled = false;
     let images: BTreeMap<u32, &[u8]> = MODELS
         .signed
         .iter()
         .map(|(image, block)| (block.version(), &image[..]))
         .collect();
     for _ in 0..10 {
-        if u.is_empty() || step(&mut u, &mut store, &mut damaged).is_err() {
+        if u.is_empty() || step(&mut u, &mut store, &mut spoiled).is_err() {
             break;
         }
         if let Some(range) = store.running() {
@@ -69,11 +47,11 @@ fuzz_target!(|bytes: &[u8]| {
             let mut flash = store.flash().clone();
             let there = &flash.bytes_mut()[range.start as usize..range.end as usize];
             assert!(
-                damaged || images.get(&version) == Some(&there),
+                spoiled || images.get(&version) == Some(&there),
                 "version {version}"
             );
         }
-        assert!(damaged || store.flash().misused().is_none());
+        assert!(spoiled || store.flash().misused().is_none());
     }
     // Whatever was done to it: what boots is whole.
     let store = open(store.into_flash());
@@ -87,7 +65,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn step(
     u: &mut Unstructured<'_>,
     store: &mut Store<Flash>,
-    damaged: &mut bool,
+    spoiled: &mut bool,
 ) -> arbitrary::Result<()> {
     let (image, block) = &MODELS.signed[u.int_in_range(0..=5)?];
     let version = block.version();
@@ -96,10 +74,7 @@ fn step(
             let _ = store.begin(block.bytes());
         }
         1 => {
-            let mut block = *block.bytes();
-            block[usize::from(u.int_in_range(0..=127u8)?)] ^= 1 << u.int_in_range(0..=7)?;
-            let crc = crc32(&block[..124]);
-            block[124..].copy_from_slice(&crc.to_le_bytes());
+            let block = damaged(u, block)?;
             // Only the CRC-32's own bytes can change and be put right again.
             let begun = store.begin(&block);
             assert!(begun.is_err() || MODELS.signed.iter().any(|(_, b)| b.bytes() == &block));
@@ -143,7 +118,7 @@ fn step(
                 let mut more = 0;
                 while !cut.flash().is_off() && more < 4 && !u.is_empty() {
                     more += 1;
-                    step(u, cut, damaged)?;
+                    step(u, cut, spoiled)?;
                 }
             }
             if let Ok(cut) = cut {
@@ -154,7 +129,7 @@ fn step(
             let mut flash = store.flash().clone();
             let at = u.int_in_range(0..=4095usize)?;
             flash.bytes_mut()[at] ^= u.arbitrary::<u8>()?;
-            *damaged = true;
+            *spoiled = true;
             *store = open(flash);
         }
     }

@@ -4,6 +4,7 @@
 //! a generator seeded by them. Most are accepted by the writer; those that are not are no finding.
 
 use arbitrary::{Result, Unstructured};
+use fastrand::Rng;
 use lightwafer_compiler::writer::{LayerSpec, ModelSpec};
 use lightwafer_runtime::dies::{CLASS_COUNT, IMAGE_SIZE};
 use lightwafer_runtime::graph::{IMAGE, NONE, Op};
@@ -13,17 +14,6 @@ use lightwafer_runtime::internals::plan::tiles::most;
 const MAX_STEPS: u8 = 12;
 /// From so many multiply-accumulates on, layers are small: the reference takes its time.
 const MANY_MACS: u64 = 8_000_000;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-}
 
 /// How a layer's numbers are drawn.
 #[derive(Clone, Copy)]
@@ -40,7 +30,7 @@ enum Style {
 
 struct Builder<'u, 'b> {
     u: &'u mut Unstructured<'b>,
-    random: Random,
+    random: Rng,
     layers: Vec<LayerSpec>,
     /// Multiply-accumulates so far.
     macs: u64,
@@ -53,7 +43,7 @@ struct Builder<'u, 'b> {
 /// # Errors
 /// When the bytes are used up.
 pub fn arbitrary(u: &mut Unstructured<'_>) -> Result<ModelSpec> {
-    let random = Random(u.arbitrary()?);
+    let random = Rng::with_seed(u.arbitrary()?);
     let mut b = Builder {
         u,
         random,
@@ -261,8 +251,8 @@ impl Builder<'_, '_> {
         };
         let relu = self.u.arbitrary()?;
         let random = &mut self.random;
-        let weight = |random: &mut Random| {
-            let bits = random.next();
+        let weight = |random: &mut Rng| {
+            let bits = random.u64(..);
             match style {
                 Style::Spread | Style::Any => bits as i8,
                 Style::Extreme => [-128, 127, 127, -128][bits as usize % 4],
@@ -272,24 +262,24 @@ impl Builder<'_, '_> {
         };
         let weights: Vec<i8> = (0..weights).map(|_| weight(random)).collect();
         let records = if pool { 0 } else { cout };
-        let bias = |random: &mut Random| match style {
-            Style::Any => (random.next() as i32) >> (random.next() % 32),
-            _ => random.next() as i32 % 4001,
+        let bias = |random: &mut Rng| match style {
+            Style::Any => (random.u64(..) as i32) >> (random.u64(..) % 32),
+            _ => random.u64(..) as i32 % 4001,
         };
         let bias = (0..records).map(|_| bias(random)).collect();
         let image = if op == Op::ImageConv3x3 { 4.0 } else { 1.0 };
         let scale = 1.0 / (length as f64).sqrt() / 60.0 / image;
-        let multiplier = |random: &mut Random| match style {
-            Style::Any => (random.next() as i32 & i32::MAX) >> (random.next() % 31),
+        let multiplier = |random: &mut Rng| match style {
+            Style::Any => (random.u64(..) as i32 & i32::MAX) >> (random.u64(..) % 31),
             _ => {
-                let spread = 0.5 + (random.next() % 1000) as f64 / 1000.0;
+                let spread = 0.5 + (random.u64(..) % 1000) as f64 / 1000.0;
                 (scale * spread * 4_294_967_296.0).min(f64::from(i32::MAX)) as i32
             }
         };
         let count = if op == Op::MaskHead { 0 } else { records };
         let multipliers = (0..count).map(|_| multiplier(random)).collect();
         let mean_multiplier = match style {
-            Style::Any => random.next() as i32 & i32::MAX,
+            Style::Any => random.u64(..) as i32 & i32::MAX,
             _ => (4_294_967_295.0 / f64::from(size).powi(2)).min(f64::from(i32::MAX)) as i32,
         };
         self.macs += (weights.len() as u64) * u64::from(size).pow(2);

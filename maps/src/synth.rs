@@ -48,72 +48,72 @@ pub fn synthesize(class: Class, seed: u64, rows: u16, cols: u16) -> Vec<u8> {
     let mut mixed = seed.wrapping_add(u64::from(class.index() + 1) << 56);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let mut wafer = Wafer::new(side(rows), side(cols), Rng::with_seed(mixed ^ mixed >> 31));
+    let mut sketch = Sketch::new(side(rows), side(cols), Rng::with_seed(mixed ^ mixed >> 31));
     let has = |pattern: Pattern| class.patterns() & pattern.bit() != 0;
     if has(Pattern::Random) {
-        return wafer.coarse(Wafer::random_field);
+        return sketch.coarse(Sketch::random_field);
     }
     if has(Pattern::NearFull) {
-        return wafer.coarse(Wafer::near_full_field);
+        return sketch.coarse(Sketch::near_full_field);
     }
     let edge = has(Pattern::EdgeLoc) || has(Pattern::EdgeRing);
     // In the data set, D+EL+L and D+ER+L have thicker rings on cleaner wafers than the other classes.
     let thick = has(Pattern::Donut) && has(Pattern::Loc) && edge && !has(Pattern::Scratch);
     let failing = if class == Class::NORMAL {
-        wafer.rng.usize(20..300)
+        sketch.rng.usize(20..300)
     } else if thick {
         THIN_BACKGROUND
     } else {
         BACKGROUND
     };
-    wafer.background(failing);
+    sketch.background(failing);
     // The hole comes first, because it clears dies.
     if has(Pattern::Donut) {
-        wafer.donut(thick);
+        sketch.donut(thick);
     }
     if has(Pattern::Center) {
-        wafer.center();
+        sketch.center();
     }
     if has(Pattern::EdgeLoc) {
-        let mut extent = 50.0 + 130.0 * (wafer.rng.f64() + wafer.rng.f64());
+        let mut extent = 50.0 + 130.0 * (sketch.rng.f64() + sketch.rng.f64());
         if class.label() == "EL+L" {
             extent *= 0.65;
         }
-        wafer.rim(extent.to_radians());
+        sketch.rim(extent.to_radians());
     }
     if has(Pattern::EdgeRing) {
-        wafer.rim(TAU);
+        sketch.rim(TAU);
     }
     if has(Pattern::Loc) {
-        wafer.loc();
+        sketch.loc();
     }
     if has(Pattern::Scratch) {
-        wafer.scratch();
+        sketch.scratch();
     }
-    wafer.dies
+    sketch.dies
 }
 
-struct Wafer {
+struct Sketch {
     rng: Rng,
     rows: usize,
     cols: usize,
     dies: Vec<u8>,
 }
 
-impl Wafer {
+impl Sketch {
     fn new(rows: usize, cols: usize, rng: Rng) -> Self {
-        let mut wafer = Self {
+        let mut sketch = Self {
             rng,
             rows,
             cols,
             dies: vec![0; rows * cols],
         };
-        wafer.paint(|y, x, die| {
+        sketch.paint(|y, x, die| {
             if (y - CENTRE).hypot(x - CENTRE) <= RADIUS {
                 *die = 1;
             }
         });
-        wafer
+        sketch
     }
 
     /// Calls `each` with the position of every die, in 52×52 coordinates.

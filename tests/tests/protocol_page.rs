@@ -5,15 +5,12 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
-use lightwafer_device::protocol::message::ResetCause;
-use lightwafer_device::{Platform, Station, StationMemory};
-use lightwafer_runtime::AlignedBox;
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
+use lightwafer_device::{Station, StationMemory};
+use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::image::Model;
-use lightwafer_runtime::{Engine, crc32};
+use lightwafer_runtime::{AlignedBox, Engine, FixedEngine, crc32};
+use lightwafer_testkit::{FakePlatform, MODEL, wafer};
 
 const PAGE: &str = include_str!("../../docs/serial-protocol.md");
 
@@ -48,30 +45,13 @@ except Refused as error:
     print("refused", error.args[0])
 "#;
 
-struct Bench(Instant);
-
-impl Platform for Bench {
-    fn board(&self) -> &str {
-        "bench"
-    }
-    fn firmware(&self) -> &str {
-        "test"
-    }
-    fn reset_cause(&self) -> ResetCause {
-        ResetCause::PowerOn
-    }
-    fn uptime_us(&mut self) -> u64 {
-        self.0.elapsed().as_micros() as u64
-    }
-}
-
 /// Serves one connection; the seventh and the twelfth answer and the ninth request are damaged.
-fn serve(mut socket: TcpStream, image: &[u8]) {
-    let model = Model::new_checked(image).unwrap();
+fn serve(mut socket: TcpStream) {
+    let model = Model::new_checked(MODEL).unwrap();
     let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut memory = Box::new(StationMemory::new());
     let engine = FixedEngine::new(model, &mut arena).unwrap();
-    let mut station = Station::new(&mut memory, engine, Bench(Instant::now()));
+    let mut station = Station::new(&mut memory, engine, FakePlatform::new("bench"));
     let (mut answers, mut requests) = (0, 0);
     let mut bytes = [0; 600];
     // The client waits for each answer, so one read seldom holds more than one request.
@@ -107,22 +87,18 @@ fn the_pages_client_gets_right_answers() {
         .split("```")
         .next()
         .unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
-    let image = AlignedBox::from(std::fs::read(path).unwrap());
-
     let mut rng = fastrand::Rng::with_seed(8);
     let (mut input, mut wanted) = (String::new(), String::new());
-    let model = Model::new_checked(&image).unwrap();
+    let model = Model::new_checked(MODEL).unwrap();
     let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
     for (rows, cols) in [(52, 52), (3, 5), (256, 256), (1, 1), (52, 51)] {
         let dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))
             .map(|_| rng.u8(..3))
             .collect();
-        let mut packed = vec![0; MAX_PACKED_LEN];
-        let map = DieMap::pack(rows, cols, &dies, &mut packed).unwrap();
+        let wafer = wafer::of(rows, cols, &dies);
         let mut mask = Mask::new();
-        let answer = engine.classify(&map, &mut mask).unwrap();
+        let answer = engine.classify(&wafer.map(), &mut mask).unwrap();
         let digits: String = dies.iter().map(|die| char::from(b'0' + die)).collect();
         input += &format!("{rows} {cols} {digits}\n");
         wanted += &format!("{} {}", answer.class.index(), crc32(&mask.0));
@@ -133,7 +109,7 @@ fn the_pages_client_gets_right_answers() {
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let server = std::thread::spawn(move || serve(listener.accept().unwrap().0, &image));
+    let server = std::thread::spawn(move || serve(listener.accept().unwrap().0));
     let mut client = Command::new("python3")
         .args(["-c", &format!("{code}\n{DRIVER}"), &port])
         .stdin(Stdio::piped())

@@ -2,9 +2,11 @@
 
 #[cfg(not(feature = "update"))]
 use lightwafer_device::NoUpdates;
+#[cfg(feature = "update")]
+use lightwafer_device::Updater;
 use lightwafer_device::protocol::message::ResetCause;
 #[cfg(feature = "update")]
-use lightwafer_device::store::{Store, Updater};
+use lightwafer_device::store::Store;
 use lightwafer_runtime::dies::Mask;
 
 use crate::board::FIRMWARE;

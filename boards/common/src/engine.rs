@@ -2,9 +2,9 @@
 
 use cortex_m::singleton;
 use heapless::String;
-use lightwafer_device::protocol::frame::MAX_TEXT;
 #[cfg(feature = "update")]
-use lightwafer_device::store::Reload;
+use lightwafer_device::Reload;
+use lightwafer_device::protocol::frame::MAX_TEXT;
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::image::{ModelFacts, Rounding};
 use lightwafer_runtime::{

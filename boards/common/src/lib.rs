@@ -35,7 +35,7 @@ pub mod watchdog;
 
 pub use board::Board;
 #[cfg(feature = "update")]
-pub use lightwafer_device::store::Updater;
+pub use lightwafer_device::Updater;
 #[doc(hidden)]
 pub use lightwafer_runtime::{Aligned, Arena};
 pub use serve::serve;

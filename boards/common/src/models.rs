@@ -22,7 +22,7 @@ pub struct ModelStorage<F: 'static> {
     /// The flash: two slots.
     pub flash: F,
     /// Empty, for `serve` to fill. It is in a static because it would take a large part of the stack.
-    pub updater: &'static mut Option<lightwafer_device::store::Updater<'static, F>>,
+    pub updater: &'static mut Option<lightwafer_device::Updater<'static, F>>,
 }
 
 /// A flash for models: a NOR flash that the processor can also read in place.

@@ -3,7 +3,7 @@
 //!
 //! | letter | what it does |
 //! | --- | --- |
-//! | `t` | compares the kernels with their portable twins ([`twins`]) and says how many cases differed |
+//! | `t` | compares the kernels with the reference kernels ([`differential`]) and says how many cases differed |
 //! | `l` | classifies the model's golden wafer and gives the instructions of each layer, a line of JSON each |
 //! | `p` | panics |
 //! | `f` | faults |
@@ -19,7 +19,7 @@ use embedded_io::{Read, Write};
 use heapless::String;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::graph::{Op, channels_in};
-use lightwafer_runtime::internals::kernels::arch::twins::{self, Twins};
+use lightwafer_runtime::internals::kernels::differential::{self, Differential};
 use lightwafer_runtime::limits::MAX_LAYERS;
 use lightwafer_runtime::{FixedEngine, RowEvent};
 
@@ -79,10 +79,10 @@ fn say(serial: &mut impl Write, text: &str) {
 #[inline(never)]
 fn compare(serial: &mut impl Write) {
     let mut text = String::<TEXT>::new();
-    if let Some(twins) = singleton!(: Twins = Twins::new()) {
-        for outcome in twins.compare(&twins::CHOSEN, CASES) {
-            let (kernel, differ) = (outcome.kernel, outcome.differ);
-            let _ = write!(text, "{kernel} {CASES} cases {differ} differ");
+    if let Some(test) = singleton!(: Differential = Differential::new()) {
+        for outcome in test.compare(&differential::CHOSEN, CASES) {
+            let (kernel, differ, fast) = (outcome.kernel, outcome.differ, outcome.fast);
+            let _ = write!(text, "{kernel} {CASES} cases {differ} differ {fast} fast");
             if differ > 0 {
                 let _ = write!(text, " from {:#x}", outcome.first);
             }

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 #[cfg(feature = "update")]
-use lightwafer_device::store::Reload;
+use lightwafer_device::Reload;
 use lightwafer_runtime::dies::{Class, DieMap, Mask};
 use lightwafer_runtime::image::ModelFacts;
 use lightwafer_runtime::{Answer, Engine, EngineFailure};

@@ -72,6 +72,8 @@ pub const MAX_FRAME: usize = max_encoding_length(MAX_PAYLOAD + CRC_LEN) + 2;
 
 /// Why a frame gives no payload. The name is the best guess: a damaged length can look like a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum FrameError {
     /// It ends before its coding says, or is too short for a CRC-32.
     Truncated,
@@ -95,6 +97,7 @@ impl core::error::Error for FrameError {}
 
 /// The frame does not fit the buffer (see [`MAX_FRAME`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FrameTooLong;
 
 impl fmt::Display for FrameTooLong {
@@ -107,6 +110,7 @@ impl core::error::Error for FrameTooLong {}
 
 /// A payload with a right CRC-32 holds no message of the wanted type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Malformed;
 
 impl fmt::Display for Malformed {

@@ -16,6 +16,8 @@ const LITERAL: u8 = 128;
 
 /// Why bytes are not the coded rows they are said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum MaskCodeError {
     /// Rows were announced that no mask has.
     Rows {
@@ -183,7 +185,7 @@ fn encode_row(row: &[u8; MASK_ROW_BYTES], out: &mut [u8; MAX_ROW_CODE]) -> usize
 mod tests {
     use super::*;
     use crate::protocol::message::MAX_CHUNK;
-    use crate::tests::Rng;
+    use fastrand::Rng;
 
     fn round_trip(mask: &Mask, chunk: usize) -> usize {
         let mut back = Mask::new();
@@ -203,14 +205,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_mask_comes_back() {
-        let mut rng = Rng(7);
+        let mut rng = Rng::with_seed(7);
         let mut mask = Mask::new();
         assert_eq!(round_trip(&mask, MAX_CHUNK), IMAGE_SIZE);
         for density in [1u32, 8, 60, 128, 200, 255] {
             for _ in 0..20 {
                 for byte in &mut mask.0 {
-                    *byte = if rng.below(256) < density {
-                        rng.next() as u8
+                    *byte = if rng.u32(..256) < density {
+                        rng.u8(..)
                     } else {
                         0
                     };
@@ -274,14 +276,12 @@ mod tests {
 
     #[test]
     fn random_bytes_never_panic() {
-        let mut rng = Rng(11);
+        let mut rng = Rng::with_seed(11);
         let mut mask = Mask::new();
         let mut accepted = 0;
         for _ in 0..200_000 {
-            let bytes: Vec<u8> = (0..rng.below(70))
-                .map(|_| rng.next() as u8 & 0x9f)
-                .collect();
-            let (row, rows) = (rng.below(230) as u16, rng.below(4) as u16);
+            let bytes: Vec<u8> = (0..rng.u8(..70)).map(|_| rng.u8(..) & 0x9f).collect();
+            let (row, rows) = (rng.u16(..230), rng.u16(..4));
             accepted += u32::from(decode_rows(&mut mask, row, rows, &bytes).is_ok());
         }
         assert!(accepted > 0);

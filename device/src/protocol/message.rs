@@ -1,7 +1,10 @@
 //! The messages of the serial protocol, as postcard encodes them.
 //!
 //! Host and board use these types; `docs/serial-protocol.md` describes the same bytes for clients
-//! in other languages. Variants are numbered by position: append, never reorder.
+//! in other languages. Variants are numbered by position: append, never reorder. Enums that a later board or host may
+//! append to are `non_exhaustive`; a structure's fields are fixed for as long as [`PROTOCOL_VERSION`] is.
+
+use core::fmt;
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -17,6 +20,7 @@ pub const MAX_CHUNK: usize = 512;
 
 /// A request, host to board.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Request<'a> {
     /// Chosen by the host, 1…65535, one higher for each new request (65535 → 1); a retry keeps it.
     pub seq: u16,
@@ -27,6 +31,8 @@ pub struct Request<'a> {
 
 /// What a host asks of a board.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Command<'a> {
     /// Who are you? First message of a connection.
     Hello {
@@ -70,7 +76,7 @@ pub enum Command<'a> {
     Statistics,
     /// A model is to follow, announced by its signature block; asks how far it got where it began before.
     ModelBegin {
-        /// The block, see [`store::signature`](../../store/signature/index.html).
+        /// The block's 128 bytes: what `lightwafer sign` puts behind a model's image.
         #[serde(borrow)]
         signature: &'a [u8],
     },
@@ -100,6 +106,7 @@ pub enum Command<'a> {
 
 /// A response, board to host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Response<'a> {
     /// The request's number; 0 when the board could not read one from the frame.
     pub seq: u16,
@@ -111,6 +118,8 @@ pub struct Response<'a> {
 /// What a board answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "no allocator to box with")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Reply<'a> {
     /// To [`Command::Hello`].
     Hello(#[serde(borrow)] Hello<'a>),
@@ -157,6 +166,7 @@ pub enum Reply<'a> {
 
 /// Who the board is and what it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Hello<'a> {
     /// [`PROTOCOL_VERSION`] of the board.
     pub protocol: u16,
@@ -175,8 +185,10 @@ pub struct Hello<'a> {
     pub model: ModelFacts<'a>,
 }
 
-/// Why a board started.
+/// Why a board started. Not `non_exhaustive`: [`Health::starts`] has a place for each, so that one more would be another
+/// [`PROTOCOL_VERSION`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ResetCause {
     /// Power came on, or the cause is not known.
     PowerOn,
@@ -221,6 +233,7 @@ impl ResetCause {
 
 /// The result for one wafer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Report {
     /// The wafer.
     pub wafer: u32,
@@ -246,6 +259,7 @@ pub struct Report {
 
 /// Counters since start, and health.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Statistics {
     /// Milliseconds since start.
     pub uptime_ms: u64,
@@ -273,6 +287,7 @@ pub struct Statistics {
 
 /// What has happened to a board, and which model it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Health {
     /// How often the board started since power came on, by [`ResetCause`] in order, this start included.
     pub starts: [u32; ResetCause::COUNT],
@@ -284,6 +299,7 @@ pub struct Health {
 
 /// The model that runs, and what may replace it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Models {
     /// Version of the model that runs; 0 for the firmware's own.
     pub version: u32,
@@ -301,6 +317,7 @@ pub struct Models {
 
 /// How far a model on its way in has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Transfer {
     /// Its version.
     pub version: u32,
@@ -312,6 +329,8 @@ pub struct Transfer {
 
 /// Why a board refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ErrorReply {
     /// The frame ended early.
     Truncated,
@@ -399,3 +418,62 @@ pub enum ErrorReply {
     /// The flash failed.
     Flash,
 }
+
+/// What a board says by it, for people. What to do about it is for the host to add.
+impl fmt::Display for ErrorReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match *self {
+            Self::Truncated => "the frame ended early",
+            Self::Oversized => "the frame or piece is longer than the limit",
+            Self::Corrupted => "the frame's CRC-32 is wrong",
+            Self::Malformed => "it knows no such message",
+            Self::Overrun => "it lost bytes of the line",
+            Self::Protocol { board } => return write!(f, "it speaks protocol {board}"),
+            Self::Grid => "the die grid is outside 1×1…256×256",
+            Self::UnknownWafer => "it knows nothing of this wafer",
+            Self::Gap { received } => {
+                return write!(f, "a piece is missing behind byte {received}");
+            }
+            Self::Conflict { received } => {
+                return write!(
+                    f,
+                    "the piece contradicts the {received} bytes it has, or reaches beyond the end"
+                );
+            }
+            Self::Incomplete { received, expected } => {
+                return write!(f, "it has {received} of {expected} bytes");
+            }
+            Self::MapCrc => "the map's CRC-32 is not the announced one",
+            Self::Dies => "a die is none of 0, 1, 2",
+            Self::NotRun => "the wafer has not run yet",
+            Self::Row => "there is no such mask row",
+            Self::Engine => "its engine failed",
+            Self::Unsupported => "it takes no models",
+            Self::NoKey => "its firmware has no public key, so it takes no models",
+            Self::Block => "it does not know this signature block",
+            Self::Key => "the model is signed with another key than its own",
+            Self::Signature => "the signature is wrong",
+            Self::Version { minimum } => {
+                return write!(f, "it takes models of version {minimum} and higher");
+            }
+            Self::Size { limit } => {
+                return write!(f, "the image is empty or has more than {limit} bytes");
+            }
+            Self::NoTransfer => "no model of this version was announced since it started",
+            Self::Digest => "the image that arrived is not the signed one",
+            Self::Model => "the image is no model that it can run",
+            Self::Arena { needed, given } => {
+                return write!(
+                    f,
+                    "the model needs {needed} bytes of working memory, it has {given}"
+                );
+            }
+            Self::SelfTest => "the golden wafer's answer is wrong on it",
+            Self::NoOther => "there is no model to go back to",
+            Self::Flash => "its flash failed",
+        };
+        f.write_str(text)
+    }
+}
+
+impl core::error::Error for ErrorReply {}

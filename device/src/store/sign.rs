@@ -28,6 +28,7 @@ impl fmt::Debug for SecretKey {
 
 /// What is wrong with a key file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum KeyError {
     /// It is not a line of two words, the first of which says what it is.
     Text,
@@ -51,6 +52,7 @@ impl std::error::Error for KeyError {}
 
 /// Why an image is not signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum SignError {
     /// It is not a model image; a signature would be of nothing that runs.
     Model(ModelError),
@@ -68,6 +70,18 @@ impl fmt::Display for SignError {
 }
 
 impl std::error::Error for SignError {}
+
+impl From<ModelError> for SignError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<BlockError> for SignError {
+    fn from(error: BlockError) -> Self {
+        Self::Block(error)
+    }
+}
 
 impl SecretKey {
     /// The key of 32 random bytes.
@@ -108,8 +122,8 @@ impl SecretKey {
     /// # Errors
     /// [`SignError`]: the image is none, `version` is 0, or `floor` above it.
     pub fn sign(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, SignError> {
-        Model::new_checked(&AlignedBox::from(image)).map_err(SignError::Model)?;
-        self.vouch(image, version, floor).map_err(SignError::Block)
+        Model::new_checked(&AlignedBox::from(image))?;
+        Ok(self.vouch(image, version, floor)?)
     }
 
     /// As [`SecretKey::sign`], for any bytes whatever.
@@ -143,10 +157,7 @@ pub fn parse_public(text: &str) -> Result<[u8; 32], KeyError> {
 }
 
 fn text(kind: &str, bytes: &[u8; 32]) -> String {
-    let mut text = format!("{kind} ");
-    text.extend(bytes.iter().map(|byte| format!("{byte:02x}")));
-    text.push('\n');
-    text
+    format!("{kind} {}\n", base16ct::lower::encode_string(bytes))
 }
 
 fn parse(text: &str, kind: &str) -> Result<[u8; 32], KeyError> {
@@ -159,14 +170,9 @@ fn parse(text: &str, kind: &str) -> Result<[u8; 32], KeyError> {
         SECRET | PUBLIC => return Err(KeyError::Kind),
         _ => return Err(KeyError::Text),
     }
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     let mut bytes = [0; 32];
-    if pairs.len() != bytes.len() || !rest.is_empty() {
-        return Err(KeyError::Digits);
+    match base16ct::mixed::decode(digits, &mut bytes) {
+        Ok(decoded) if decoded.len() == 32 => Ok(bytes),
+        _ => Err(KeyError::Digits),
     }
-    for (place, pair) in bytes.iter_mut().zip(pairs) {
-        let digit = |c: u8| char::from(c).to_digit(16).ok_or(KeyError::Digits);
-        *place = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Ok(bytes)
 }

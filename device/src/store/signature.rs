@@ -23,6 +23,7 @@ use core::fmt;
 use sha2::{Digest, Sha256};
 
 use super::ed25519;
+pub use super::ed25519::VerifyError;
 use lightwafer_runtime::crc32;
 
 /// Bytes of a block.
@@ -49,6 +50,7 @@ pub(crate) mod field {
 
 /// Names a public key: the first bytes of its SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyId(pub [u8; 8]);
 
 impl KeyId {
@@ -65,7 +67,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        fmt::LowerHex::fmt(&base16ct::HexDisplay(&self.0), f)
     }
 }
 
@@ -75,6 +77,8 @@ pub struct Block([u8; BLOCK_LEN]);
 
 /// Why bytes are not a signature block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum BlockError {
     /// Not [`BLOCK_LEN`] bytes.
     Length(usize),
@@ -109,26 +113,6 @@ impl fmt::Display for BlockError {
 }
 
 impl core::error::Error for BlockError {}
-
-/// Why a key does not vouch for a block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum VerifyError {
-    /// It was signed with another key, or this is no key.
-    Key,
-    /// The signature is not of these bytes.
-    Signature,
-}
-
-impl fmt::Display for VerifyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Key => "it is signed with another key",
-            Self::Signature => "the signature is wrong",
-        })
-    }
-}
-
-impl core::error::Error for VerifyError {}
 
 impl Block {
     /// Checks an untrusted block; its signature is not looked at.
@@ -189,6 +173,11 @@ impl Block {
         let mut hash = [0; 32];
         hash.copy_from_slice(&self.0[field::SHA256]);
         hash
+    }
+
+    /// Its CRC-32's bytes, as they lie in it.
+    pub(super) fn crc(&self) -> [u8; 4] {
+        self.part(field::CRC).try_into().unwrap_or_default()
     }
 
     /// Whether `public_key` has signed this block.

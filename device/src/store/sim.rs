@@ -5,13 +5,16 @@
 //! every access until [`SimFlash::power_on`]. What was being written at the cut holds some of its bits, what was
 //! being erased anything: old bytes, erased ones, random ones.
 
+use core::ops::Range;
 use std::vec::Vec;
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
     check_write,
 };
+use fastrand::Rng;
 
+use super::Mapped;
 use super::layout::ERASED;
 
 /// Why an access failed.
@@ -43,7 +46,7 @@ pub struct SimFlash<const WRITE: usize, const ERASE: usize> {
     bytes: Vec<u8>,
     steps: u64,
     cut: Option<u64>,
-    random: u64,
+    random: Rng,
     misused: Option<SimError>,
 }
 
@@ -54,7 +57,7 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
             bytes: std::vec![ERASED; capacity],
             steps: 0,
             cut: None,
-            random: 1,
+            random: Rng::with_seed(1),
             misused: None,
         }
     }
@@ -62,7 +65,7 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
     /// Loses power after so many steps from now on; `seed` decides what is left of what was under way.
     pub fn cut_after(&mut self, steps: u64, seed: u64) {
         self.cut = Some(self.steps + steps);
-        self.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        self.random = Rng::with_seed(seed);
     }
 
     /// Power comes back, to stay.
@@ -90,13 +93,6 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
         &mut self.bytes
     }
 
-    fn random(&mut self) -> u8 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 24) as u8
-    }
-
     /// One step; `false` when the power is off.
     fn step(&mut self) -> bool {
         if self.is_off() {
@@ -114,7 +110,7 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
     /// Some of the bits of the bytes that were not written any more.
     fn half_write(&mut self, places: std::ops::Range<usize>, wanted: &[u8]) {
         for (at, wanted) in places.zip(wanted) {
-            let bits = self.random();
+            let bits = self.random.u8(..);
             self.bytes[at] &= wanted | bits;
         }
     }
@@ -122,9 +118,9 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
     fn half_erase(&mut self, from: usize, erased: usize) {
         let block = from..from + ERASE;
         // Sometimes nothing but what had its turn, sometimes the whole block.
-        let all = self.random().is_multiple_of(2);
+        let all = self.random.bool();
         for at in block {
-            let (kind, value) = (self.random() % 4, self.random());
+            let (kind, value) = (self.random.u8(..4), self.random.u8(..));
             let done = at < from + erased;
             self.bytes[at] = match kind {
                 _ if !all && done => ERASED,
@@ -202,5 +198,68 @@ impl<const WRITE: usize, const ERASE: usize> NorFlash for SimFlash<WRITE, ERASE>
             }
         }
         Ok(())
+    }
+}
+
+/// A simulated flash whose images can be read where they lie.
+///
+/// What is read in place must stay for good, and a test's memory does not: `keep` gives bytes that do.
+#[derive(Clone, Debug)]
+pub struct InPlace<F> {
+    flash: F,
+    keep: fn(&[u8]) -> &'static [u8],
+}
+
+impl<F> InPlace<F> {
+    /// A flash whose images `keep` makes to stay.
+    pub fn new(flash: F, keep: fn(&[u8]) -> &'static [u8]) -> Self {
+        Self { flash, keep }
+    }
+
+    /// The flash itself.
+    pub fn inner(&self) -> &F {
+        &self.flash
+    }
+
+    /// Takes the flash out.
+    pub fn into_inner(self) -> F {
+        self.flash
+    }
+}
+
+impl<F: NorFlash> ErrorType for InPlace<F> {
+    type Error = F::Error;
+}
+
+impl<F: NorFlash> ReadNorFlash for InPlace<F> {
+    const READ_SIZE: usize = F::READ_SIZE;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        self.flash.read(offset, bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        self.flash.capacity()
+    }
+}
+
+impl<F: NorFlash> NorFlash for InPlace<F> {
+    const WRITE_SIZE: usize = F::WRITE_SIZE;
+    const ERASE_SIZE: usize = F::ERASE_SIZE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        self.flash.erase(from, to)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.flash.write(offset, bytes)
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize> Mapped<'static> for InPlace<SimFlash<WRITE, ERASE>> {
+    fn mapped(&self, range: Range<u32>) -> Option<&'static [u8]> {
+        let bytes = &self.flash.bytes;
+        let there = bytes.get(range.start as usize..range.end as usize)?;
+        Some((self.keep)(there))
     }
 }

@@ -1,6 +1,5 @@
-//! Writes `.npz` files under a temporary name, and renames them when they are complete.
+//! Writes `.npz` files: streamed to a temporary name, renamed when they are complete.
 
-use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,48 +7,22 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::{NpzError, NpzErrorKind, Result, WaferSet, at_path};
+use crate::file::AtomicFile;
 use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask, PATTERN_COUNT};
 
-/// A file that appears under its name only when it is complete.
-struct Partial {
-    path: PathBuf,
-    part: PathBuf,
+/// An archive that is written to a file.
+type Archive = ZipWriter<BufWriter<AtomicFile>>;
+
+fn create(path: &Path) -> Result<Archive> {
+    Ok(ZipWriter::new(BufWriter::new(AtomicFile::create(path)?)))
 }
 
-impl Partial {
-    fn create(path: &Path) -> Result<(Self, ZipWriter<BufWriter<File>>)> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = File::create(&part)?;
-        Ok((
-            Self {
-                path: path.into(),
-                part,
-            },
-            ZipWriter::new(BufWriter::new(file)),
-        ))
-    }
-
-    fn finish(self, zip: ZipWriter<BufWriter<File>>) -> Result<()> {
-        let file = zip
-            .finish()?
-            .into_inner()
-            .map_err(|e| NpzErrorKind::Io(e.into_error()))?;
-        file.sync_all()?;
-        fs::rename(&self.part, &self.path)?;
-        Ok(())
-    }
+fn finish(archive: Archive) -> Result<()> {
+    let file = archive.finish()?.into_inner();
+    Ok(file.map_err(|error| error.into_error())?.commit()?)
 }
 
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After `finish` no file has this name.
-        let _ = fs::remove_file(&self.part);
-    }
-}
-
-fn start_u8(zip: &mut ZipWriter<BufWriter<File>>, array: &str, shape: &[usize]) -> Result<()> {
+fn start_u8(zip: &mut Archive, array: &str, shape: &[usize]) -> Result<()> {
     let bytes = shape.iter().fold(1u64, |n, d| n.saturating_mul(*d as u64));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
@@ -80,7 +53,7 @@ pub fn write_wafers(path: &Path, set: &WaferSet) -> Result<(), NpzError> {
 }
 
 fn write(path: &Path, set: &WaferSet) -> Result<()> {
-    let (partial, mut zip) = Partial::create(path)?;
+    let mut zip = create(path)?;
     start_u8(
         &mut zip,
         "arr_0",
@@ -96,15 +69,15 @@ fn write(path: &Path, set: &WaferSet) -> Result<()> {
             }))?;
         }
     }
-    partial.finish(zip)
+    finish(zip)
 }
 
 /// Writes masks one at a time as `arr_0`, uint8 (N, 224, 224), 0 or 1.
 ///
 /// The file appears when [`MaskWriter::finish`] succeeds. If the writer is dropped before that, no file remains.
 pub struct MaskWriter {
-    partial: Partial,
-    zip: ZipWriter<BufWriter<File>>,
+    path: PathBuf,
+    archive: Archive,
     expected: u64,
     written: u64,
 }
@@ -116,11 +89,11 @@ impl MaskWriter {
     /// [`NpzError`] if the file cannot be created.
     pub fn create(path: &Path, count: usize) -> Result<Self, NpzError> {
         let new = || {
-            let (partial, mut zip) = Partial::create(path)?;
-            start_u8(&mut zip, "arr_0", &[count, IMAGE_SIZE, IMAGE_SIZE])?;
+            let mut archive = create(path)?;
+            start_u8(&mut archive, "arr_0", &[count, IMAGE_SIZE, IMAGE_SIZE])?;
             Ok(Self {
-                partial,
-                zip,
+                path: path.into(),
+                archive,
                 expected: count as u64,
                 written: 0,
             })
@@ -139,8 +112,8 @@ impl MaskWriter {
         }
         self.written += 1;
         at_path(
-            &self.partial.path,
-            self.zip.write_all(&pixels).map_err(Into::into),
+            &self.path,
+            self.archive.write_all(&pixels).map_err(Into::into),
         )
     }
 
@@ -149,15 +122,14 @@ impl MaskWriter {
     /// # Errors
     /// [`NpzErrorKind::MaskCount`] if the number of masks is not the announced one; those of [`MaskWriter::push`].
     pub fn finish(self) -> Result<(), NpzError> {
-        let path = self.partial.path.clone();
         let result = if self.written == self.expected {
-            self.partial.finish(self.zip)
+            finish(self.archive)
         } else {
             Err(NpzErrorKind::MaskCount {
                 expected: self.expected,
                 found: self.written,
             })
         };
-        at_path(&path, result)
+        at_path(&self.path, result)
     }
 }

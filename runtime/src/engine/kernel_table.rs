@@ -4,6 +4,7 @@
 //! shapes and at the same places of the arena, as the kernels of a board, and asks the same functions
 //! ([`crate::kernels::path`]) that choose a kernel there.
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -14,9 +15,9 @@ use crate::AlignedBox;
 use crate::dies::Mask;
 use crate::graph::{Op, channels_in};
 use crate::image::Model;
-use crate::kernels::dense::Segment;
-use crate::kernels::image_conv::CodeRow;
 use crate::kernels::path::{self, Isa, KernelPath, SlowReason};
+use crate::kernels::row::CodeRow;
+use crate::kernels::row::Segment;
 use crate::kernels::{Kernels, Output, Quantization};
 use crate::plan::order;
 
@@ -37,6 +38,15 @@ impl RowPaths {
     /// Whether a fast kernel computes all rows.
     pub const fn all_fast(&self) -> bool {
         self.general == 0 && self.reference == 0
+    }
+
+    /// The slowest kernel of any row, by name.
+    pub const fn slowest(&self) -> &'static str {
+        match (self.general, self.reference) {
+            (0, 0) => "fast",
+            (_, 0) => "general",
+            _ => "reference",
+        }
     }
 
     fn add(&mut self, path: KernelPath) {
@@ -148,33 +158,33 @@ impl fmt::Display for KernelTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:>5}  {:<17} {:>7} {:>8} {:>11}  {:<9} Helium",
-            "layer", "operator", "size", "channels", "MACs", "DSP"
+            "{:>5}  {:<17} {:>7} {:>8} {:>11}  {:<9}  Helium",
+            "layer", "operator", "output", "channels", "MACs", "DSP"
         )?;
-        let mut notes = Vec::new();
         for row in &self.layers {
-            let op = alloc::format!("{:?}", row.op);
-            let size = alloc::format!("{}×{}", row.height, row.width);
-            let channels = alloc::format!("{}→{}", row.inputs, row.outputs);
-            let mut short = |name: &str, paths: &RowPaths| {
-                if !paths.all_fast() {
-                    notes.push(alloc::format!("layer {}, {name}: {paths}", row.layer));
-                }
-                match (paths.general, paths.reference) {
-                    (0, 0) => "fast",
-                    (_, 0) => "general",
-                    _ => "reference",
-                }
-            };
-            let (dsp, helium) = (short("DSP", &row.dsp), short("Helium", &row.helium));
+            let op = format!("{:?}", row.op);
+            let output = format!("{}×{}", row.height, row.width);
+            let channels = format!("{}→{}", row.inputs, row.outputs);
             writeln!(
                 f,
-                "{:>5}  {op:<17} {size:>7} {channels:>8} {:>11}  {dsp:<9} {helium}",
-                row.layer, row.macs
+                "{:>5}  {op:<17} {output:>7} {channels:>8} {:>11}  {:<9}  {}",
+                row.layer,
+                row.macs,
+                row.dsp.slowest(),
+                row.helium.slowest()
             )?;
         }
-        for note in notes {
-            writeln!(f, "{note}")?;
+        for row in &self.layers {
+            let (at, dsp, helium) = (row.layer, &row.dsp, &row.helium);
+            if dsp == helium && !dsp.all_fast() {
+                writeln!(f, "layer {at}: {dsp}")?;
+                continue;
+            }
+            for (name, paths) in [("DSP", dsp), ("Helium", helium)] {
+                if !paths.all_fast() {
+                    writeln!(f, "layer {at}, {name}: {paths}")?;
+                }
+            }
         }
         Ok(())
     }

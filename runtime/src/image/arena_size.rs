@@ -1,6 +1,6 @@
 //! How many bytes of arena an image asks for, while the compiler runs: for the size of a `static`.
 
-use super::{FORMAT_VERSION, MAGIC, field};
+use super::fixed::{FORMAT_VERSION, MAGIC, field};
 
 /// The bytes of arena that the model in `image` asks for, as its header says. `None` when the bytes do not begin as an image
 /// of this format does.

@@ -7,42 +7,22 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lightwafer_device::protocol::message::{ResetCause, Statistics};
-use lightwafer_device::{Platform, Station, StationMemory};
+use lightwafer_device::protocol::message::Statistics;
+use lightwafer_device::{Station, StationMemory};
 use lightwafer_equipment::Transport;
 use lightwafer_runtime::Engine;
+use lightwafer_testkit::FakePlatform;
 use lightwafer_tests::fault::{Direction, Fault, Way};
 use lightwafer_tests::soak::sum;
 
 use Direction::*;
 use Fault::{BoardReset, FlippedBit, Overrun, Unplugged};
 
-/// The board around the station: this machine's clock.
-#[derive(Debug)]
-pub struct Bench {
-    start: Instant,
-}
-
-impl Platform for Bench {
-    fn board(&self) -> &str {
-        "bench"
-    }
-    fn firmware(&self) -> &str {
-        "test"
-    }
-    fn reset_cause(&self) -> ResetCause {
-        ResetCause::PowerOn
-    }
-    fn uptime_us(&mut self) -> u64 {
-        self.start.elapsed().as_micros() as u64
-    }
-}
-
 /// The line and the board at its end.
 pub struct FaultyLine<'m, E> {
-    station: Option<Station<'m, E, Bench>>,
+    station: Option<Station<'m, E, FakePlatform>>,
     rng: fastrand::Rng,
     /// Chance that a frame meets a fault, 0…1; shared, since the host owns the line meanwhile.
     rate: Rc<Cell<f64>>,
@@ -58,13 +38,7 @@ pub struct FaultyLine<'m, E> {
 impl<'m, E: Engine> FaultyLine<'m, E> {
     /// A line without faults yet, to a board that has just started.
     pub fn new(memory: &'m mut StationMemory, engine: E, seed: u64, rate: Rc<Cell<f64>>) -> Self {
-        let station = Station::new(
-            memory,
-            engine,
-            Bench {
-                start: Instant::now(),
-            },
-        );
+        let station = Station::new(memory, engine, FakePlatform::new("bench"));
         Self {
             station: Some(station),
             rng: fastrand::Rng::with_seed(seed),

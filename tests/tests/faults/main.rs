@@ -14,11 +14,11 @@ use lightwafer_device::protocol::message::Statistics;
 use lightwafer_equipment::{
     Board, BoardError, BoardOptions, ClassifyError, Report, Transport as _,
 };
-use lightwafer_runtime::AlignedBox;
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::dies::{DieMap, MAX_PACKED_LEN, Mask};
-use lightwafer_runtime::image::{Model, ModelFacts, Rounding};
-use lightwafer_runtime::{Answer, Engine, EngineFailure, crc32};
+use lightwafer_maps::Wafer;
+use lightwafer_runtime::dies::Mask;
+use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, Answer, Engine, FixedEngine};
+use lightwafer_testkit::{HashingEngine, MODEL, expected, wafer};
 
 use lightwafer_tests::fault::{Direction, Fault};
 use lightwafer_tests::soak::sum;
@@ -27,89 +27,11 @@ use line::FaultyLine;
 /// No call may take longer, whatever the line does.
 const LONGEST_CALL: Duration = Duration::from_secs(20);
 
-/// An engine as quick as thousands of wafers need, whose every answer belongs to one map only.
-#[derive(Debug, Clone)]
-struct Hashing;
-
-impl Engine for Hashing {
-    fn facts(&self) -> ModelFacts<'_> {
-        ModelFacts {
-            name: "hashing",
-            created: "2026-01-01T00:00:00Z",
-            parameters: 0,
-            macs: 0,
-            arena_bytes: 0,
-            model_bytes: 0,
-            rounding: Rounding::SingleUp,
-            sha256: [0; 32],
-        }
-    }
-
-    fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let shape = (map.rows() as u64) << 48 | (map.cols() as u64) << 32;
-        let mut rng = fastrand::Rng::with_seed(shape | u64::from(crc32(map.packed())));
-        let share = rng.u8(..);
-        for row in mask.0.chunks_mut(28) {
-            let changes = rng.bool();
-            for byte in row {
-                *byte = if changes && rng.u8(..) < share {
-                    rng.u8(..)
-                } else {
-                    0
-                };
-            }
-        }
-        let logits = std::array::from_fn(|_| rng.i32(-1_000_000..1_000_000));
-        Ok(Answer::from_logits(
-            logits,
-            (0..64).map(|_| rng.i8(..)).collect(),
-        ))
-    }
-}
-
-/// A wafer: grid and dies.
-#[derive(Clone)]
-struct Wafer {
-    rows: u16,
-    cols: u16,
-    packed: Vec<u8>,
-}
-
-impl Wafer {
-    fn random(rng: &mut fastrand::Rng) -> Self {
-        let (rows, cols) = match rng.u8(..4) {
-            0 | 1 => (52, 52),
-            2 => (rng.u16(1..=256), rng.u16(1..=256)),
-            _ => (rng.u16(20..60), rng.u16(20..60)),
-        };
-        let failing = rng.u8(..100);
-        let dies: Vec<u8> = (0..usize::from(rows) * usize::from(cols))
-            .map(|_| {
-                if rng.u8(..8) == 0 {
-                    0
-                } else {
-                    1 + u8::from(rng.u8(..100) < failing)
-                }
-            })
-            .collect();
-        let mut packed = vec![0; MAX_PACKED_LEN];
-        let packed = DieMap::pack(rows, cols, &dies, &mut packed)
-            .unwrap()
-            .packed()
-            .to_vec();
-        Self { rows, cols, packed }
-    }
-
-    fn map(&self) -> DieMap<'_> {
-        DieMap::new_checked(self.rows, self.cols, &self.packed).unwrap()
-    }
-
-    /// What an engine says without a line in between.
-    fn direct<E: Engine>(&self, engine: &mut E) -> (Answer, Box<Mask>) {
-        let mut mask = Box::new(Mask::new());
-        let answer = engine.classify(&self.map(), &mut mask).unwrap();
-        (answer, mask)
-    }
+/// What an engine says of a wafer without a line in between.
+fn direct<E: Engine>(wafer: &Wafer, engine: &mut E) -> (Answer, Box<Mask>) {
+    let mut mask = Box::new(Mask::new());
+    let answer = engine.classify(&wafer.map(), &mut mask).unwrap();
+    (answer, mask)
 }
 
 /// The defaults with waits for a line that answers at once.
@@ -300,14 +222,19 @@ fn thousands_of_faults_and_no_wrong_answer() {
         ] {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut tally = Tally::default();
-            endure(&mut tally, Hashing, (seed, rate, faults), || {
-                let wafer = Wafer::random(&mut rng);
-                let (answer, mask) = wafer.direct(&mut Hashing);
-                (
-                    wafer,
-                    Box::new(move |report| assert_right(report, &answer, &mask)),
-                )
-            });
+            endure(
+                &mut tally,
+                HashingEngine::new(),
+                (seed, rate, faults),
+                || {
+                    let wafer = wafer::any(&mut rng);
+                    let (answer, mask) = expected(&wafer.map());
+                    (
+                        wafer,
+                        Box::new(move |report| assert_right(report, &answer, &mask)),
+                    )
+                },
+            );
             tally.print(&format!(
                 "hashing engine, {:.0} % of frames hit",
                 100.0 * rate
@@ -339,20 +266,18 @@ fn thousands_of_faults_and_no_wrong_answer() {
 #[test]
 fn faults_with_the_real_engine_and_no_wrong_answer() {
     watched(|| {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
-        let image = AlignedBox::from(std::fs::read(path).unwrap());
-        let model = Model::new_checked(&image).unwrap();
+        let model = Model::new_checked(MODEL).unwrap();
         let mut arenas = [(); 2].map(|()| AlignedBox::zeroed(model.header().arena_bytes as usize));
-        let [board, direct] = &mut arenas;
+        let [board, arena] = &mut arenas;
         let board = FixedEngine::new(model.clone(), board).unwrap();
-        let mut direct = FixedEngine::new(model, direct).unwrap();
+        let mut engine = FixedEngine::new(model, arena).unwrap();
 
         // A few wafers whose answers are worked out once; the board works out each anew.
         let mut rng = fastrand::Rng::with_seed(5);
         let pool: Vec<_> = (0..12)
             .map(|_| {
-                let wafer = Wafer::random(&mut rng);
-                let (answer, mask) = wafer.direct(&mut direct);
+                let wafer = wafer::any(&mut rng);
+                let (answer, mask) = direct(&wafer, &mut engine);
                 (wafer, answer, mask)
             })
             .collect();

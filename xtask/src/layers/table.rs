@@ -8,7 +8,7 @@ use super::check::Rows;
 pub const CRATES: Rows = &[
     &["xtask", "xtask/peers", "tests", "fuzz"],
     &["trainer", "boards/linux", "boards/*", "examples/embed"],
-    &["equipment", "boards/tract"],
+    &["equipment", "boards/tract", "tests/testkit"],
     &["boards/mps"],
     &["boards/common", "boards/build"],
     &["device", "compiler"],
@@ -21,7 +21,7 @@ pub const CRATES: Rows = &[
 pub const MODULES: &[(&str, Rows)] = &[
     (
         "device",
-        &[&["lib"], &["store"], &["station"], &["protocol"]],
+        &[&["lib"], &["updater"], &["station", "store"], &["protocol"]],
     ),
     (
         "compiler",
@@ -30,6 +30,30 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["schedule", "specs"],
             &["writer"],
             &["placement"],
+        ],
+    ),
+    (
+        "trainer",
+        &[
+            &["zoo"],
+            &["train", "report", "paper_comparison", "benchmark"],
+            &["training_step", "progress", "onnx"],
+            &["run_folder"],
+            &["distill", "manifest", "class_comparison", "export"],
+            &["eval", "meter", "evaluation"],
+            &[
+                "student", "teacher", "weights", "loss", "native", "stage", "config",
+            ],
+            &[
+                "network",
+                "settings",
+                "checkpoint",
+                "image_eval",
+                "data_statistics",
+            ],
+            &["architecture", "batch", "contact_sheet"],
+            &["topology", "data", "metrics", "optim"],
+            &["files", "paper_figures", "tensorboard", "torch_errors"],
         ],
     ),
     (

@@ -2,10 +2,10 @@
 //! new one, whole, and the update can be finished.
 
 use super::super::Store;
+use super::super::StoreError;
 use super::super::sim::{SimError, SimFlash};
 use super::{Signed, image, open, signed, update};
-use crate::protocol::message::ErrorReply;
-use crate::tests::Rng;
+use fastrand::Rng;
 
 /// Boots, and checks that one of these runs: `None` is the factory model.
 fn boot<const W: usize, const E: usize>(
@@ -19,16 +19,16 @@ fn boot<const W: usize, const E: usize>(
         store.version() == version && running == model.map(|model| model.image.clone())
     });
     assert!(found.is_some(), "version {} runs", store.version());
-    assert_eq!(store.flash.misused(), None);
+    assert_eq!(store.slots.flash.misused(), None);
     store
 }
 
 /// The steps of a whole update from `base` to `model`.
 fn steps<const W: usize, const E: usize>(base: &Store<SimFlash<W, E>>, model: &Signed) -> u64 {
     let mut store = base.clone();
-    let before = store.flash.steps();
+    let before = store.slots.flash.steps();
     update(&mut store, model).unwrap();
-    store.flash.steps() - before
+    store.slots.flash.steps() - before
 }
 
 /// A board on which these models have run, one after the other.
@@ -50,10 +50,10 @@ fn cut<const W: usize, const E: usize>(
     steps: u64,
     seed: u64,
 ) -> SimFlash<W, E> {
-    store.flash.cut_after(steps, seed);
+    store.slots.flash.cut_after(steps, seed);
     let result = update(&mut store, model);
     assert!(
-        result.is_ok() || result == Err(ErrorReply::Flash),
+        result.is_ok() || matches!(result, Err(StoreError::Flash(_))),
         "{result:?}"
     );
     let mut flash = store.into_flash();
@@ -107,21 +107,21 @@ fn ten_thousand_double_cuts() {
     let models = [5, 6, 9].map(|version| signed(version, 500 + version as usize * 13, 0));
     let [first, second, third] = &models;
     let base = history::<4, 512>(8 * 1024, &[first, second]);
-    let all = u32::try_from(steps(&base, third)).unwrap();
+    let all = steps(&base, third);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let base = &base;
             scope.spawn(move || {
-                let mut rng = Rng(thread + 11);
+                let mut rng = Rng::with_seed(thread + 11);
                 for round in 0..10_000_u64.div_ceil(threads) {
-                    let flash = cut(base.clone(), third, rng.below(all).into(), round);
+                    let flash = cut(base.clone(), third, rng.u64(..all), round);
                     let store = boot(flash, &[Some(second), Some(third)]);
                     if store.version() == 9 {
                         continue;
                     }
                     // What is left of the update is at most all of it.
-                    let flash = cut(store, third, rng.below(all).into(), !round);
+                    let flash = cut(store, third, rng.u64(..all), !round);
                     let mut store = boot(flash, &[Some(second), Some(third)]);
                     if round % 16 == 0 && store.version() != 9 {
                         update(&mut store, third).unwrap();
@@ -137,16 +137,16 @@ fn ten_thousand_double_cuts() {
 #[test]
 fn long_histories_with_cuts() {
     for seed in 1..40 {
-        let mut rng = Rng(seed * 977);
+        let mut rng = Rng::with_seed(seed * 977);
         let mut flash = SimFlash::<4, 256>::new(6 * 1024);
         let mut known: Vec<Signed> = Vec::new();
         let mut current: Option<Signed> = None;
         for round in 0..40u32 {
             let mut store = open(flash);
-            let cut = rng.below(3) == 0;
+            let cut = rng.u8(..3) == 0;
             let next: Option<Signed>;
             let outcome;
-            if rng.below(4) == 0 {
+            if rng.u8(..4) == 0 {
                 let Ok(earlier) = store.earlier() else {
                     flash = store.into_flash();
                     continue;
@@ -154,21 +154,19 @@ fn long_histories_with_cuts() {
                 let version = store.version_of(&earlier);
                 next = known.iter().find(|m| m.block.version() == version).cloned();
                 if cut {
-                    store
-                        .flash
-                        .cut_after(rng.below(70).into(), u64::from(round));
+                    store.slots.flash.cut_after(rng.u64(..70), u64::from(round));
                 }
                 outcome = store.go_back(earlier);
             } else {
-                let version = store.models().minimum + rng.below(2);
+                let version = store.state().minimum + rng.u32(..2);
                 let model = known.iter().find(|m| m.block.version() == version).cloned();
-                let length = 100 + rng.below(900) as usize;
+                let length = 100 + rng.usize(..900);
                 let model = model.unwrap_or_else(|| signed(version, length, 0));
                 known.retain(|m| m.block.version() != version);
                 known.push(model.clone());
                 if cut {
-                    let steps = rng.below(2 * model.image.len() as u32 + 800);
-                    store.flash.cut_after(steps.into(), u64::from(round));
+                    let steps = rng.u64(..2 * model.image.len() as u64 + 800);
+                    store.slots.flash.cut_after(steps, u64::from(round));
                 }
                 outcome = update(&mut store, &model);
                 next = Some(model);

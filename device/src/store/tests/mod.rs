@@ -1,14 +1,13 @@
 //! The store on a flash that is used as it should be: what it takes, what it refuses, what runs afterwards.
-//! Cuts of power are in `cuts`, the updater with a real engine in `updater`.
+//! Cuts of power are in `cuts`, keys and signed files in `signing`, signatures in `ed25519`.
 
 mod cuts;
+mod ed25519;
 mod signing;
-mod updater;
 
 use super::sign::SecretKey;
 use super::sim::SimFlash;
-use super::{BLOCK_LEN, Block, Store};
-use crate::protocol::message::ErrorReply;
+use super::{BLOCK_LEN, Block, BlockError, Store, StoreError, VerifyError};
 
 /// A flash of four-byte words, as most have.
 type Flash = SimFlash<4, 512>;
@@ -47,7 +46,7 @@ fn send<F: embedded_storage::nor_flash::NorFlash>(
     store: &mut Store<F>,
     model: &Signed,
     piece: usize,
-) -> Result<(), ErrorReply> {
+) -> Result<(), StoreError> {
     let mut received = store.begin(model.block.bytes())?.received as usize;
     let mut steps = 4 * model.image.len() / 32 + 100;
     while received < model.image.len() {
@@ -64,12 +63,12 @@ fn send<F: embedded_storage::nor_flash::NorFlash>(
 fn update<F: embedded_storage::nor_flash::NorFlash>(
     store: &mut Store<F>,
     model: &Signed,
-) -> Result<(), ErrorReply> {
+) -> Result<(), StoreError> {
     let version = model.block.version();
     for _ in 0..3 {
         send(store, model, 200)?;
         match store.candidate(version) {
-            Err(ErrorReply::Digest) => {}
+            Err(StoreError::Digest) => {}
             Err(error) => return Err(error),
             Ok(_) => return store.activate(version),
         }
@@ -79,7 +78,7 @@ fn update<F: embedded_storage::nor_flash::NorFlash>(
 
 fn image<const W: usize, const E: usize>(store: &mut Store<SimFlash<W, E>>) -> Option<Vec<u8>> {
     let range = store.running()?;
-    let bytes = store.flash.bytes_mut();
+    let bytes = store.slots.flash.bytes_mut();
     Some(bytes[range.start as usize..range.end as usize].to_vec())
 }
 
@@ -95,9 +94,9 @@ fn models_follow_each_other_and_survive_restarts() {
         store = open(store.into_flash());
         assert_eq!(store.version(), version);
         assert_eq!(image(&mut store).unwrap(), model.image);
-        assert_eq!(store.models().minimum, version + 1);
+        assert_eq!(store.state().minimum, version + 1);
     }
-    assert_eq!(store.flash.misused(), None);
+    assert_eq!(store.slots.flash.misused(), None);
 }
 
 #[test]
@@ -105,29 +104,31 @@ fn every_refusal_has_a_name_and_changes_nothing() {
     let mut store = open(Flash::new(16 * 1024));
     let model = signed(5, 3000, 0);
     update(&mut store, &model).unwrap();
-    let limit = store.models().limit;
-    let steps = store.flash.steps();
+    let limit = store.state().limit;
+    let steps = store.slots.flash.steps();
 
     let mut begin = |block: &[u8]| store.begin(block).unwrap_err();
     let good = *signed(6, 100, 0).block.bytes();
     for (at, error) in [
-        (0, ErrorReply::Block),
-        (59, ErrorReply::Block),
-        (127, ErrorReply::Block),
+        (0, BlockError::Magic),
+        (59, BlockError::Crc),
+        (127, BlockError::Crc),
     ] {
         let mut bad = good;
         bad[at] ^= 1;
-        assert_eq!(begin(&bad), error);
+        assert_eq!(begin(&bad), StoreError::Block(error));
     }
-    assert_eq!(begin(&good[..BLOCK_LEN - 1]), ErrorReply::Block);
+    let short = BlockError::Length(BLOCK_LEN - 1);
+    assert_eq!(begin(&good[..BLOCK_LEN - 1]), StoreError::Block(short));
     // With its CRC-32 put right.
+    let [other_key, wrong] = [VerifyError::Key, VerifyError::Signature].map(StoreError::Verify);
     for (at, error) in [
-        (8, ErrorReply::Signature),
-        (13, ErrorReply::Block),
-        (20, ErrorReply::Key),
-        (28, ErrorReply::Signature),
-        (60, ErrorReply::Signature),
-        (123, ErrorReply::Signature),
+        (8, wrong),
+        (13, StoreError::Block(BlockError::Floor)),
+        (20, other_key),
+        (28, wrong),
+        (60, wrong),
+        (123, wrong),
     ] {
         let mut bad = good;
         bad[at] ^= 1;
@@ -136,25 +137,25 @@ fn every_refusal_has_a_name_and_changes_nothing() {
         assert_eq!(begin(&bad), error, "byte {at}");
     }
     let other = SecretKey::new(&[8; 32]).vouch(&[1; 100], 9, 0).unwrap();
-    assert_eq!(begin(other.bytes()), ErrorReply::Key);
+    assert_eq!(begin(other.bytes()), other_key);
     for version in [1, 4, 5] {
         let old = signed(version, 100, 0);
-        assert_eq!(begin(old.block.bytes()), ErrorReply::Version { minimum: 6 });
+        assert_eq!(begin(old.block.bytes()), StoreError::Version { minimum: 6 });
     }
     let large = signed(6, limit as usize + 1, 0);
-    assert_eq!(begin(large.block.bytes()), ErrorReply::Size { limit });
+    assert_eq!(begin(large.block.bytes()), StoreError::Size { limit });
     let empty = key().vouch(&[], 6, 0).unwrap();
-    assert_eq!(begin(empty.bytes()), ErrorReply::Size { limit });
+    assert_eq!(begin(empty.bytes()), StoreError::Size { limit });
 
-    assert_eq!(store.chunk(6, 0, &[0; 64]), Err(ErrorReply::NoTransfer));
-    assert_eq!(store.candidate(6), Err(ErrorReply::NoTransfer));
-    assert_eq!(store.activate(6), Err(ErrorReply::NoTransfer));
-    assert_eq!(store.flash.steps(), steps);
+    assert_eq!(store.chunk(6, 0, &[0; 64]), Err(StoreError::NoTransfer));
+    assert_eq!(store.candidate(6), Err(StoreError::NoTransfer));
+    assert_eq!(store.activate(6), Err(StoreError::NoTransfer));
+    assert_eq!(store.slots.flash.steps(), steps);
     let mut keyless = Store::open(store.into_flash(), None).unwrap();
     keyless.boot(|_, _| true);
     assert_eq!(keyless.version(), 0, "without a key nothing is vouched for");
-    assert_eq!(keyless.begin(&good), Err(ErrorReply::NoKey));
-    assert_eq!(keyless.models().key, None);
+    assert_eq!(keyless.begin(&good), Err(StoreError::NoKey));
+    assert_eq!(keyless.state().key, None);
     assert_eq!(open(keyless.into_flash()).version(), 5);
 }
 
@@ -165,10 +166,9 @@ fn pieces_come_in_order_and_may_repeat() {
     assert_eq!(store.begin(model.block.bytes()).unwrap().received, 0);
     let mut chunk = |offset: u32, data: &[u8]| store.chunk(2, offset, data);
     let image = &model.image;
-    assert_eq!(chunk(1, image), Err(ErrorReply::Oversized));
     assert_eq!(
         chunk(1, &image[1..33]),
-        Err(ErrorReply::Gap { received: 0 })
+        Err(StoreError::Gap { received: 0 })
     );
     assert_eq!(chunk(0, &[]), Ok(0));
     // Whole units only.
@@ -176,28 +176,28 @@ fn pieces_come_in_order_and_may_repeat() {
     assert_eq!(chunk(0, &image[..100]), Ok(96));
     assert_eq!(chunk(0, &image[..100]), Ok(96));
     assert_eq!(chunk(50, &image[50..300]), Ok(288));
-    let conflict = Err(ErrorReply::Conflict { received: 288 });
+    let conflict = Err(StoreError::Conflict { received: 288 });
     assert_eq!(chunk(7, &image[8..40]), conflict);
     assert_eq!(chunk(288, &[1; 512]), Ok(800));
     assert_eq!(
         chunk(u32::MAX, &[1]),
-        Err(ErrorReply::Gap { received: 800 })
+        Err(StoreError::Gap { received: 800 })
     );
-    let conflict = Err(ErrorReply::Conflict { received: 800 });
+    let conflict = Err(StoreError::Conflict { received: 800 });
     assert_eq!(chunk(800, &[1; 201]), conflict);
-    assert_eq!(store.chunk(3, 0, &[]), Err(ErrorReply::NoTransfer));
-    let incomplete = ErrorReply::Incomplete {
+    assert_eq!(store.chunk(3, 0, &[]), Err(StoreError::NoTransfer));
+    let incomplete = StoreError::Incomplete {
         received: 800,
         expected: 1000,
     };
     assert_eq!(store.candidate(2), Err(incomplete));
     // Bytes that are not the signed ones: all of it must come anew.
     assert_eq!(store.chunk(2, 800, &image[800..]), Ok(1000));
-    assert_eq!(store.candidate(2), Err(ErrorReply::Digest));
-    assert_eq!(store.candidate(2), Err(ErrorReply::NoTransfer));
+    assert_eq!(store.candidate(2), Err(StoreError::Digest));
+    assert_eq!(store.candidate(2), Err(StoreError::NoTransfer));
     update(&mut store, &model).unwrap();
     assert_eq!(self::image(&mut store).unwrap(), model.image);
-    assert_eq!(store.flash.misused(), None);
+    assert_eq!(store.slots.flash.misused(), None);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_broken_off_transfer_goes_on_after_a_restart() {
         );
         // A restart: likewise.
         let mut store = open(store.into_flash());
-        assert_eq!(store.models().transfer, None);
+        assert_eq!(store.state().incoming, None);
         assert_eq!(
             store.begin(model.block.bytes()).unwrap().received,
             there(&model, sent)
@@ -230,13 +230,13 @@ fn a_broken_off_transfer_goes_on_after_a_restart() {
             assert_eq!(store.begin(other.block.bytes()).unwrap().received, 0);
             assert_eq!(
                 store.chunk(2, 0, &model.image[..64]),
-                Err(ErrorReply::NoTransfer)
+                Err(StoreError::NoTransfer)
             );
             assert_eq!(store.begin(model.block.bytes()).unwrap().received, 0);
         }
         update(&mut store, &model).unwrap();
         assert_eq!(image(&mut store).unwrap(), model.image);
-        assert_eq!(store.flash.misused(), None);
+        assert_eq!(store.slots.flash.misused(), None);
     }
 }
 
@@ -249,7 +249,7 @@ fn there(model: &Signed, sent: usize) -> u32 {
 #[test]
 fn going_back_and_forth() {
     let mut store = open(Flash::new(16 * 1024));
-    assert!(matches!(store.earlier(), Err(ErrorReply::NoOther)));
+    assert!(matches!(store.earlier(), Err(StoreError::NoOther)));
     let (first, second) = (signed(4, 2000, 0), signed(6, 2500, 0));
     let back = |store: &mut Store<Flash>| {
         let earlier = store.earlier()?;
@@ -260,7 +260,7 @@ fn going_back_and_forth() {
     back(&mut store).unwrap();
     assert_eq!(store.version(), 0);
     store = open(store.into_flash());
-    assert_eq!((store.version(), store.models().minimum), (0, 4));
+    assert_eq!((store.version(), store.state().minimum), (0, 4));
     back(&mut store).unwrap();
     assert_eq!(store.version(), 4);
     update(&mut store, &second).unwrap();
@@ -270,26 +270,26 @@ fn going_back_and_forth() {
         store = open(store.into_flash());
         assert_eq!(store.version(), version);
         // The highest that ever ran is what counts against replay.
-        assert_eq!(store.models().minimum, if version == 6 { 7 } else { 6 });
+        assert_eq!(store.state().minimum, if version == 6 { 7 } else { 6 });
     }
     // The model that was left may come again: nothing of it has to be sent.
-    let steps = store.flash.steps();
+    let steps = store.slots.flash.steps();
     let begun = store.begin(second.block.bytes()).unwrap();
-    assert!(begun.received >= 2400 && store.flash.steps() == steps);
+    assert!(begun.received >= 2400 && store.slots.flash.steps() == steps);
     update(&mut store, &second).unwrap();
     assert_eq!(store.version(), 6);
     // A model with a floor: what is below it is not gone back to, not even the factory model.
     let third = signed(7, 100, 7);
     update(&mut store, &third).unwrap();
     store = open(store.into_flash());
-    assert_eq!(store.models().floor, 7);
-    assert!(matches!(store.earlier(), Err(ErrorReply::NoOther)));
+    assert_eq!(store.state().floor, 7);
+    assert!(matches!(store.earlier(), Err(StoreError::NoOther)));
     // The next one's floor is lower; the board's does not sink.
     update(&mut store, &signed(8, 100, 1)).unwrap();
-    assert_eq!(store.models().floor, 7);
+    assert_eq!(store.state().floor, 7);
     back(&mut store).unwrap();
     assert_eq!(store.version(), 7);
-    assert_eq!(store.flash.misused(), None);
+    assert_eq!(store.slots.flash.misused(), None);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_factory_model_that_was_gone_back_to_stays_through_the_next_update() {
     let model = signed(6, 2000, 0);
     send(&mut store, &model, 512).unwrap();
     store = open(store.into_flash());
-    assert_eq!((store.version(), store.models().minimum), (0, 5));
+    assert_eq!((store.version(), store.state().minimum), (0, 5));
     update(&mut store, &model).unwrap();
     assert_eq!(store.version(), 6);
     assert_eq!(open(store.into_flash()).version(), 6);
@@ -329,11 +329,11 @@ fn a_model_that_does_not_start_or_is_damaged_gives_way() {
     let mut flash = store.into_flash();
     flash.bytes_mut()[range.start as usize + 77] ^= 8;
     store = open(flash);
-    assert_eq!((store.version(), store.models().minimum), (1, 2));
+    assert_eq!((store.version(), store.state().minimum), (1, 2));
     // The next update takes the damaged slot, and what is known of versions is kept on the way.
     store.begin(signed(3, 500, 0).block.bytes()).unwrap();
     store = open(store.into_flash());
-    assert_eq!((store.version(), store.models().minimum), (1, 2));
+    assert_eq!((store.version(), store.state().minimum), (1, 2));
     update(&mut store, &signed(3, 500, 0)).unwrap();
     assert_eq!(open(store.into_flash()).version(), 3);
 }
@@ -373,21 +373,21 @@ fn no_byte_of_the_flash_can_take_the_board_down() {
 fn flashes_of_other_sizes() {
     fn go<const W: usize, const E: usize>(capacity: usize) {
         let mut store = open(SimFlash::<W, E>::new(capacity));
-        let length = (store.models().limit as usize).min(3000);
+        let length = (store.state().limit as usize).min(3000);
         for version in 1..4 {
             let model = signed(version, length, 0);
             update(&mut store, &model).unwrap();
             store = open(store.into_flash());
             assert_eq!(image(&mut store).unwrap(), model.image);
         }
-        assert_eq!(store.flash.misused(), None);
+        assert_eq!(store.slots.flash.misused(), None);
     }
     go::<1, 256>(8 * 1024);
     go::<2, 2048>(12 * 1024);
     go::<8, 4096>(16 * 1024);
     go::<16, 1024>(8 * 1024);
     go::<32, 8192>(40 * 1024);
-    let refused = |result: Result<_, ErrorReply>| result.err() == Some(ErrorReply::Unsupported);
+    let refused = |result: Result<_, StoreError>| result.err() == Some(StoreError::Geometry);
     let key = Some(key().public());
     assert!(refused(
         Store::open(SimFlash::<4, 4096>::new(8192), key).map(drop)
@@ -416,7 +416,7 @@ fn a_header_full_of_marks_takes_no_more() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error, ErrorReply::Flash);
+    assert_eq!(error, StoreError::Full);
     assert!(changes >= 14, "{changes}");
     // What ran last still does, and the next update makes room.
     let version = store.version();

@@ -11,13 +11,7 @@ const MODEL: &[u8] = include_model!("../../../../models/light-int8.lw");
 /// RFC 8032, 7.1, test 1: what this project calls ed25519 is what others do.
 #[test]
 fn keys_are_those_of_the_standard() {
-    let hex = |text: &str| -> Vec<u8> {
-        let digits = text.as_bytes().chunks(2);
-        let digits = digits.map(|pair| std::str::from_utf8(pair).unwrap());
-        digits
-            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
-            .collect()
-    };
+    let hex = |text: &str| base16ct::lower::decode_vec(text).unwrap();
     let secret = hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
     let public = hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
     let signature = hex(

@@ -11,7 +11,8 @@ use crate::args::{Info, Status};
 use crate::output::{entries, grouped};
 use crate::source::Connection;
 
-/// Shows facts. `false` if a model file fails its self-test.
+/// Shows facts, and of a model file also the kernels that boards run for each layer. `false` if a model file fails its
+/// self-test.
 pub fn info(args: &Info) -> Result<bool> {
     let Some(path) = &args.model else {
         let mut connection = Connection::open(&args.board)?;
@@ -40,7 +41,14 @@ pub fn info(args: &Info) -> Result<bool> {
         });
         extend(&mut facts, signature);
     }
-    print(&facts, args.json)?;
+    let kernels = local.kernels()?;
+    if args.json {
+        extend(&mut facts, json!({ "kernels": kernels }));
+        print(&facts, true)?;
+    } else {
+        print(&facts, false)?;
+        write!(io::stdout(), "\n{kernels}")?;
+    }
     if !passed {
         eprintln!(
             "lightwafer: {}: the self-test failed: the answer to the golden wafer is not the expected one; do not use this model",
@@ -62,7 +70,7 @@ pub fn status(args: &Status) -> Result<bool> {
             );
         }
         extend(&mut status, models(&health));
-        let sha256: String = health.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let sha256 = base16ct::lower::encode_string(&health.sha256);
         extend(&mut status, json!({ "model_sha256": sha256 }));
     }
     print(&status, args.json)?;

@@ -2,9 +2,10 @@
 
 use super::{Proof, general, kernels, prove, widen};
 use crate::graph::RECORD_BYTES;
-use crate::kernels::arch::portable;
-use crate::kernels::dense::Segment;
-use crate::kernels::{Output, Quantization, path, record4};
+use crate::kernels::arch::reference;
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization, path};
 
 /// See [`crate::kernels::dense::dense_row`].
 pub fn dense(
@@ -32,7 +33,7 @@ pub fn dense(
         },
     };
     if done.is_none() {
-        portable::dense(segments, weights, records, quantization, scratch, out);
+        reference::dense(segments, weights, records, quantization, scratch, out);
     }
 }
 
@@ -62,6 +63,7 @@ fn row(
         [out.pixel_step as u32, least]
     };
     let walk = Walk::of(segments, kernel)?;
+    taken!(Fast);
     let kernel = kernels::function(kernel);
     for group in 0..groups {
         let (Some(weights), Some(records)) = (

@@ -6,8 +6,9 @@
 
 use super::{Proof, widen};
 use crate::graph::RECORD_BYTES;
-use crate::kernels::dense::Segment;
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization};
 
 /// A segment of the next pixel.
 #[repr(C)]
@@ -181,6 +182,7 @@ pub fn row(
     if segments.len() >= job.runs.len() {
         return None;
     }
+    taken!(General);
     for group in 0..groups {
         let (Some(weights), Some(records)) = (
             weights.get(group * 4 * length..),
