@@ -1,7 +1,7 @@
 //! Prepares the firmware for this board's processor and memory, and fits the model to its RAM.
 
-/// Bytes of arena: the published model needs 316,080, more than this board has RAM. Computing its first level twice
-/// needs these.
+/// Most bytes of arena. The published model needs 316,080, more than this board has RAM; with its first level computed twice it
+/// needs just these.
 const ARENA: usize = 162_064;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

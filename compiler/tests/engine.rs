@@ -3,14 +3,11 @@
 use lightwafer_compiler::layer_specs;
 use lightwafer_compiler::schedule::{cheapest, schedules};
 use lightwafer_compiler::writer::{LayerSpec, ModelSpec, WriteError, write};
-use lightwafer_runtime::ALIGNMENT;
-use lightwafer_runtime::AlignedBox;
-use lightwafer_runtime::Arena;
 use lightwafer_runtime::dies::{CLASS_COUNT, IMAGE_SIZE, PALETTE, source_index};
 use lightwafer_runtime::graph::{IMAGE, NONE, Op};
 use lightwafer_runtime::{
-    DieMap, Engine, EngineError, EngineFailure, FixedEngine, Mask, Model, ModelError, StartError,
-    crc32,
+    ALIGNMENT, AlignedBox, Arena, DieMap, Engine, EngineError, EngineFailure, FixedEngine, Mask,
+    Model, ModelError, StartError, crc32,
 };
 
 struct Random(u64);

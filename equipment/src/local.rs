@@ -8,9 +8,9 @@ use std::time::Instant;
 use std::{io, thread};
 
 use lightwafer_device::store::{Block, BlockError, split};
-use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::dies::{DieMap, Mask};
 use lightwafer_runtime::image::{Model, ModelError};
+use lightwafer_runtime::{AlignedBox, KernelTable};
 use lightwafer_runtime::{EngineError, FixedEngine};
 use thiserror::Error;
 
@@ -106,15 +106,27 @@ impl Local {
         self.signature.as_ref()
     }
 
+    /// How boards compute each layer: by their fast kernels, or why not.
+    ///
+    /// # Errors
+    /// [`LocalError::Model`].
+    pub fn kernels(&self) -> Result<KernelTable, LocalError> {
+        Ok(KernelTable::of(&self.model()?))
+    }
+
+    fn model(&self) -> Result<Model<'_>, LocalError> {
+        Model::new_checked(&self.image).map_err(|reason| LocalError::Model {
+            path: PathBuf::new(),
+            reason,
+        })
+    }
+
     /// Runs `work` with a new engine and its arena.
     fn with_engine<R>(
         &self,
         work: impl FnOnce(&mut FixedEngine<'_, '_>) -> R,
     ) -> Result<R, LocalError> {
-        let model = Model::new_checked(&self.image).map_err(|reason| LocalError::Model {
-            path: PathBuf::new(),
-            reason,
-        })?;
+        let model = self.model()?;
         let mut arena = AlignedBox::zeroed(self.facts.arena_bytes as usize);
         Ok(work(&mut FixedEngine::new(model, &mut arena)?))
     }

@@ -242,6 +242,15 @@ fn a_model_files_facts() {
     assert_eq!(facts["rounding"], "single-up");
     assert!(facts["created"].is_string() && facts["name"].is_string());
     assert_eq!(facts["self_test"], "passed");
+    // Which kernels boards run for each layer, and why not the fast ones.
+    let kernels = facts["kernels"].as_array().unwrap();
+    assert_eq!(kernels.len(), 37);
+    assert_eq!(kernels[1]["op"], "Depthwise3x3");
+    assert_eq!(kernels[1]["helium"]["fast"], 224);
+    assert_eq!(kernels[15]["dsp"]["reference"], 14);
+    assert!(kernels[15]["dsp"]["reason"].is_string());
+    let (_, table, _) = text(&lightwafer(&folder, &["info", model]));
+    assert!(table.contains("\nlayer 15: reference: "), "{table}");
 
     let mut damaged = fs::read(model).unwrap();
     let middle = damaged.len() / 2;

@@ -7,16 +7,18 @@
 //! * [`dies`]: die maps, rendering, masks, classes.
 //! * [`image`]: the model image, parsed without copying; [`graph`]: its layers.
 //! * [`Engine`]: the trait of engines; [`FixedEngine`]: the engine in integers; [`Answer`]: its result.
-//! * [`Arena`] and [`include_model!`]: memory with the alignment that the kernels need.
+//! * [`Arena`] and [`include_model!`]: memory with the alignment that the kernels need; [`arena_bytes()`]: its size.
 //! * [`limits`]: the sizes for which memory is reserved.
 //!
 //! ```
-//! use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, include_model};
+//! use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, arena_bytes, include_model};
+//!
+//! const MODEL: &[u8] = include_model!("../../models/light-int8.lw");
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut arena = Arena::<316_080>::new();
+//! let mut arena = Arena::<{ arena_bytes(MODEL).unwrap() }>::new();
 //! let mut engine = FixedEngine::idle();
-//! engine.start(include_model!("../../models/light-int8.lw"), arena.bytes())?;
+//! engine.start(MODEL, arena.bytes())?;
 //!
 //! let dies = [1; 52 * 52]; // row by row: 0 no die, 1 pass, 2 fail
 //! let mut packed = [0; 52 * 52 / 4];
@@ -78,5 +80,8 @@ pub use answer::{Answer, Engine, EngineFailure, LOGIT_UNIT, SCORE_UNIT, softmax}
 pub use checksum::crc32;
 pub use dies::{Class, DieMap, DieMapError, Mask};
 pub use engine::{EngineError, FixedEngine, RowEvent, SelfTestFailed, StartError};
-pub use image::{Model, ModelError, ModelFacts};
+#[cfg(feature = "alloc")]
+pub use engine::{KernelTable, LayerKernels, RowPaths};
+pub use image::{Model, ModelError, ModelFacts, arena_bytes};
+pub use kernels::path::{Isa, KernelPath, SlowReason};
 pub use sentence::Sentence;

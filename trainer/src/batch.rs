@@ -1,7 +1,7 @@
 //! From dies to the network's input, on the device: the 8 symmetries of the square, then pixels.
 //!
 //! Symmetries act on the dies, before rendering, so that a turned wafer looks exactly as a board would
-//! see it. Pixels come from the runtime's [`source_index`] and [`PALETTE`].
+//! render it. Pixels come from the runtime's [`source_index`] and [`PALETTE`].
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub struct Batch {
     pub class: Tensor,
     /// The wafers' positions in the data set.
     pub wafers: Vec<u32>,
-    /// How each lies.
+    /// The symmetry of each.
     pub symmetries: Vec<Symmetry>,
 }
 
@@ -49,15 +49,15 @@ pub fn turn_back(tensor: &Tensor, symmetry: Symmetry, dims: [i64; 2]) -> Tensor 
     }
 }
 
-/// For each symmetry, where the value at every place of a turned grid comes from: (8, `rows`·`cols`),
-/// the turned grid row-major.
+/// For each symmetry, the place in the original grid of each value of the turned grid: (8, `rows`·`cols`),
+/// row-major.
 pub fn turned_places(rows: i64, cols: i64, device: Device) -> Tensor {
     let places = Tensor::arange(rows * cols, (Kind::Int64, device)).view([1, rows, cols]);
     let turned = |symmetry| turn(&places, symmetry, [1, 2]).contiguous().view([-1]);
     Tensor::stack(&(0..8).map(turned).collect::<Vec<_>>(), 0)
 }
 
-/// A data set on the device, ready to be drawn from.
+/// A data set on the device, from which batches are rendered.
 pub struct Source {
     /// (N, rows·cols).
     dies: Tensor,
@@ -139,7 +139,7 @@ impl Source {
         Tensor::from_slice(&symmetries).to_device(self.device)
     }
 
-    /// Nearest neighbour in the turned grid.
+    /// For each symmetry, the die under every pixel, (8, S·S): nearest neighbour in the turned grid.
     fn die_under(&self, size: i64) -> Tensor {
         let mut known = self.die_under.borrow_mut();
         let table = known.entry(size).or_insert_with(|| {

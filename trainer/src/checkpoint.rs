@@ -1,11 +1,10 @@
-//! Checkpoints: safetensors files with named f32 tensors and what they are, written atomically.
+//! Checkpoints: safetensors files with named f32 tensors and a description of the network, written atomically.
 //!
-//! A model file holds the network's tensors under their state-dict names. The file to resume from adds
-//! the optimizers' moments (`optimizer.<group>.first`, `.second`) and the run's state in its metadata.
+//! A model file holds the network's tensors under their state-dict names. The file to resume from also holds
+//! the optimizers' moments (`optimizer.<group>.first`, `.second`) and, in its metadata, the state of the run.
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,12 +12,14 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
+use crate::architecture::Architecture;
 use crate::data::Protocol;
+use crate::files::write_atomically;
 
-/// What a checkpoint says about itself.
+/// The description that a checkpoint carries.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Info {
-    /// The network, such as [`crate::student::ARCHITECTURE`].
+    /// The network, as [`Architecture`] writes it; empty in a file of another program.
     pub architecture: String,
     /// Image size of the last training stage.
     pub size: i64,
@@ -34,22 +35,6 @@ pub struct Info {
 }
 
 const INFO: &str = "lightwafer";
-
-/// Writes `bytes` beside `path`, then renames: a reader sees the old file or the new one, whole.
-///
-/// # Errors
-/// What the file system refused, with the path.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let write = || {
-        let mut file = fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
 
 /// Writes named tensors (as f32, contiguous) with `info`.
 ///
@@ -86,7 +71,7 @@ pub fn save(path: &Path, tensors: &[(String, Tensor)], info: &Info) -> Result<()
 pub struct Checkpoint {
     bytes: Vec<u8>,
     name: String,
-    /// What it says about itself.
+    /// Its description.
     pub info: Info,
 }
 
@@ -133,13 +118,13 @@ impl Checkpoint {
         Ok(Tensor::from_slice(&values.collect::<Vec<_>>()).view(shape.as_slice()))
     }
 
-    /// Copies the network's tensors into `vars`, which is `architecture`.
+    /// Copies the network's tensors into `vars`, the variables of a network of this `architecture`.
     ///
     /// # Errors
     /// When the checkpoint names another architecture, or a tensor is missing or of another shape.
-    pub fn load(&self, vars: &nn::VarStore, architecture: &str) -> Result<()> {
+    pub fn load(&self, vars: &nn::VarStore, architecture: &Architecture) -> Result<()> {
         let found = &self.info.architecture;
-        if !found.is_empty() && found != architecture {
+        if !found.is_empty() && *found != architecture.to_string() {
             bail!(
                 "{}: a checkpoint of {found}; {architecture} is needed",
                 self.name

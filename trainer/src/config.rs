@@ -8,7 +8,11 @@
 //! [student]
 //! stages = ["224x100@1e-3"]
 //!
-//! [distill]          # without it, the student sees labels and masks only
+//! [topology]         # another shape of the student; without it, the published one
+//! encoder = [8, 16, 16, 32, 64]
+//! decoder = [32, 16, 16, 8]
+//!
+//! [distill]          # without it, the student learns from labels and masks alone
 //! temperature = 4.0
 //!
 //! [export]           # the int8 image for boards
@@ -16,17 +20,18 @@
 //! ```
 //!
 //! The keys of `[teacher]` and `[student]` are the flags of `trainer teacher` and `trainer student`
-//! ([`Overrides`]), those of `[distill]` the flags of `trainer distill` ([`DistillOverrides`]).
+//! ([`Overrides`]), those of `[topology]` the flags of `trainer student` that shape the network
+//! ([`TopologyOverrides`]), those of `[distill]` the flags of `trainer distill` ([`DistillOverrides`]).
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::{Architecture, Encoder};
 use crate::data::Protocol;
-use crate::network::Kind;
 use crate::settings::{DistillOverrides, Distillation, Overrides, Settings};
-use crate::teacher::Encoder;
+use crate::topology::{Topology, TopologyOverrides};
 
 /// A whole run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +46,7 @@ pub struct Config {
     pub paper_split: bool,
     teacher: Option<toml::Table>,
     student: Option<Overrides>,
+    topology: Option<TopologyOverrides>,
     distill: Option<DistillOverrides>,
     /// The int8 image.
     pub export: Option<Export>,
@@ -67,7 +73,7 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// When it cannot be read, is no TOML, or has a key or value that does not belong, with its place.
+    /// When it cannot be read, is no TOML, or has an unknown key or a value out of its range, with its place.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
@@ -83,8 +89,13 @@ impl Config {
         if config.teacher.is_none() && config.student.is_none() {
             bail!("neither [teacher] nor [student]: nothing to train");
         }
-        if config.student.is_none() && (config.distill.is_some() || config.export.is_some()) {
-            bail!("[distill] and [export] need a [student]");
+        let parts_of_student = [
+            config.topology.is_some(),
+            config.distill.is_some(),
+            config.export.is_some(),
+        ];
+        if config.student.is_none() && parts_of_student.contains(&true) {
+            bail!("[topology], [distill] and [export] need a [student]");
         }
         if let Some(distill) = &config.distill
             && distill.teacher.is_none()
@@ -97,19 +108,15 @@ impl Config {
         Ok(config)
     }
 
-    /// How the data is split.
+    /// The rule of the split.
     pub fn protocol(&self) -> Protocol {
-        if self.paper_split {
-            Protocol::Paper
-        } else {
-            Protocol::Distinct
-        }
+        Protocol::of_flag(self.paper_split)
     }
 
     /// The teacher, where one is trained.
     ///
     /// # Errors
-    /// When a setting does not belong.
+    /// When a key is unknown or a value out of its range.
     pub fn teacher(&self) -> Result<Option<TeacherPlan>> {
         let Some(mut table) = self.teacher.clone() else {
             return Ok(None);
@@ -124,20 +131,27 @@ impl Config {
             .try_into()
             .map_err(|e: toml::de::Error| anyhow!("[teacher]: {}", e.to_string().trim()))?;
         Ok(Some(TeacherPlan {
-            settings: self.settings(Kind::Teacher(encoder), &over),
+            settings: self.settings(Architecture::Teacher(encoder), &over)?,
             encoder_weights: encoder_weights.context("[teacher] encoder-weights")?,
         }))
     }
 
-    /// The student, where one is trained; `teacher` is the checkpoint of the run's own.
+    /// The student, where one is trained; `teacher` is the checkpoint of the run's own teacher.
     ///
     /// # Errors
-    /// When a setting is out of its range.
+    /// When a setting is out of its range, or the shape is none that boards can run.
     pub fn student(&self, teacher: &Path) -> Result<Option<Settings>> {
         let Some(over) = &self.student else {
             return Ok(None);
         };
-        let mut settings = self.settings(Kind::Student, over);
+        let shape = self.topology.clone().unwrap_or_default();
+        let topology = Topology::new(&shape).map_err(|e| anyhow!("[topology]: {e}"))?;
+        if self.export.is_some() {
+            topology
+                .for_boards()
+                .map_err(|e| anyhow!("[export]: {e}"))?;
+        }
+        let mut settings = self.settings(Architecture::Student(topology), over)?;
         if let Some(distill) = &self.distill {
             let mut distill = distill.clone();
             distill.teacher.get_or_insert_with(|| teacher.into());
@@ -147,11 +161,12 @@ impl Config {
         Ok(Some(settings))
     }
 
-    fn settings(&self, network: Kind, over: &Overrides) -> Settings {
+    fn settings(&self, network: Architecture, over: &Overrides) -> Result<Settings> {
         let mut settings = Settings::of(network).with(over);
         settings.seed = over.seed.or(self.seed).unwrap_or(settings.seed);
         settings.split = self.protocol();
-        settings
+        settings.check().map_err(|e| anyhow!(e))?;
+        Ok(settings)
     }
 }
 
@@ -163,16 +178,21 @@ mod tests {
     fn a_whole_configuration_is_read() {
         let config = Config::parse(
             "seed = 5\n[teacher]\nencoder = 'resnet18'\nstages = ['64x2@1e-3', '112x1/32']\nbatch = 128\n\
-             [student]\nlr = 1e-3\nseed = 6\n[distill]\ntemperature = 2.0\n[export]\nname = 'x'\n",
+             [student]\nlr = 1e-3\nseed = 6\n[topology]\nencoder = [8, 16, 32]\ndecoder = [16, 8]\n\
+             [distill]\ntemperature = 2.0\n[export]\nname = 'x'\n",
         )
         .unwrap();
         let teacher = config.teacher().unwrap().unwrap().settings;
-        assert_eq!(teacher.network, Kind::Teacher(Encoder::ResNet18));
+        assert_eq!(teacher.network, Architecture::Teacher(Encoder::ResNet18));
         assert_eq!(
             (teacher.batch, teacher.seed, teacher.stages.len()),
             (128, 5, 2)
         );
         let student = config.student(Path::new("t")).unwrap().unwrap();
+        assert_eq!(
+            student.network.to_string(),
+            "LightWaferSegClassNet 8-16-32/16-8"
+        );
         let distill = student.distill.unwrap();
         assert_eq!((student.rate, student.seed), (1e-3, 6));
         assert_eq!((distill.temperature, distill.alpha_class), (2.0, 0.7));
@@ -188,6 +208,20 @@ mod tests {
             ("[teacher]\nencoder = 'resnet19'", "resnet19"),
             ("[student]\nstages = ['100x1']", "multiple of 16"),
             ("[student]\n[distill]", "needs a [teacher]"),
+            ("[teacher]\n[topology]", "need a [student]"),
+            ("[student]\n[topology]\ndepth = 3", "depth"),
+            (
+                "[student]\n[topology]\nimage-size = 64\n[export]\nname = 'x'",
+                "boards run 38 classes on 224×224",
+            ),
+            (
+                "[student]\n[topology]\ndecoder = [8]",
+                "need 4 decoder blocks",
+            ),
+            (
+                "[student]\n[topology]\nencoder = [8, 10]\ndecoder = [8]",
+                "10 channels",
+            ),
             (
                 "[teacher]\n[student]\n[distill]\nalpha-class = 2.0",
                 "alpha-class",

@@ -1,36 +1,38 @@
 //! The teacher in a distillation: frozen, asked once about each wafer, its answers kept.
 //!
-//! A wafer's class does not depend on how it lies, and its mask turns with it, so one answer serves all
+//! A wafer's class does not change when the wafer is turned, and its mask turns with it, so one answer serves all
 //! eight symmetries: class logits, pooled features and the mask at stride 4, each the mean over the
 //! teacher's views. For 25,000 training maps at 224×224 and ResNet101 that is 263 MB.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use tch::nn::{self, Module};
 use tch::{Device, Kind, Tensor};
 
+use crate::architecture::Architecture;
 use crate::batch::{Batch, Source, turn_back, turned_places};
 use crate::checkpoint::Checkpoint;
 use crate::eval::batch_size;
 use crate::loss::Soft;
 use crate::native;
-use crate::network::{self, Network};
+use crate::network::Network;
 use crate::settings::{Distillation, Precision};
-use crate::student::ENCODER;
 use crate::teacher::{Answer, Teacher, enlarge};
+use crate::topology::{CLASSES, check_size};
 
 /// The projection's name in checkpoints.
 const PROJECTION: &str = "projection.weight";
 
-/// Where answers are that were not kept.
+/// The place of an answer that was not kept.
 const NOWHERE: u32 = u32::MAX;
 
-/// Answers, and where each wafer's is.
+/// Answers that were kept.
 struct Kept {
+    /// The row of each wafer's answer.
     place: Vec<u32>,
     answers: Answer,
 }
 
-/// A frozen teacher with what it said.
+/// A frozen teacher and its answers.
 pub struct Distiller {
     /// The weights of the losses.
     pub settings: Distillation,
@@ -43,30 +45,33 @@ pub struct Distiller {
 }
 
 impl Distiller {
-    /// Reads the teacher; its variables need no gradient from here on.
+    /// Reads the teacher of a student whose embedding has `embedding` values. The teacher's variables need no gradient
+    /// from here on.
     ///
     /// # Errors
     /// When the file is no teacher's checkpoint.
-    pub fn open(settings: &Distillation, precision: Precision, device: Device) -> Result<Self> {
+    pub fn open(
+        settings: &Distillation,
+        embedding: i64,
+        precision: Precision,
+        device: Device,
+    ) -> Result<Self> {
         let path = &settings.teacher;
         let checkpoint = Checkpoint::read(path).context("the teacher cannot be loaded")?;
-        let kind = network::Kind::named(&checkpoint.info.architecture);
-        let Some(network::Kind::Teacher(encoder)) = kind else {
-            anyhow::bail!(
+        let Ok(Architecture::Teacher(encoder)) = checkpoint.info.architecture.parse() else {
+            bail!(
                 "{}: {} is no teacher; train one with `trainer teacher`",
                 path.display(),
                 checkpoint.info.architecture
             );
         };
         let mut teacher = Teacher::new(encoder, device);
-        checkpoint.load(teacher.vars(), &encoder.architecture())?;
+        checkpoint.load(teacher.vars(), &teacher.architecture())?;
         teacher.freeze();
         let size = settings.teacher_size.unwrap_or(checkpoint.info.size);
-        ensure!(
-            size % 16 == 0 && (16..=224).contains(&size),
-            "{}: it does not say what size it was trained at; give --teacher-size",
-            path.display()
-        );
+        check_size(size)
+            .map_err(|error| anyhow!(error))
+            .with_context(|| format!("{}: give --teacher-size", path.display()))?;
         let projection = (settings.alpha_feature > 0.0).then(|| {
             let vars = nn::VarStore::new(device);
             let config = nn::LinearConfig {
@@ -75,7 +80,7 @@ impl Distiller {
             };
             let linear = nn::linear(
                 vars.root() / "projection",
-                ENCODER[4],
+                embedding,
                 encoder.features(),
                 config,
             );
@@ -103,7 +108,7 @@ impl Distiller {
         )
     }
 
-    /// W·embedding, (B, 64) to (B, F), where features are compared.
+    /// W·embedding: the student's embedding (B, values) in the teacher's features (B, F), where they are compared.
     pub fn project(&self, embedding: &Tensor) -> Option<Tensor> {
         let (_, linear) = self.projection.as_ref()?;
         Some(linear.forward(&embedding.to_kind(Kind::Float)))
@@ -121,8 +126,8 @@ impl Distiller {
             .collect()
     }
 
-    /// Asks about all `wafers` and keeps the answers, in batches that depend on nothing else, so that a
-    /// resumed run hears the same. `tick` gets how many are done; `false` when it says to stop.
+    /// Asks about all `wafers` and keeps the answers. The batches depend on `wafers` alone, so that a
+    /// resumed run gets the same answers. `tick` gets the number of wafers done; `false` when it asks to end.
     pub fn prepare(
         &mut self,
         source: &Source,
@@ -135,7 +140,7 @@ impl Distiller {
         let mut kept = Kept {
             place: vec![NOWHERE; source.len()],
             answers: Answer {
-                logits: self.empty(wafers, &[network::CLASSES], Kind::Float),
+                logits: self.empty(wafers, &[CLASSES], Kind::Float),
                 embedding: self.empty(wafers, &[self.teacher.features()], Kind::Half),
                 mask: want_mask.then(|| {
                     let side = self.size / 4;
@@ -173,8 +178,8 @@ impl Distiller {
         Tensor::empty(shape, (kind, self.device))
     }
 
-    /// What the teacher says about `batch`, whose images have `size`×`size` pixels: what was kept, if
-    /// all of it was.
+    /// The teacher's answer about `batch`, whose images have `size`×`size` pixels; the kept one, if the answers about
+    /// all of its wafers were kept.
     pub fn soft(&self, source: &Source, batch: &Batch, size: i64, want_mask: bool) -> Soft {
         let _gradients = tch::no_grad_guard();
         let want_mask = want_mask && self.settings.alpha_mask > 0.0;
@@ -193,7 +198,7 @@ impl Distiller {
         self.shaped(source, answer, batch, size)
     }
 
-    /// The mean over the views, as the wafers lie in the data set.
+    /// The mean answer over the views, about the wafers as they are in the data set.
     fn ask(&self, source: &Source, wafers: &[u32], want_mask: bool) -> Answer {
         let mut sum: Option<Answer> = None;
         for view in 0..self.settings.views {
@@ -227,7 +232,7 @@ impl Distiller {
         }
     }
 
-    /// As the batch's wafers lie, and in its size.
+    /// The answer turned as the batch's wafers are, its mask in the batch's size.
     fn shaped(&self, source: &Source, answer: Answer, batch: &Batch, size: i64) -> Soft {
         let mask = answer.mask.map(|mask| {
             let (wafers, side) = (mask.size()[0], mask.size()[3]);

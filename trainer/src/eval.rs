@@ -9,7 +9,7 @@ use crate::native;
 use crate::network::{Network, Output};
 use crate::settings::Precision;
 
-/// Wafers in one forward pass: more make a processor no faster.
+/// Wafers in one forward pass; a processor is not faster with more.
 const BATCH: usize = 32;
 /// The same on a GPU.
 const GPU_BATCH: usize = 256;
@@ -23,12 +23,12 @@ pub(crate) fn batch_size(device: Device) -> usize {
     }
 }
 
-/// How wafers are shown to a network.
+/// The form in which wafers are shown to a network.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
     /// Image side in pixels, a multiple of 16.
     pub size: i64,
-    /// How every wafer lies.
+    /// The symmetry of every wafer.
     pub symmetry: Symmetry,
     /// Whether masks are wanted.
     pub mask: bool,
@@ -37,7 +37,7 @@ pub struct View {
 }
 
 impl View {
-    /// Wafers as they are, with masks, in f32.
+    /// Wafers not turned, with masks, in f32.
     pub fn plain(size: i64) -> Self {
         Self {
             size,
@@ -48,7 +48,7 @@ impl View {
     }
 }
 
-/// Evaluates `wafers`. `stop` is asked between batches; `None` when it says so.
+/// Evaluates `wafers`. `stop` is asked between batches; `None` when it asks to end.
 pub fn evaluate(
     network: &dyn Network,
     source: &Source,
@@ -64,7 +64,7 @@ pub fn evaluate(
 }
 
 /// Runs `network` over `wafers` and hands every batch and its output to `each`, in order.
-/// `stop` is asked between batches; `None` when it says so.
+/// `stop` is asked between batches; `None` when it asks to end.
 pub fn run(
     network: &dyn Network,
     source: &Source,
@@ -88,31 +88,44 @@ pub fn run(
 
 /// Hands a batch's answers to the collector.
 pub fn collect(collector: &mut Collector, batch: &Batch, output: &Output) {
-    let Output { logits, mask, .. } = output;
-    let logits: Vec<f32> = flat(&logits.to_kind(Kind::Float));
     let truth: Vec<i64> = Vec::try_from(&batch.class).unwrap_or_default();
-    for (scores, truth) in logits.chunks_exact(CLASS_COUNT).zip(truth) {
-        let mut row = [0.0; CLASS_COUNT];
-        row.copy_from_slice(scores);
-        collector.class(row, truth as u8);
+    for (logits, truth) in logit_rows(output).into_iter().zip(truth) {
+        collector.class(logits, truth as u8);
     }
-    if let Some(mask) = mask {
-        let marked = mask.ge(0.0);
-        let failing = batch.mask.ge(0.5);
-        let count = |t: Tensor| t.sum(Kind::Int64).int64_value(&[]) as u64;
-        let both = count(marked.logical_and(&failing));
-        let (marked, failing) = (count(marked), count(failing));
-        let all = batch.mask.numel() as u64;
-        let counts = PixelCounts {
-            both,
-            marked_only: marked - both,
-            failing_only: failing - both,
-            neither: all + both - marked - failing,
-        };
-        collector.mask(counts, batch.mask.size()[0] as usize);
+    for counts in pixel_counts(batch, output) {
+        collector.mask(counts, 1);
     }
 }
 
-fn flat(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.contiguous().view([-1])).unwrap_or_default()
+/// The class logits of each wafer.
+pub fn logit_rows(output: &Output) -> Vec<[f32; CLASS_COUNT]> {
+    let logits = output.logits.to_kind(Kind::Float);
+    let flat: Vec<f32> = Vec::try_from(logits.contiguous().view([-1])).unwrap_or_default();
+    flat.as_chunks().0.to_vec()
+}
+
+/// The pixel counts of each wafer's mask; none where there are no masks.
+pub fn pixel_counts(batch: &Batch, output: &Output) -> Vec<PixelCounts> {
+    let Some(mask) = &output.mask else {
+        return Vec::new();
+    };
+    let (marked, failing) = (mask.ge(0.0), batch.mask.ge(0.5));
+    let count = |t: &Tensor| {
+        let each = t.sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Int64);
+        Vec::<i64>::try_from(each).unwrap_or_default()
+    };
+    let both = count(&marked.logical_and(&failing));
+    let (marked, failing) = (count(&marked), count(&failing));
+    let pixels = batch.mask.get(0).numel() as u64;
+    let wafers = both.into_iter().zip(marked).zip(failing);
+    let each = wafers.map(|((both, marked), failing)| {
+        let (both, marked, failing) = (both as u64, marked as u64, failing as u64);
+        PixelCounts {
+            both,
+            marked_only: marked - both,
+            failing_only: failing - both,
+            neither: pixels + both - marked - failing,
+        }
+    });
+    each.collect()
 }

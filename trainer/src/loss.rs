@@ -1,8 +1,8 @@
 //! The losses: against labels and masks, and against a teacher.
 //!
-//! L = L_cls + L_seg + α_feat·L_feat, each of the first two a mix of a hard and a soft part, as the paper
-//! has them. What the paper writes KL(softmax(z_s/T) ‖ softmax(z_t/T)) is taken in the usual direction of
-//! distillation (Hinton et al., 2015), the teacher's distribution as the target:
+//! L = L_cls + L_seg + α_feat·L_feat, as in the paper; each of the first two is a mix of a hard and a soft part.
+//! The paper writes KL(softmax(z_s/T) ‖ softmax(z_t/T)). Here the direction is the usual one of
+//! distillation (Hinton et al., 2015), with the teacher's distribution as the target:
 //! Σ p_t·(log p_t − log p_s).
 
 use tch::{Kind, Reduction, Tensor};
@@ -10,10 +10,10 @@ use tch::{Kind, Reduction, Tensor};
 use crate::network::Output;
 use crate::settings::Distillation;
 
-/// What a teacher says about a batch.
+/// A teacher's answer about a batch.
 #[derive(Debug)]
 pub struct Soft {
-    /// Class logits, (B, 38).
+    /// Class logits, (B, classes).
     pub logits: Tensor,
     /// Mask logits, (B, 1, S, S), where the student learns its mask from them.
     pub mask: Option<Tensor>,
@@ -33,7 +33,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// The sum, `alpha_feature` of the feature loss in it.
+    /// The sum, with the feature loss weighted by `alpha_feature`.
     pub fn total(&self, alpha_feature: f64) -> Tensor {
         let mask = self.mask.as_ref().map(Tensor::shallow_clone);
         let feature = self.feature.as_ref().map(|f| f * alpha_feature);
@@ -85,7 +85,7 @@ pub fn distilled(
     }
 }
 
-/// Mean cross entropy of logits (B, 38) against classes (B).
+/// Mean cross entropy of logits (B, classes) against classes (B).
 pub fn class(logits: &Tensor, class: &Tensor, smoothing: f64) -> Tensor {
     logits.to_kind(Kind::Float).cross_entropy_loss::<Tensor>(
         class,
@@ -97,7 +97,7 @@ pub fn class(logits: &Tensor, class: &Tensor, smoothing: f64) -> Tensor {
 }
 
 /// Mean binary cross entropy plus mean Dice loss of mask logits against a mask of zeros and ones,
-/// both (B, 1, S, S). Dice is soft, per wafer, smoothed by one pixel so that an empty mask counts.
+/// both (B, 1, S, S). Dice is soft, per wafer, and smoothed by one pixel so that it is defined for an empty mask.
 pub fn mask(logits: &Tensor, mask: &Tensor) -> Tensor {
     let logits = logits.to_kind(Kind::Float);
     let bce = logits.binary_cross_entropy_with_logits::<Tensor>(mask, None, None, Reduction::Mean);
@@ -108,7 +108,7 @@ pub fn mask(logits: &Tensor, mask: &Tensor) -> Tensor {
     bce + (1.0 - (both / all).mean(Kind::Float))
 }
 
-/// T²·KL of class logits (B, 38), the teacher's distribution as the target.
+/// T²·KL of class logits (B, classes), the teacher's distribution as the target.
 pub fn soft_class(student: &Tensor, teacher: &Tensor, t: f64) -> Tensor {
     let student = (student.to_kind(Kind::Float) / t).log_softmax(-1, Kind::Float);
     let teacher = (teacher.to_kind(Kind::Float) / t).log_softmax(-1, Kind::Float);

@@ -1,9 +1,9 @@
-//! Metrics, the same for every form of the model: class scores and mask counts in, a report out.
+//! Metrics, the same for every form of the model: class scores and counts of mask pixels go in, a report comes out.
 
 use lightwafer_runtime::dies::{CLASS_COUNT, Class};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// Pixels of masks, by prediction and truth.
+/// Counts of mask pixels, by prediction and truth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PixelCounts {
     /// Marked and failing.
@@ -64,7 +64,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// Collects a model's answers.
+/// A model's answers about wafers whose class is known.
 #[derive(Debug, Default)]
 pub struct Collector {
     scores: Vec<[f32; CLASS_COUNT]>,
@@ -74,7 +74,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// One wafer's class scores (any monotone form: logits or probabilities) and its class.
+    /// One wafer's class logits and its class.
     pub fn class(&mut self, scores: [f32; CLASS_COUNT], truth: u8) {
         self.scores.push(scores);
         self.truth.push(truth);
@@ -97,8 +97,14 @@ impl Collector {
     pub fn report(&self) -> Report {
         let mut confusion = vec![vec![0u64; CLASS_COUNT]; CLASS_COUNT];
         for (scores, &truth) in self.scores.iter().zip(&self.truth) {
-            confusion[usize::from(truth)][best(scores)] += 1;
+            confusion[usize::from(truth)][argmax(scores)] += 1;
         }
+        let probabilities: Vec<_> = self.scores.iter().map(|row| softmax(row)).collect();
+        let against_rest = |class: usize| {
+            let all = probabilities.iter().zip(&self.truth);
+            all.map(|(row, &truth)| (row[class], usize::from(truth) == class))
+                .collect()
+        };
         let classes: Vec<ClassRow> = Class::all()
             .map(|class| {
                 let c = usize::from(class.index());
@@ -108,7 +114,7 @@ impl Collector {
                 let recall = ratio(confusion[c][c], support);
                 let sum = precision + recall;
                 ClassRow {
-                    class: class.label(),
+                    class: class.label().into(),
                     support,
                     precision,
                     recall,
@@ -117,7 +123,7 @@ impl Collector {
                     } else {
                         0.0
                     },
-                    auc: self.auc(c),
+                    auc: auc(against_rest(c)),
                 }
             })
             .collect();
@@ -144,39 +150,31 @@ impl Collector {
             confusion,
         }
     }
-
-    /// Area under the ROC curve of one class against the rest, by ranks; ties count half.
-    fn auc(&self, class: usize) -> Option<f64> {
-        let mut ranked: Vec<(f64, bool)> = self
-            .scores
-            .iter()
-            .zip(&self.truth)
-            .map(|(scores, &truth)| (softmax_of(scores, class), usize::from(truth) == class))
-            .collect();
-        let positives = ranked.iter().filter(|r| r.1).count();
-        let negatives = ranked.len() - positives;
-        if positives == 0 || negatives == 0 {
-            return None;
-        }
-        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (mut sum, mut at) = (0.0, 0);
-        while at < ranked.len() {
-            let end = at
-                + ranked[at..]
-                    .iter()
-                    .take_while(|r| r.0 == ranked[at].0)
-                    .count();
-            let rank = (at + 1 + end) as f64 / 2.0;
-            sum += rank * ranked[at..end].iter().filter(|r| r.1).count() as f64;
-            at = end;
-        }
-        let (p, n) = (positives as f64, negatives as f64);
-        Some((sum - p * (p + 1.0) / 2.0) / (p * n))
-    }
 }
 
-/// The first class of the highest score.
-pub fn best(scores: &[f32]) -> usize {
+/// Area under the ROC curve of scores, each beside whether it is of a positive; ties count half. None where all
+/// are positive or none is.
+fn auc(mut ranked: Vec<(f64, bool)>) -> Option<f64> {
+    let positives = ranked.iter().filter(|r| r.1).count();
+    let negatives = ranked.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return None;
+    }
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut sum, mut at) = (0.0, 0);
+    while at < ranked.len() {
+        let tied = ranked[at..].iter().take_while(|r| r.0 == ranked[at].0);
+        let end = at + tied.count();
+        let rank = (at + 1 + end) as f64 / 2.0;
+        sum += rank * ranked[at..end].iter().filter(|r| r.1).count() as f64;
+        at = end;
+    }
+    let (p, n) = (positives as f64, negatives as f64);
+    Some((sum - p * (p + 1.0) / 2.0) / (p * n))
+}
+
+/// The position of the highest score; the first one on a tie.
+pub fn argmax(scores: &[f32]) -> usize {
     let mut best = 0;
     for (i, score) in scores.iter().enumerate() {
         if *score > scores[best] {
@@ -186,17 +184,19 @@ pub fn best(scores: &[f32]) -> usize {
     best
 }
 
-fn softmax_of(scores: &[f32], class: usize) -> f64 {
-    let max = f64::from(scores.iter().copied().fold(f32::MIN, f32::max));
-    let sum: f64 = scores.iter().map(|s| (f64::from(*s) - max).exp()).sum();
-    (f64::from(scores[class]) - max).exp() / sum
+/// Probabilities of class logits.
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = f64::from(logits.iter().copied().fold(f32::MIN, f32::max));
+    let powers: Vec<f64> = logits.iter().map(|s| (f64::from(*s) - max).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
 }
 
 /// One class's row of a report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassRow {
     /// The class's label.
-    pub class: &'static str,
+    pub class: String,
     /// Wafers of this class.
     pub support: u64,
     /// Right among those predicted as this class.
@@ -210,7 +210,7 @@ pub struct ClassRow {
 }
 
 /// Metrics of masks, all pixels of all wafers together.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MaskReport {
     /// Wafers.
     pub wafers: usize,
@@ -223,7 +223,7 @@ pub struct MaskReport {
 }
 
 /// Metrics of a model on some wafers. Macro figures average over the classes that occur.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Wafers.
     pub wafers: usize,

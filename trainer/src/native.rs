@@ -1,6 +1,6 @@
-//! The few native calls that tch does not offer: CUDA by name, bfloat16 autocast, malloc tuning.
+//! The native calls that tch does not offer: loading CUDA by name, bfloat16 autocast, tuning of malloc.
 //!
-//! The only module of this crate with `unsafe`; every call is total for the arguments it is given here.
+//! The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
 use tch::Device;
@@ -16,8 +16,8 @@ unsafe extern "C" {
 
 /// Loads libtorch's CUDA half if it is on the library path.
 ///
-/// The linker drops `libtorch_cuda.so`, so one binary runs with and without it; loading it registers
-/// the CUDA backend.
+/// The program is not linked with `libtorch_cuda.so`, so that it runs with and without it. Loading the library
+/// registers the CUDA backend.
 ///
 /// # Errors
 /// The loader's own words when the library, or one that it needs, is not found.

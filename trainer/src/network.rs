@@ -1,37 +1,30 @@
-//! What every network of this crate is: it segments and classifies, and its variables have names.
+//! What every network of this crate does: it classifies, it segments, and its variables have names.
 //!
-//! Also the layers that networks share, with tch's surprising defaults put right.
+//! Also the layers that networks share. Some of tch's defaults differ from PyTorch's; here they are PyTorch's.
 
-use std::path::Path;
-
-use anyhow::{Result, ensure};
+use lightwafer_runtime::graph::Op;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
 use tch::nn::{self, ModuleT};
-use tch::{Device, Tensor};
 
-use crate::checkpoint::Checkpoint;
-use crate::export::fake::{self, FakeStudent};
-use crate::student::{self, Student};
-use crate::teacher::{Encoder, Teacher};
-
-/// Classes.
-pub const CLASSES: i64 = lightwafer_runtime::dies::CLASS_COUNT as i64;
+use crate::architecture::Architecture;
 
 /// What a network says about a batch of B images of S×S pixels.
 #[derive(Debug)]
 pub struct Output {
-    /// Class logits, (B, 38).
+    /// Class logits, (B, classes).
     pub logits: Tensor,
     /// Mask logits, (B, 1, S, S), where asked for.
     pub mask: Option<Tensor>,
-    /// The pooled features that the class head sees, (B, 64) for the student.
+    /// The pooled features that the class head reads, (B, 64) for the published student.
     pub embedding: Tensor,
 }
 
 /// A part of a network and its trainable parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartSize {
     /// What it is.
-    pub part: &'static str,
+    pub part: String,
     /// Trainable parameters.
     pub parameters: i64,
     /// What the paper prints for it, where it prints something.
@@ -40,13 +33,14 @@ pub struct PartSize {
 
 /// A network that segments and classifies.
 pub trait Network {
-    /// The name that its checkpoints carry.
-    fn architecture(&self) -> String;
+    /// What it is; its checkpoints carry the name.
+    fn architecture(&self) -> Architecture;
 
     /// Parameters and running statistics, by their PyTorch state-dict names.
     fn vars(&self) -> &nn::VarStore;
 
-    /// Runs images (B, 3, S, S) in 0…1, S a multiple of 16; the decoder only where its mask is wanted.
+    /// Runs images (B, 3, S, S) with values in 0…1, for a size S that [`Architecture::fits`]; the decoder only where
+    /// its mask is wanted.
     fn forward(&self, image: &Tensor, train: bool, want_mask: bool) -> Output;
 
     /// Whether the variable only serves the mask: it has no gradient in a step without a mask.
@@ -91,62 +85,6 @@ pub trait Network {
             parts.join(", ")
         )
     }
-}
-
-/// Which network to build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// The student.
-    Student,
-    /// The student as `trainer quantize` trains it.
-    Quantized,
-    /// The teacher with this encoder.
-    Teacher(Encoder),
-}
-
-impl Kind {
-    /// A network with fresh weights, drawn from torch's generator.
-    pub fn build(self, device: Device) -> Box<dyn Network> {
-        match self {
-            Self::Student => Box::new(Student::new(device)),
-            Self::Quantized => Box::new(FakeStudent::new(device)),
-            Self::Teacher(encoder) => Box::new(Teacher::new(encoder, device)),
-        }
-    }
-
-    /// The kind whose checkpoints carry `architecture`; files of other programs that name none are
-    /// taken for students.
-    pub fn named(architecture: &str) -> Option<Self> {
-        if architecture.is_empty() || architecture == student::ARCHITECTURE {
-            return Some(Self::Student);
-        }
-        if architecture == fake::ARCHITECTURE {
-            return Some(Self::Quantized);
-        }
-        let mut encoders = Encoder::ALL.into_iter();
-        encoders
-            .find(|e| e.architecture() == architecture)
-            .map(Self::Teacher)
-    }
-}
-
-/// Builds the network that the checkpoint is of, with its weights.
-///
-/// # Errors
-/// When its architecture is none of ours, or its tensors do not fit.
-pub fn open(path: &Path, device: Device) -> Result<(Box<dyn Network>, Checkpoint)> {
-    let checkpoint = Checkpoint::read(path)?;
-    let kind = Kind::named(&checkpoint.info.architecture);
-    ensure!(
-        kind.is_some(),
-        "{}: a checkpoint of {}, which this version does not know",
-        path.display(),
-        checkpoint.info.architecture
-    );
-    let network = kind.unwrap_or(Kind::Student).build(device);
-    checkpoint.load(network.vars(), &network.architecture())?;
-    Ok((network, checkpoint))
 }
 
 /// Trainable variables, sorted by name.
@@ -215,6 +153,23 @@ pub(crate) fn batch_norm(p: nn::Path, channels: i64) -> nn::BatchNorm {
 /// Batch normalization and ReLU, in place: batch norm's gradient needs its input, not its output.
 pub(crate) fn bn_relu(bn: &nn::BatchNorm, x: &Tensor, train: bool) -> Tensor {
     bn.forward_t(x, train).relu_()
+}
+
+/// The input of a layer that reads these tensors: their channels, one after the other.
+pub(crate) fn concatenated(inputs: &[&Tensor]) -> Tensor {
+    match inputs {
+        [x] => x.shallow_clone(),
+        several => Tensor::cat(several, 1),
+    }
+}
+
+/// The output of a pool with this operator.
+pub(crate) fn pooled(op: Op, x: &Tensor) -> Tensor {
+    match op {
+        Op::MaxPool2 => x.max_pool2d_default(2),
+        // tch's `avg_pool2d_default` divides by 1: it sums.
+        _ => x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>),
+    }
 }
 
 /// Mean over all pixels: (B, C, H, W) to (B, C).

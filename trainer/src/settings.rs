@@ -1,7 +1,7 @@
-//! The settings of a run: each is a flag, a key of a TOML file, and saved with the run.
+//! The settings of a run. Each is a flag and a key of a TOML file, and is saved with the run.
 //!
-//! [`Overrides`] and [`DistillOverrides`] are the one definition of the names: the same structure is
-//! read from the command line and from a file, and laid over the defaults of the paper's stage.
+//! [`Overrides`] and [`DistillOverrides`] define the names once: the same structure is read from the command line
+//! and from a file, and replaces the defaults of [`Settings::of`].
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,15 +9,16 @@ use std::str::FromStr;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
 use crate::data::Protocol;
-use crate::network::Kind;
 use crate::optim::Schedule;
+use crate::topology::check_size;
 
-/// One stage: an image size and for how long.
+/// One stage: an image size, and for how many epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Stage {
-    /// Image side in pixels: a multiple of 16, 16…224.
+    /// Image side in pixels, which [`check_size`] has let pass.
     pub size: i64,
     /// Epochs; parts of an epoch are fine.
     pub epochs: f64,
@@ -51,9 +52,7 @@ impl FromStr for Stage {
         let (size, epochs) = rest.split_once('x').ok_or_else(|| wrong("no 'x'"))?;
         let size: i64 = size.parse().map_err(|_| wrong("no image size"))?;
         let epochs: f64 = epochs.parse().map_err(|_| wrong("no number of epochs"))?;
-        if size % 16 != 0 || !(16..=224).contains(&size) {
-            return Err(wrong("the size is no multiple of 16 in 16…224"));
-        }
+        check_size(size).map_err(|error| wrong(&error))?;
         let positive = |v: Option<f64>| v.is_none_or(|v| v > 0.0 && v.is_finite());
         if !positive(Some(epochs)) || !positive(rate) || batch == Some(0) {
             return Err(wrong("epochs, batch and rate must be above zero"));
@@ -98,20 +97,29 @@ pub enum Precision {
     Bf16,
 }
 
-/// The settings of a run; saved with it, so that it goes on with the same ones.
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// The settings of a run. They are saved with it, and a resumed run has the same ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The network.
-    pub network: Kind,
+    pub network: Architecture,
     /// The stages, in order.
     pub stages: Vec<Stage>,
     /// Wafers in a step.
     pub batch: usize,
-    /// Parts that a step is computed in, one after the other.
+    /// Parts that the wafers of a step are divided into, to be computed one after the other.
     pub accumulate: usize,
     /// Peak learning rate.
     pub rate: f64,
-    /// How the learning rate goes over each stage.
+    /// The course of the learning rate over each stage.
     pub schedule: Schedule,
     /// AdamW's weight decay.
     pub weight_decay: f64,
@@ -119,9 +127,9 @@ pub struct Settings {
     pub dropout: f64,
     /// Share of the class target spread over all classes.
     pub label_smoothing: f64,
-    /// The mask's loss is computed in every so many-th step.
+    /// The mask's loss is computed in one of this many steps.
     pub mask_every: u64,
-    /// A stage ends after so many validations without a better one.
+    /// A stage ends after this many validations without a better one.
     pub patience: Option<u32>,
     /// Seed of everything random.
     pub seed: u64,
@@ -129,23 +137,28 @@ pub struct Settings {
     pub precision: Precision,
     /// The split.
     pub split: Protocol,
-    /// What to learn from a teacher; hard losses only if absent.
+    /// The distillation; without it, the network learns from labels and masks alone.
     pub distill: Option<Distillation>,
 }
 
 impl Settings {
-    /// The defaults: the teacher's as the paper has them, the student's as two processor cores can
-    /// train it, the quantized student's at a low rate.
-    pub fn of(network: Kind) -> Self {
-        let student = matches!(network, Kind::Student | Kind::Quantized);
-        let (stages, rate) = match network {
-            Kind::Student => ("64x6@3e-3 112x5@3e-3 224x4@2e-3", 3e-3),
-            Kind::Quantized => ("224x1", 1e-4),
-            Kind::Teacher(_) => ("224x50", 1e-4),
+    /// The defaults: for a teacher the paper's, for a student what two processor cores can train, for
+    /// quantization-aware training one epoch at a low rate. The last stage has the size that the network is made for.
+    pub fn of(network: Architecture) -> Self {
+        let student = network.topology().is_some();
+        let size = network.size();
+        let (text, rate) = match network {
+            Architecture::Student(_) => (format!("64x6@3e-3 112x5@3e-3 {size}x4@2e-3"), 3e-3),
+            Architecture::Qat(_) => (format!("{size}x1"), 1e-4),
+            Architecture::Teacher(_) => (format!("{size}x50"), 1e-4),
         };
+        let mut stages: Vec<_> = text.split(' ').flat_map(Stage::from_str).collect();
+        let last = stages.pop();
+        stages.retain(|stage| stage.size < size && network.fits(stage.size).is_ok());
+        stages.extend(last);
         Self {
             network,
-            stages: stages.split(' ').flat_map(Stage::from_str).collect(),
+            stages,
             batch: 64,
             accumulate: 1,
             rate,
@@ -166,7 +179,21 @@ impl Settings {
         }
     }
 
-    /// These settings with what `over` gives in their place.
+    /// Checks that the network can be trained with these settings.
+    ///
+    /// # Errors
+    /// In words, when there are no stages or the network cannot take the images of one.
+    pub fn check(&self) -> Result<(), String> {
+        if self.stages.is_empty() {
+            return Err("no stages to train".into());
+        }
+        self.stages.iter().try_for_each(|stage| {
+            let fits = self.network.fits(stage.size);
+            fits.map_err(|error| format!("stage '{}': {error}", String::from(*stage)))
+        })
+    }
+
+    /// These settings, replaced by what `over` gives.
     pub fn with(mut self, over: &Overrides) -> Self {
         fn put<T: Clone>(to: &mut T, from: &Option<T>) {
             if let Some(value) = from {
@@ -194,21 +221,21 @@ impl Settings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Overrides {
     /// Image sizes and epochs, in order: `SIZExEPOCHS[/BATCH][@RATE]`, such as
-    /// `64x6@3e-3,112x5,224x4/32`. Small images train many times faster; the deployed network sees
-    /// 224×224, so end there.
+    /// `64x6@3e-3,112x5,224x4/32`. Small images train many times faster; end with the size that boards see,
+    /// 224×224.
     #[arg(long, value_delimiter = ',', value_name = "STAGES")]
     pub stages: Option<Vec<Stage>>,
     /// Wafers in a step.
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Compute a step in K parts and add up their gradients: the same step in less memory, but for
-    /// batch normalization, which sees one part at a time.
+    /// Compute a step in K parts and add up their gradients: the same step in less memory, except that
+    /// batch normalization sees one part at a time.
     #[arg(long, value_name = "K")]
     pub accumulate: Option<usize>,
     /// Peak learning rate.
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
-    /// How the learning rate goes over each stage.
+    /// The course of the learning rate over each stage.
     #[arg(long, value_enum)]
     pub schedule: Option<Schedule>,
     /// AdamW's weight decay (weights only).
@@ -220,8 +247,8 @@ pub struct Overrides {
     /// Share of the class target that is spread over all classes.
     #[arg(long, value_name = "SHARE")]
     pub label_smoothing: Option<f64>,
-    /// Compute the mask's loss in every K-th step only: the mask is learned in two epochs, and its
-    /// decoder takes half of the time.
+    /// Compute the mask's loss in every K-th step only: the mask is learned within two epochs, and its
+    /// decoder takes half of the time of a step.
     #[arg(long, value_name = "K")]
     pub mask_every: Option<u64>,
     /// End a stage after N validations without a better accuracy.
@@ -235,12 +262,12 @@ pub struct Overrides {
     pub precision: Option<Precision>,
 }
 
-/// What to learn from a teacher: the weights of the losses in [`crate::loss`].
+/// The settings of a distillation: the teacher, and the weights of the losses (`loss.rs`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Distillation {
     /// The teacher's checkpoint.
     pub teacher: PathBuf,
-    /// T: what logits are divided by.
+    /// T: logits are divided by it before they are compared.
     pub temperature: f64,
     /// Share of the class loss that the teacher gives.
     pub alpha_class: f64,
@@ -248,16 +275,16 @@ pub struct Distillation {
     pub alpha_mask: f64,
     /// Weight of the feature loss; 0 leaves the projection out.
     pub alpha_feature: f64,
-    /// Symmetries of the wafer that the teacher's answer is the mean of: 1, 4 (the quarter turns) or 8.
+    /// The teacher's answer is the mean over this many symmetries of the wafer: 1, 4 (the quarter turns) or 8.
     pub views: u8,
-    /// Image side that the teacher sees; what it was trained at if absent.
+    /// Image side that the teacher sees; if absent, that of its last training stage.
     pub teacher_size: Option<i64>,
     /// Keep the teacher's answers in memory.
     pub cache: bool,
 }
 
 impl Distillation {
-    /// The paper's settings with what `over` gives in their place; none without a teacher.
+    /// The paper's settings, replaced by what `over` gives; none without a teacher.
     ///
     /// # Errors
     /// A setting out of its range, in words.
@@ -302,12 +329,8 @@ impl Distillation {
         if !matches!(settings.views, 1 | 4 | 8) {
             return Err(format!("views is {}; 1, 4 or 8 expected", settings.views));
         }
-        if settings
-            .teacher_size
-            .is_some_and(|s| s % 16 != 0 || !(16..=224).contains(&s))
-        {
-            return Err("teacher-size is no multiple of 16 in 16…224".into());
-        }
+        let size = settings.teacher_size.map_or(Ok(()), check_size);
+        size.map_err(|error| format!("teacher-size: {error}"))?;
         Ok(Some(settings))
     }
 }
@@ -335,7 +358,7 @@ pub struct DistillOverrides {
     /// [default: 1].
     #[arg(long, value_name = "N")]
     pub views: Option<u8>,
-    /// Image side that the teacher sees [default: what it was trained at].
+    /// Image side that the teacher sees [default: that of its last training stage].
     #[arg(long, value_name = "SIZE")]
     pub teacher_size: Option<i64>,
     /// Keep the teacher's answers in memory: each wafer is asked about once [default: true].

@@ -1,25 +1,43 @@
 //! The student, LightWaferSegClassNet: an encoder with a class head and a decoder with a mask head.
 //!
-//! Parameter names are those of a PyTorch state dict (`encoder.0.conv.weight`, …). Padding is the real
-//! value zero in every channel, as the integer network has it.
+//! [`Topology`] says which layers it has. Variables have the names of a PyTorch state dict
+//! (`encoder.0.conv.weight`, …). Padding is the real value zero in every channel, as in the integer network.
+
+use std::convert::Infallible;
 
 use tch::nn::{self, Module};
 use tch::{Device, Tensor};
 
+use crate::architecture::Architecture;
 use crate::network::{
-    CLASSES, Network, Output, PartSize, batch_norm, bn_relu, conv, count, global_mean,
+    Network, Output, PartSize, batch_norm, bn_relu, concatenated, conv, count, global_mean, pooled,
 };
+use crate::topology::layers::{kernel, serves_mask_only};
+use crate::topology::{Layer, Part, Topology, walk};
 
-/// Channels of the five encoder blocks.
-pub const ENCODER: [i64; 5] = [8, 16, 16, 32, 64];
-/// Channels of the four decoder blocks.
-pub const DECODER: [i64; 4] = [32, 16, 16, 8];
-/// Most trainable parameters the student may have: what the paper prints.
-pub const PARAMETER_BUDGET: i64 = 60_263;
 /// The paper's parameters of encoder, decoder and classifier.
 pub const PAPER_PARAMETERS: [i64; 3] = [35_160, 22_569, 2_534];
-/// The name that checkpoints carry.
-pub const ARCHITECTURE: &str = "LightWaferSegClassNet 8-16-16-32-64/32-16-16-8";
+/// What the paper prints for the whole: the most that the published shape may have.
+pub const PARAMETER_BUDGET: i64 = 60_263;
+/// What the parts are called in reports.
+const PARTS: [&str; 3] = ["encoder", "decoder with mask head", "class head"];
+
+/// The sizes of a student's parts, beside the paper's for the published shape.
+pub fn part_sizes(topology: &Topology, parameters: [i64; 3]) -> Vec<PartSize> {
+    let published = *topology == Topology::default();
+    let parts = PARTS.into_iter().zip(parameters).zip(PAPER_PARAMETERS);
+    let size = |((part, parameters), paper): ((&str, _), _)| PartSize {
+        part: part.into(),
+        parameters,
+        paper: published.then_some(paper),
+    };
+    parts.map(size).collect()
+}
+
+/// What the paper prints for the whole of a student of this shape.
+pub fn paper_parameters(topology: &Topology) -> Option<i64> {
+    (*topology == Topology::default()).then_some(PARAMETER_BUDGET)
+}
 
 fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
     if train && p > 0.0 {
@@ -29,100 +47,109 @@ fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
     }
 }
 
-/// 2×2 means. tch's `avg_pool2d_default` divides by 1: it sums.
-pub fn mean_pool(x: &Tensor) -> Tensor {
-    x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>)
+/// The trainable part of a layer.
+enum Weights {
+    /// A convolution without bias; batch normalization and ReLU follow where there is one.
+    Convolution(nn::Conv2D, Option<nn::BatchNorm>),
+    Up(nn::ConvTranspose2D),
+    ClassHead(nn::Linear),
+    /// A pool has none.
+    Pool,
 }
 
-/// Convolution – BN – ReLU – Dropout2d – depthwise – pointwise – BN – ReLU.
-///
-/// The first convolution is 3×3 in the encoder and the 1×1 reduction in the decoder.
-struct Block {
-    first: nn::Conv2D,
-    bn1: nn::BatchNorm,
-    depthwise: nn::Conv2D,
-    pointwise: nn::Conv2D,
-    bn2: nn::BatchNorm,
-}
-
-impl Block {
-    fn new(p: &nn::Path, first: &str, kernel: i64, ci: i64, co: i64) -> Self {
-        Self {
-            first: conv(p / first, ci, co, kernel, 1),
-            bn1: batch_norm(p / "bn1", co),
-            depthwise: conv(p / "depthwise", co, co, 3, co),
-            pointwise: conv(p / "pointwise", co, co, 1, 1),
-            bn2: batch_norm(p / "bn2", co),
-        }
-    }
-
-    fn forward(&self, x: &Tensor, drop: f64, train: bool) -> Tensor {
-        let x = dropout(
-            bn_relu(&self.bn1, &self.first.forward(x), train),
-            drop,
-            train,
+impl Weights {
+    fn new(root: &nn::Path, layer: &Layer) -> Self {
+        let path = |name: &str| name.split('.').fold(root.clone(), |path, part| path / part);
+        let p = path(&layer.state_dict_name());
+        let (ci, co, side) = (
+            layer.input_channels,
+            layer.channels,
+            kernel(layer.op) as i64,
         );
-        let x = self.pointwise.forward(&self.depthwise.forward(&x));
-        bn_relu(&self.bn2, &x, train)
+        match layer.part {
+            Part::Pool => Self::Pool,
+            Part::First | Part::Output | Part::Depthwise => {
+                let groups = if layer.part == Part::Depthwise { co } else { 1 };
+                let conv = conv(p, ci, co, side, groups);
+                let bn = layer
+                    .normalization()
+                    .map(|name| batch_norm(path(&name), co));
+                Self::Convolution(conv, bn)
+            }
+            Part::Up => {
+                let config = nn::ConvTransposeConfig {
+                    stride: 2,
+                    ..Default::default()
+                };
+                Self::Up(nn::conv_transpose2d(p, ci, co, side, config))
+            }
+            Part::MaskHead => Self::Convolution(nn::conv2d(p, ci, co, 1, Default::default()), None),
+            Part::ClassHead => Self::ClassHead(nn::linear(p, ci, co, Default::default())),
+        }
     }
 }
 
 /// The student and its variables.
 pub struct Student {
     vars: nn::VarStore,
+    topology: Topology,
+    layers: Vec<Layer>,
+    weights: Vec<Weights>,
     dropout: f64,
-    encoder: Vec<Block>,
-    up: Vec<nn::ConvTranspose2D>,
-    decoder: Vec<Block>,
-    mask_head: nn::Conv2D,
-    class_head: nn::Linear,
 }
 
 impl Student {
     /// A student with fresh weights, drawn from torch's generator.
-    pub fn new(device: Device) -> Self {
+    pub fn new(topology: &Topology, device: Device) -> Self {
         let vars = nn::VarStore::new(device);
         let root = vars.root();
-        let mut ci = 3;
-        let encoder = ENCODER.iter().enumerate().map(|(i, &co)| {
-            let block = Block::new(&(&root / "encoder" / i), "conv", 3, ci, co);
-            ci = co;
-            block
+        let layers = topology.layers();
+        let draw = |layer| Weights::new(&root, layer);
+        // The class head draws last, whatever its place: a seed gives the weights that it always gave.
+        let first = layers.iter().map(|layer| match layer.part {
+            Part::ClassHead => None,
+            _ => Some(draw(layer)),
         });
-        let encoder = encoder.collect();
-        let (mut up, mut decoder) = (Vec::new(), Vec::new());
-        for (i, &co) in DECODER.iter().enumerate() {
-            let p = &root / "decoder" / i;
-            let config = nn::ConvTransposeConfig {
-                stride: 2,
-                ..Default::default()
-            };
-            up.push(nn::conv_transpose2d(&p / "up", ci, co, 2, config));
-            decoder.push(Block::new(&p, "reduce", 1, co + ENCODER[3 - i], co));
-            ci = co;
-        }
-        let mask_head = nn::conv2d(&root / "mask_head", ci, 1, 1, Default::default());
-        let class_head = nn::linear(
-            &root / "class_head",
-            ENCODER[4],
-            CLASSES,
-            Default::default(),
-        );
+        let first: Vec<_> = first.collect();
+        let all = first.into_iter().zip(&layers);
+        let weights = all.map(|(weights, layer)| weights.unwrap_or_else(|| draw(layer)));
+        let weights = weights.collect();
         Self {
-            encoder,
-            up,
-            decoder,
-            mask_head,
-            class_head,
-            dropout: 0.0,
             vars,
+            topology: topology.clone(),
+            layers,
+            weights,
+            dropout: 0.0,
+        }
+    }
+
+    /// Its shape.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// What a layer makes of its input.
+    fn layer(&self, at: usize, x: &Tensor, train: bool) -> Tensor {
+        let layer = &self.layers[at];
+        match &self.weights[at] {
+            Weights::Convolution(conv, Some(bn)) => {
+                let x = bn_relu(bn, &conv.forward(x), train);
+                match layer.part {
+                    Part::First => dropout(x, self.dropout, train),
+                    _ => x,
+                }
+            }
+            Weights::Convolution(conv, None) => conv.forward(x),
+            Weights::Up(up) => up.forward(x),
+            Weights::ClassHead(linear) => linear.forward(x),
+            Weights::Pool => pooled(layer.op, x),
         }
     }
 }
 
 impl Network for Student {
-    fn architecture(&self) -> String {
-        ARCHITECTURE.into()
+    fn architecture(&self) -> Architecture {
+        Architecture::Student(self.topology.clone())
     }
 
     fn vars(&self) -> &nn::VarStore {
@@ -130,55 +157,43 @@ impl Network for Student {
     }
 
     fn forward(&self, image: &Tensor, train: bool, want_mask: bool) -> Output {
-        let mut x = image.shallow_clone();
-        let mut skips = Vec::new();
-        for (i, block) in self.encoder.iter().enumerate() {
-            x = block.forward(&x, self.dropout, train);
-            if i < 4 {
-                skips.push(x.shallow_clone());
-                x = if i < 3 {
-                    x.max_pool2d_default(2)
-                } else {
-                    mean_pool(&x)
-                };
+        let mut output = Output {
+            logits: Tensor::new(),
+            mask: None,
+            embedding: Tensor::new(),
+        };
+        let image = image.shallow_clone();
+        let Ok(()) = walk(&self.layers, image, want_mask, |at, layer, inputs| {
+            let x = concatenated(inputs);
+            let x = match layer.part {
+                Part::ClassHead => global_mean(&x),
+                _ => x,
+            };
+            let made = self.layer(at, &x, train);
+            match layer.part {
+                Part::ClassHead => {
+                    output.logits = made.shallow_clone();
+                    output.embedding = x;
+                }
+                Part::MaskHead => output.mask = Some(made.shallow_clone()),
+                _ => (),
             }
-        }
-        let embedding = global_mean(&x);
-        let logits = self.class_head.forward(&embedding);
-        let mask = want_mask.then(|| {
-            for (up, block) in self.up.iter().zip(&self.decoder) {
-                let skip = skips.pop().unwrap_or_else(|| x.shallow_clone());
-                x = Tensor::cat(&[up.forward(&x), skip], 1);
-                x = block.forward(&x, self.dropout, train);
-            }
-            self.mask_head.forward(&x)
+            Ok::<_, Infallible>(made)
         });
-        Output {
-            logits,
-            mask,
-            embedding,
-        }
+        output
     }
 
     fn serves_mask_only(&self, name: &str) -> bool {
-        name.starts_with("decoder.") || name.starts_with("mask_head.")
+        serves_mask_only(name)
     }
 
     fn parts(&self) -> Vec<PartSize> {
         let [encoder, head, decoder] = count(&self.vars, ["encoder.", "class_head.", "decoder."]);
-        let names = ["encoder", "decoder with mask head", "class head"];
-        let counts = [encoder, decoder, head].into_iter().zip(PAPER_PARAMETERS);
-        let parts = names.into_iter().zip(counts);
-        let size = |(part, (parameters, paper))| PartSize {
-            part,
-            parameters,
-            paper: Some(paper),
-        };
-        parts.map(size).collect()
+        part_sizes(&self.topology, [encoder, decoder, head])
     }
 
     fn paper_parameters(&self) -> Option<i64> {
-        Some(PARAMETER_BUDGET)
+        paper_parameters(&self.topology)
     }
 
     fn set_dropout(&mut self, probability: f64) {

@@ -5,15 +5,15 @@
 //! segmentation_models.pytorch's `DeepLabV3Plus`, whose encoder names are torchvision's; the class head
 //! is `class_head.0` and `class_head.2`.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use tch::nn::{self, Module, ModuleT};
 use tch::{Device, Tensor};
 
+use crate::architecture::{Architecture, Encoder};
 use crate::network::{
-    CLASSES, Network, Output, PartSize, batch_norm, bn_relu, conv, conv_with, count, global_mean,
+    Network, Output, PartSize, batch_norm, bn_relu, conv, conv_with, count, global_mean,
 };
-use crate::paper;
+use crate::paper_figures;
+use crate::topology::CLASSES;
 
 /// Channels of the decoder.
 const CHANNELS: i64 = 256;
@@ -26,38 +26,7 @@ const HIDDEN: i64 = 512;
 /// Dropout of the pyramid's projection, as in segmentation_models.pytorch.
 const PYRAMID_DROPOUT: f64 = 0.5;
 
-/// A ResNet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoder {
-    /// 11 M parameters: what two processor cores can train.
-    #[value(name = "resnet18")]
-    ResNet18,
-    /// 21 M parameters.
-    #[value(name = "resnet34")]
-    ResNet34,
-    /// 24 M parameters.
-    #[value(name = "resnet50")]
-    ResNet50,
-    /// 43 M parameters: the paper's.
-    #[value(name = "resnet101")]
-    ResNet101,
-}
-
 impl Encoder {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::ResNet18,
-        Self::ResNet34,
-        Self::ResNet50,
-        Self::ResNet101,
-    ];
-
-    /// The name that a teacher's checkpoints carry.
-    pub fn architecture(self) -> String {
-        format!("DeepLabV3+ {self:?}")
-    }
-
     /// Blocks of the four layers.
     pub(crate) fn blocks(self) -> [usize; 4] {
         match self {
@@ -81,7 +50,7 @@ impl Encoder {
     }
 }
 
-/// Convolutions with their batch normalizations, and what the input goes through to be added.
+/// Convolutions with their batch normalizations, and the layers that fit the input to their output's shape.
 struct Residual {
     layers: Vec<(nn::Conv2D, nn::BatchNorm)>,
     downsample: Option<(nn::Conv2D, nn::BatchNorm)>,
@@ -297,16 +266,16 @@ impl Decoder {
     }
 }
 
-/// Bilinear, corners on corners: how the network enlarges, and how its mask at stride 4 becomes one of
-/// any size.
+/// Bilinear with aligned corners: how the network enlarges, and how its mask at stride 4 is brought to another
+/// size.
 pub(crate) fn enlarge(x: &Tensor, height: i64, width: i64) -> Tensor {
     x.upsample_bilinear2d([height, width], true, None, None)
 }
 
-/// What the teacher says about a batch, as it is worth keeping.
+/// The teacher's answer about a batch, its mask as small as the network makes it.
 #[derive(Debug)]
 pub struct Answer {
-    /// Class logits, (B, 38).
+    /// Class logits, (B, classes).
     pub logits: Tensor,
     /// The pooled features, (B, 2048) for ResNet101.
     pub embedding: Tensor,
@@ -366,8 +335,8 @@ impl Teacher {
 }
 
 impl Network for Teacher {
-    fn architecture(&self) -> String {
-        self.kind.architecture()
+    fn architecture(&self) -> Architecture {
+        Architecture::Teacher(self.kind)
     }
 
     fn vars(&self) -> &nn::VarStore {
@@ -396,7 +365,7 @@ impl Network for Teacher {
             ("class head", head),
         ]
         .map(|(part, parameters)| PartSize {
-            part,
+            part: part.to_owned(),
             parameters,
             paper: None,
         })
@@ -404,7 +373,7 @@ impl Network for Teacher {
     }
 
     fn paper_parameters(&self) -> Option<i64> {
-        (self.kind == Encoder::ResNet101).then_some(paper::PARAMETERS[0] as i64)
+        (self.kind == Encoder::ResNet101).then_some(paper_figures::PARAMETERS[0] as i64)
     }
 }
 
@@ -436,8 +405,7 @@ mod tests {
             assert_eq!(output.embedding.size(), [2, encoder.features()]);
             assert_eq!(output.mask.map(|m| m.size()), Some(vec![2, 1, 48, 48]));
             assert!(teacher.forward(&image, false, false).mask.is_none());
-            let named = crate::network::Kind::named(&teacher.architecture());
-            assert_eq!(named, Some(crate::network::Kind::Teacher(encoder)));
+            assert_eq!(teacher.architecture(), Architecture::Teacher(encoder));
         }
     }
 }

@@ -1,36 +1,41 @@
 //! A training run: stages of growing image size, each with its own learning-rate schedule.
 //!
-//! Everything random in a step (order, symmetries, dropout) is a function of the seed and the step's
-//! number, so that the state to resume from is the weights, the moments and a few counters.
+//! Steps are functions of the seed and their number ([`crate::stage`]), so that the state to resume from is the
+//! weights, the moments and a few counters.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::{Device, Tensor};
 
-use crate::batch::{Source, random_symmetries};
+use crate::batch::Source;
 use crate::checkpoint::{self, Checkpoint, Info};
-use crate::data::{Data, Random};
+use crate::data::Data;
 use crate::distill::Distiller;
 use crate::eval::{View, evaluate};
-use crate::guard;
+use crate::meter::{Clock, Meter, Phase, Reading};
 use crate::metrics::Report;
 use crate::network::Network;
 use crate::optim::AdamW;
-use crate::progress::{Clock, Log, Meter, Phase, Progress, Reading};
+use crate::progress::{Log, Progress};
+use crate::run_folder;
 use crate::settings::{Settings, Stage};
-use crate::step::{Draw, Step};
+use crate::stage::{Order, StagePlan};
+use crate::topology::CLASSES;
+use crate::torch_errors;
+use crate::training_step::{Draw, Step};
 
-/// Where a run stands: all that, beside tensors, determines how it goes on.
+/// The state of a run: everything beside tensors that determines how it goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct State {
     settings: Settings,
-    /// Stage, and steps done in it.
+    /// The stage.
     stage: usize,
+    /// Steps done in it.
     step: u64,
     /// Epochs done in it.
     epochs: f64,
@@ -40,7 +45,7 @@ struct State {
     stale: u32,
     /// Epochs of the stages before.
     epochs_before: f64,
-    /// Seconds of training so far, validations and all.
+    /// Seconds of training so far, validations included.
     seconds: f64,
     /// Steps of each optimizer.
     optimizer_steps: Vec<u64>,
@@ -49,18 +54,18 @@ struct State {
     metrics: std::collections::HashMap<String, f64>,
 }
 
-/// Seconds between saves in mid-epoch.
+/// Time between saves within an epoch.
 const SAVE_EVERY: Duration = Duration::from_secs(180);
-/// Seconds since the last save after which a validation is saved.
+/// Time since the last save after which the state is saved before a validation.
 const SAVE_AROUND_VALIDATION: Duration = Duration::from_secs(30);
-/// Seconds between lines of the log.
+/// Time between lines of the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// Seconds between looks at the losses where a person watches.
+/// Time between updates of the losses where a person watches.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Of how many steps one is timed by its parts.
+/// One step of this many is timed by its parts.
 const TIMED_EVERY: u64 = 20;
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// All stages are done.
@@ -83,23 +88,37 @@ pub struct Run {
     before: f64,
 }
 
+/// What is shown, logged and saved from time to time while a stage runs.
+struct Watch {
+    bar: Progress,
+    meter: Meter,
+    clock: Clock,
+    saved: Instant,
+    logged: Instant,
+    looked: Instant,
+}
+
+impl Watch {
+    fn new(plan: &StagePlan, done: u64, device: Device) -> Self {
+        let now = Instant::now();
+        Self {
+            bar: Progress::new(plan.steps, done, format!("{0}×{0}", plan.size)),
+            meter: Meter::new(device),
+            clock: Clock::new(device),
+            saved: now,
+            logged: now,
+            looked: now,
+        }
+    }
+}
+
 impl Run {
-    /// The file to resume from.
-    pub fn last(out: &Path) -> PathBuf {
-        out.join("last.safetensors")
-    }
-
-    /// The best checkpoint by validation accuracy at the largest size so far.
-    pub fn best(out: &Path) -> PathBuf {
-        out.join("best.safetensors")
-    }
-
     /// Refuses a folder that already holds a run.
     ///
     /// # Errors
     /// When it does.
     pub fn vacant(out: &Path) -> Result<()> {
-        let last = Self::last(out);
+        let last = run_folder::last(out);
         ensure!(
             !last.exists(),
             "{} is there already: continue it with --resume, or choose another --out",
@@ -108,22 +127,21 @@ impl Run {
         Ok(())
     }
 
-    /// A new run. `init` puts weights to start from into the fresh network.
+    /// A new run. `network` makes the network; what it draws from torch's generator depends on the seed.
     ///
     /// # Errors
-    /// When the folder already holds a run, the teacher cannot be loaded, or `init` fails.
+    /// When the folder already holds a run, the network cannot be trained with the settings, the teacher cannot be
+    /// loaded, or `network` fails.
     pub fn start(
         out: &Path,
         settings: Settings,
-        init: impl FnOnce(&dyn Network) -> Result<()>,
-        device: Device,
+        network: impl FnOnce(&Settings) -> Result<Box<dyn Network>>,
     ) -> Result<Self> {
         Self::vacant(out)?;
+        settings.check().map_err(|error| anyhow!(error))?;
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-        ensure!(!settings.stages.is_empty(), "no stages to train");
         tch::manual_seed(settings.seed as i64);
-        let network = settings.network.build(device);
-        init(&*network)?;
+        let network = network(&settings)?;
         let state = State {
             settings,
             stage: 0,
@@ -137,15 +155,16 @@ impl Run {
             best: None,
             metrics: Default::default(),
         };
-        Self::new(out, network, state, device)
+        Self::new(out, network, state)
     }
 
-    /// Goes on where `last.safetensors` in `out` stands, with the settings it was started with.
+    /// Goes on from `last.safetensors` in `out`, with the settings that the run was started with. `network` makes the
+    /// network.
     ///
     /// # Errors
     /// When the file or the teacher's is missing, damaged, or of another architecture.
-    pub fn resume(out: &Path, device: Device) -> Result<Self> {
-        let path = Self::last(out);
+    pub fn resume(out: &Path, network: impl FnOnce(&Settings) -> Box<dyn Network>) -> Result<Self> {
+        let path = run_folder::last(out);
         let saved = Checkpoint::read(&path)?;
         let Some(state) = &saved.info.run else {
             bail!(
@@ -153,23 +172,27 @@ impl Run {
                 path.display()
             );
         };
-        let state: State = serde_json::from_str(state)
-            .with_context(|| format!("{}: its run's state cannot be read", path.display()))?;
-        let network = state.settings.network.build(device);
+        let state: State = serde_json::from_str(state).with_context(|| {
+            let name = path.display();
+            format!("{name}: its run was begun by another version; start anew with --init {name}")
+        })?;
+        let network = network(&state.settings);
         saved.load(network.vars(), &network.architecture())?;
-        let mut run = Self::new(out, network, state, device)?;
-        if let Some(distiller) = &run.distiller {
-            for (name, mut variable) in distiller.variables() {
-                let tensor = saved.tensor(&name)?;
-                ensure!(
-                    tensor.size() == variable.size(),
-                    "{}: {name}",
-                    path.display()
-                );
-                tch::no_grad(|| variable.copy_(&tensor));
-            }
+        let mut run = Self::new(out, network, state)?;
+        run.restore(&saved)
+            .with_context(|| format!("{} cannot be resumed", path.display()))?;
+        Ok(run)
+    }
+
+    /// Puts the saved projection and moments in place.
+    fn restore(&mut self, saved: &Checkpoint) -> Result<()> {
+        let projection = self.distiller.as_ref().map(Distiller::variables);
+        for (name, mut variable) in projection.unwrap_or_default() {
+            let tensor = saved.tensor(&name)?;
+            ensure!(tensor.size() == variable.size(), "{name} has another shape");
+            tch::no_grad(|| variable.copy_(&tensor));
         }
-        for (i, optimizer) in run.optimizers.iter_mut().enumerate() {
+        for (i, optimizer) in self.optimizers.iter_mut().enumerate() {
             for (name, moment) in [
                 ("first", &mut optimizer.first),
                 ("second", &mut optimizer.second),
@@ -177,28 +200,25 @@ impl Run {
                 let tensor = saved.tensor(&format!("optimizer.{i}.{name}"))?;
                 ensure!(
                     tensor.size() == moment.size(),
-                    "{}: optimizer.{i}.{name} has {} values, {} are needed: the run was begun by a version \
-                     that this one cannot go on from; start anew with --init",
-                    path.display(),
+                    "optimizer.{i}.{name} has {} values, {} are needed: the run was begun by another version; \
+                     start anew with --init",
                     tensor.numel(),
                     moment.numel()
                 );
                 moment.copy_(&tensor);
             }
-            optimizer.steps = run.state.optimizer_steps.get(i).copied().unwrap_or(0);
+            optimizer.steps = self.state.optimizer_steps.get(i).copied().unwrap_or(0);
         }
-        Ok(run)
+        Ok(())
     }
 
-    fn new(
-        out: &Path,
-        mut network: Box<dyn Network>,
-        state: State,
-        device: Device,
-    ) -> Result<Self> {
+    fn new(out: &Path, mut network: Box<dyn Network>, state: State) -> Result<Self> {
         let settings = &state.settings;
+        let device = network.vars().device();
         network.set_dropout(settings.dropout);
-        let open = |d| Distiller::open(d, settings.precision, device);
+        let topology = network.architecture().topology().cloned();
+        let embedding = topology.map_or(0, |topology| topology.embedding());
+        let open = |d| Distiller::open(d, embedding, settings.precision, device);
         let distiller = settings.distill.as_ref().map(open).transpose()?;
         let mut groups = Vec::from(network.groups());
         let projection = distiller
@@ -249,18 +269,24 @@ impl Run {
         text
     }
 
-    /// Trains to the end, or until `stop` says so; saves before it returns.
+    /// Trains to the end, or until `stop` asks to end; saves before it returns.
     ///
     /// # Errors
-    /// When files cannot be written, the loss is not finite, memory is short, or there is nothing to
-    /// train on.
+    /// When files cannot be written, the loss is not finite, memory is short, there is nothing to
+    /// train on, or the network has other classes than the data.
     pub fn train(&mut self, data: &Data, stop: &dyn Fn() -> bool) -> Result<End> {
         ensure!(!data.train.is_empty(), "no wafers to train on");
+        let architecture = self.network.architecture();
+        ensure!(
+            architecture.classes() == CLASSES,
+            "{architecture} tells {} classes apart, the data has {CLASSES}",
+            architecture.classes()
+        );
         let source = Source::new(data, self.device);
         let mut log = Log::open(&self.out)?;
         log.line(&json!({
             "event": "start", "settings": self.state.settings, "data": data.describe(),
-            "network": self.network.architecture(), "parts": self.network.parts(),
+            "network": architecture, "parts": self.network.parts(),
             "stage": self.state.stage, "step": self.state.step,
         }))?;
         if !self.is_finished() && !self.ask_teacher(&source, &data.train, stop)? {
@@ -281,7 +307,7 @@ impl Run {
         Ok(End::Finished)
     }
 
-    /// Has the teacher say all it has to say, if it is to be kept. `false` when `stop` says so.
+    /// Asks the teacher about every training wafer, if its answers are to be kept. `false` when `stop` asks to end.
     fn ask_teacher(
         &mut self,
         source: &Source,
@@ -302,7 +328,7 @@ impl Run {
             }
             !stop()
         };
-        guard::guarded(|| distiller.prepare(source, wafers, &mut tick)).context(
+        torch_errors::guarded(|| distiller.prepare(source, wafers, &mut tick)).context(
             "the teacher's answers cannot be kept (cache = false asks at every step instead)",
         )
     }
@@ -315,99 +341,99 @@ impl Run {
         log: &mut Log,
         stop: &dyn Fn() -> bool,
     ) -> Result<End> {
-        let settings = self.state.settings.clone();
-        let batch = stage
-            .batch
-            .unwrap_or(settings.batch)
-            .clamp(1, data.train.len());
-        let peak = stage.rate.unwrap_or(settings.rate);
-        let per_epoch = (data.train.len() / batch) as u64;
-        let steps = ((stage.epochs * per_epoch as f64).round() as u64).max(1);
-        let bar = Progress::new(steps, self.state.step, format!("{0}×{0}", stage.size));
-        let stage_number = self.state.stage as u64;
-        let mut order: (u64, Vec<u32>) = (u64::MAX, Vec::new());
-        let (mut saved, mut logged, mut looked) = (Instant::now(), Instant::now(), Instant::now());
-        let (mut meter, mut clock) = (Meter::new(self.device), Clock::new(self.device));
-
+        let plan = StagePlan::new(stage, self.state.stage, self.settings(), data.train.len());
+        let mut order = Order::default();
+        let mut watch = Watch::new(&plan, self.state.step, self.device);
         loop {
-            let step = self.state.step;
-            let epoch_ends = step > 0 && (step.is_multiple_of(per_epoch) || step == steps);
-            if epoch_ends && self.state.validated != step {
-                bar.message("validating");
-                // Whoever stops it in the validation loses nothing: the state is saved then. What a power
-                // cut may cost is bounded, so that a GPU's short epochs are not spent on writing files.
-                if saved.elapsed() > SAVE_AROUND_VALIDATION {
-                    self.save()?;
-                    saved = Instant::now();
-                }
-                let view = View {
-                    precision: settings.precision,
-                    ..View::plain(stage.size)
-                };
-                match evaluate(&*self.network, source, &data.val, view, stop) {
-                    None => return Ok(End::Stopped),
-                    Some(report) => self.validated(stage.size, &report, log, &bar)?,
-                }
-                meter.restart();
+            let done = self.state.step;
+            if plan.ends_epoch(done)
+                && self.state.validated != done
+                && self.validate(&plan, data, source, log, &mut watch, stop)? == End::Stopped
+            {
+                return Ok(End::Stopped);
             }
-            let patience = settings.patience.unwrap_or(u32::MAX);
-            if step >= steps || self.state.stale >= patience {
-                break;
+            if plan.is_over(done, self.state.stale) {
+                return Ok(End::Finished);
             }
             if stop() {
                 return Ok(End::Stopped);
             }
-            let (epoch, at) = (step / per_epoch, (step % per_epoch) as usize);
-            if order.0 != epoch {
-                let mut wafers = data.train.clone();
-                Random::new(&[settings.seed, 1, stage_number, epoch]).shuffle(&mut wafers);
-                order = (epoch, wafers);
-            }
-            let wafers = &order.1[at * batch..(at + 1) * batch];
-            let mut random = Random::new(&[settings.seed, 2, stage_number, step]);
+            let step = plan.step(done, &data.train, &mut order);
             let draw = Draw {
-                wafers,
-                symmetries: &random_symmetries(&mut random, batch),
-                size: stage.size,
-                with_mask: step.is_multiple_of(settings.mask_every.max(1)),
+                wafers: &step.wafers,
+                symmetries: &step.symmetries,
+                size: plan.size,
+                with_mask: step.with_mask,
             };
-            tch::manual_seed(random.draw() as i64);
-            let rate = settings.schedule.rate(peak, step as f64 / steps as f64);
-            clock.step(step % TIMED_EVERY == 3);
-            self.step(&draw, source, rate, &mut meter, &mut clock)?;
+            tch::manual_seed(step.seed);
+            watch.clock.step(done % TIMED_EVERY == 3);
+            self.step(&draw, source, step.rate, &mut watch)?;
             self.state.step += 1;
-            self.state.epochs = self.state.step as f64 / per_epoch as f64;
-
-            bar.at(self.state.step);
-            let log_now = logged.elapsed() > LOG_EVERY || self.state.step == steps || step == 0;
-            if log_now || (bar.moves() && looked.elapsed() > LOOK_EVERY) {
-                let reading = meter.read();
-                ensure!(
-                    reading.is_finite(),
-                    "the loss is no longer finite at step {step}: choose a lower learning rate \
-                     (--lr); {} holds the state before",
-                    Self::last(&self.out).display()
-                );
-                bar.message(reading.words());
-                looked = Instant::now();
-                if log_now {
-                    self.log_step(log, &reading, &clock, stage.size, steps, rate)?;
-                    let at = self.state.step;
-                    bar.line(&format!(
-                        "{0}×{0} step {at}/{steps}: {1}",
-                        stage.size,
-                        reading.words()
-                    ));
-                    logged = Instant::now();
-                    meter.restart();
-                }
-            }
-            if saved.elapsed() > SAVE_EVERY {
+            self.state.epochs = plan.epochs(self.state.step);
+            self.show(&plan, step.rate, log, &mut watch)?;
+            if watch.saved.elapsed() > SAVE_EVERY {
                 self.save()?;
-                saved = Instant::now();
+                watch.saved = Instant::now();
             }
         }
+    }
+
+    /// Measures the network on the validation part.
+    fn validate(
+        &mut self,
+        plan: &StagePlan,
+        data: &Data,
+        source: &Source,
+        log: &mut Log,
+        watch: &mut Watch,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<End> {
+        watch.bar.message("validating");
+        // A stop in the validation loses nothing: the state is saved then. A power cut loses half a minute at most,
+        // so that the short epochs of a GPU are not spent on writing files.
+        if watch.saved.elapsed() > SAVE_AROUND_VALIDATION {
+            self.save()?;
+            watch.saved = Instant::now();
+        }
+        let view = View {
+            precision: self.settings().precision,
+            ..View::plain(plan.size)
+        };
+        let Some(report) = evaluate(&*self.network, source, &data.val, view, stop) else {
+            return Ok(End::Stopped);
+        };
+        self.validated(plan.size, &report, log, &watch.bar)?;
+        watch.meter.restart();
         Ok(End::Finished)
+    }
+
+    /// Shows the losses, and logs them, where it is time for it.
+    fn show(&self, plan: &StagePlan, rate: f64, log: &mut Log, watch: &mut Watch) -> Result<()> {
+        let (size, steps, at) = (plan.size, plan.steps, self.state.step);
+        watch.bar.at(at);
+        let log_now = watch.logged.elapsed() > LOG_EVERY || at == steps || at == 1;
+        let look = watch.bar.moves() && watch.looked.elapsed() > LOOK_EVERY;
+        if !log_now && !look {
+            return Ok(());
+        }
+        let reading = watch.meter.read();
+        ensure!(
+            reading.is_finite(),
+            "the loss is no longer finite at step {}: choose a lower learning rate (--lr); {} holds the state \
+             before",
+            at - 1,
+            run_folder::last(&self.out).display()
+        );
+        watch.bar.message(reading.words());
+        watch.looked = Instant::now();
+        if log_now {
+            self.log_step(log, &reading, &watch.clock, plan, rate)?;
+            let line = format!("{size}×{size} step {at}/{steps}: {}", reading.words());
+            watch.bar.line(&line);
+            watch.logged = Instant::now();
+            watch.meter.restart();
+        }
+        Ok(())
     }
 
     /// One step of gradient descent.
@@ -416,8 +442,7 @@ impl Run {
         draw: &Draw<'_>,
         source: &Source,
         rate: f64,
-        meter: &mut Meter,
-        clock: &mut Clock,
+        watch: &mut Watch,
     ) -> Result<()> {
         let settings = &self.state.settings;
         let step = Step {
@@ -430,8 +455,9 @@ impl Run {
         };
         self.optimizers.iter_mut().for_each(AdamW::zero_grad);
         let parts = settings.accumulate.clamp(1, draw.wafers.len());
-        guard::guarded(|| step.gradients(draw, parts, meter, clock)).map_err(|error| {
-            if guard::is_out_of_memory(&error) {
+        let Watch { meter, clock, .. } = watch;
+        torch_errors::guarded(|| step.gradients(draw, parts, meter, clock)).map_err(|error| {
+            if torch_errors::is_out_of_memory(&error) {
                 step.what_fits(draw, parts, error)
             } else {
                 error
@@ -451,13 +477,12 @@ impl Run {
         log: &mut Log,
         reading: &Reading,
         clock: &Clock,
-        size: i64,
-        steps: u64,
+        plan: &StagePlan,
         rate: f64,
     ) -> Result<()> {
         log.line(&json!({
-            "event": "step", "stage": self.state.stage, "size": size, "step": self.state.step,
-            "steps": steps, "epoch": self.state.epochs, "epochs": self.epochs(), "rate": rate,
+            "event": "step", "stage": self.state.stage, "size": plan.size, "step": self.state.step,
+            "steps": plan.steps, "epoch": self.state.epochs, "epochs": self.epochs(), "rate": rate,
             "class_loss": reading.class_loss, "mask_loss": reading.mask_loss,
             "feature_loss": reading.feature_loss, "train_accuracy": reading.accuracy,
             "images_per_second": reading.images_per_second, "time_shares": clock.shares(),
@@ -516,7 +541,7 @@ impl Run {
         if better {
             self.state.best = Some((size, report.accuracy));
             let tensors = checkpoint::tensors(self.network.vars());
-            checkpoint::save(&Self::best(&self.out), &tensors, &self.info(None))?;
+            checkpoint::save(&run_folder::best(&self.out), &tensors, &self.info(None))?;
         }
         Ok(())
     }
@@ -547,7 +572,7 @@ impl Run {
             .saturating_sub(usize::from(self.state.step == 0));
         let stage = stages.get(at);
         Info {
-            architecture: self.network.architecture(),
+            architecture: self.network.architecture().to_string(),
             size: stage.map_or(0, |stage| stage.size),
             epochs: self.epochs(),
             split: Some(self.state.settings.split),
@@ -572,6 +597,10 @@ impl Run {
         }
         self.state.seconds = self.seconds();
         let state = serde_json::to_string(&self.state)?;
-        checkpoint::save(&Self::last(&self.out), &tensors, &self.info(Some(state)))
+        checkpoint::save(
+            &run_folder::last(&self.out),
+            &tensors,
+            &self.info(Some(state)),
+        )
     }
 }

@@ -6,10 +6,10 @@
 //! for the ResNet. Where it ends in `encoder.`, its siblings `decoder.`, `segmentation_head.` and
 //! `class_head.` are taken too, each as a whole or not at all.
 //!
-//! Nothing is loaded in part and nothing in silence: an encoder variable that the file cannot fill is an
-//! error, raised before anything is overwritten, and what of the file was left is told.
+//! An encoder variable that the file cannot fill is an error, raised before anything is overwritten; tensors of the
+//! file that were not used are listed.
 //!
-//! Weights trained on ImageNet expect its normalized colours; the teacher sees colours in 0…1, and its
+//! Weights trained on ImageNet expect its normalized colours. The teacher's images have colours in 0…1; its
 //! batch normalization adapts as it trains.
 
 pub mod pickle;
@@ -23,22 +23,22 @@ use anyhow::{Result, bail, ensure};
 
 pub use state_dict::StateDict;
 
+use crate::architecture::{Architecture, Encoder};
 use crate::network::Network;
-use crate::teacher::Encoder;
 
-/// What every ResNet of the three libraries has: the first of it, and something of its first block.
+/// Tensors that every ResNet of the three libraries has: its first one, and one of its first block.
 const MARKS: [&str; 2] = ["conv1.weight", "layer1.0.conv1.weight"];
-/// Where the teacher has its encoder.
+/// The begin of the names of the teacher's encoder.
 const ENCODER: &str = "encoder.";
-/// What else of it a file may hold.
+/// The begin of the names of its other parts, which a file may hold.
 const OTHERS: [&str; 3] = ["decoder.", "segmentation_head.", "class_head."];
 
-/// What was loaded from a file, and what was not.
+/// The report of a loaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// The file, as it was named.
+    /// The file's path, as given.
     pub file: String,
-    /// What stood before the encoder's names in the file.
+    /// The prefix of the encoder's names in the file.
     pub prefix: String,
     /// Tensors that were loaded, by part of the teacher.
     pub tensors: BTreeMap<&'static str, usize>,
@@ -51,7 +51,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// In words, a few lines.
+    /// In words, some lines.
     pub fn describe(&self) -> String {
         let of = |(part, count): (&&str, &usize)| format!("{part}* {count}");
         let parts: Vec<_> = self.tensors.iter().map(of).collect();
@@ -77,7 +77,7 @@ impl Loaded {
     }
 }
 
-/// Starts a fresh teacher's encoder from `file`, or from nothing; says on stderr which.
+/// Starts a fresh teacher's encoder from `file`, or leaves its fresh weights; prints which to stderr.
 ///
 /// # Errors
 /// As [`load_encoder`].
@@ -170,7 +170,7 @@ pub fn load_encoder(teacher: &dyn Network, file: &Path) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// What stands before a ResNet's names in the file.
+/// The prefix of a ResNet's names in the file.
 fn prefix(dict: &StateDict) -> Result<String> {
     let [first, second] = MARKS;
     let prefixes: Vec<_> = dict
@@ -213,7 +213,7 @@ impl Lacking<'_> {
         self.absent.len() + self.shapes.len()
     }
 
-    /// One line a variable; a block that is not there at all is one line.
+    /// One line for each variable; one line for a block that is wholly absent.
     fn lines(&self, all: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut blocks: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -234,7 +234,7 @@ impl Lacking<'_> {
     }
 }
 
-/// Which encoder the file would fill, if another than the teacher's.
+/// The encoder that the file holds, if it is another than the teacher's.
 fn hint(dict: &StateDict, prefix: &str, teacher: &dyn Network) -> String {
     let has = |name: &str| dict.shape(&format!("{prefix}{name}")).is_some();
     let counts = [1, 2, 3, 4].map(|layer| {
@@ -245,7 +245,7 @@ fn hint(dict: &StateDict, prefix: &str, teacher: &dyn Network) -> String {
     let mut encoders = Encoder::ALL.into_iter();
     let found = encoders.find(|e| e.blocks() == counts && e.expansion() == expansion);
     match found {
-        Some(found) if found.architecture() != teacher.architecture() => {
+        Some(found) if Architecture::Teacher(found) != teacher.architecture() => {
             format!(
                 "\nthe file holds a {found:?}: --encoder {}",
                 format!("{found:?}").to_lowercase()
@@ -255,7 +255,7 @@ fn hint(dict: &StateDict, prefix: &str, teacher: &dyn Network) -> String {
     }
 }
 
-/// Names in groups of what they begin with, counters of batch normalization apart.
+/// Names grouped by their begin; counters of batch normalization are a group of their own.
 fn grouped(names: &[String]) -> Vec<String> {
     const COUNTERS: &str = "num_batches_tracked";
     let (counters, rest): (Vec<_>, Vec<_>) = names

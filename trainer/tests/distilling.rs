@@ -10,17 +10,19 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use tch::Device;
+use trainer::architecture::{Architecture, Encoder};
 use trainer::checkpoint::Checkpoint;
 use trainer::data::Data;
-use trainer::network::{self, Kind};
+use trainer::evaluation::Evaluation;
+use trainer::run_folder::{best, last};
 use trainer::settings::{DistillOverrides, Distillation, Settings};
-use trainer::teacher::Encoder;
 use trainer::train::{End, Run};
+use trainer::zoo;
 
 /// Torch's random generator is one for the whole process: one test at a time trains.
 static TRAINING: Mutex<()> = Mutex::new(());
 
-fn settings(kind: Kind, stages: &str) -> Settings {
+fn settings(architecture: Architecture, stages: &str) -> Settings {
     Settings {
         stages: stages
             .split(',')
@@ -28,37 +30,37 @@ fn settings(kind: Kind, stages: &str) -> Settings {
             .collect(),
         batch: 16,
         mask_every: 2,
-        ..Settings::of(kind)
+        ..Settings::of(architecture)
     }
 }
 
 fn start(out: &Path, settings: Settings) -> Run {
-    Run::start(out, settings, |_| Ok(()), Device::Cpu).unwrap()
+    zoo::start(out, settings, |_| Ok(()), Device::Cpu).unwrap()
 }
 
 /// A teacher of two epochs.
 fn teacher(out: &Path, data: &Data) {
     let settings = Settings {
         rate: 1e-3,
-        ..settings(Kind::Teacher(Encoder::ResNet18), "32x2")
+        ..settings(Architecture::Teacher(Encoder::ResNet18), "32x2")
     };
     start(out, settings).train(data, &|| false).unwrap();
 }
 
 fn distilled(teacher: &Path, over: DistillOverrides) -> Settings {
     let over = DistillOverrides {
-        teacher: Some(Run::best(teacher)),
+        teacher: Some(best(teacher)),
         ..over
     };
     Settings {
         distill: Distillation::paper(&over).unwrap(),
-        ..settings(Kind::Student, "32x2@2e-3,48x1")
+        ..settings(common::student(), "32x2@2e-3,48x1")
     }
 }
 
 fn tensors_differ(a: &Path, b: &Path) -> Vec<String> {
-    let [a, b] = [a, b].map(|path| Checkpoint::read(&Run::last(path)).unwrap());
-    let student = Kind::Student.build(Device::Cpu);
+    let [a, b] = [a, b].map(|path| Checkpoint::read(&last(path)).unwrap());
+    let student = zoo::build(&common::student(), Device::Cpu);
     let mut names: Vec<_> = student.vars().variables().into_keys().collect();
     names.extend(
         [
@@ -100,7 +102,7 @@ fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
         }
         stops += 1;
         assert!(stops < 20);
-        run = Run::resume(&path("parts"), Device::Cpu).unwrap();
+        run = zoo::resume(&path("parts"), Device::Cpu).unwrap();
     }
     assert!(stops >= 3, "{stops} stops");
     assert_eq!(tensors_differ(&path("whole"), &path("parts")), [""; 0]);
@@ -120,7 +122,7 @@ fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
     assert!((sum - 1.0).abs() < 1e-3, "{step}");
 
     // The student's own checkpoint has nothing of the teacher in it.
-    let (student, checkpoint) = network::open(&Run::best(&path("whole")), Device::Cpu).unwrap();
+    let (student, checkpoint) = zoo::open(&best(&path("whole")), Device::Cpu).unwrap();
     assert_eq!(student.parameters(), 54_239);
     assert!(checkpoint.tensor("projection.weight").is_err());
 
@@ -133,7 +135,7 @@ fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
         .train(&data, &|| false)
         .unwrap();
     let weights = |name: &str| {
-        Checkpoint::read(&Run::last(&path(name)))
+        Checkpoint::read(&last(&path(name)))
             .unwrap()
             .tensor("class_head.weight")
             .unwrap()
@@ -160,6 +162,7 @@ fn the_teachers_answer_is_the_same_for_every_symmetry() {
     let settings = distilled(dir.path(), over).distill.unwrap();
     let distiller = trainer::distill::Distiller::open(
         &settings,
+        64,
         trainer::settings::Precision::F32,
         Device::Cpu,
     )
@@ -182,11 +185,11 @@ fn a_student_does_not_teach() {
     let dir = tempfile::tempdir().unwrap();
     let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     let data = common::data(&[0, 4], 10);
-    start(dir.path(), settings(Kind::Student, "32x1"))
+    start(dir.path(), settings(common::student(), "32x1"))
         .train(&data, &|| false)
         .unwrap();
     let settings = distilled(dir.path(), DistillOverrides::default());
-    let Err(error) = Run::start(&dir.path().join("b"), settings, |_| Ok(()), Device::Cpu) else {
+    let Err(error) = zoo::start(&dir.path().join("b"), settings, |_| Ok(()), Device::Cpu) else {
         panic!("taught")
     };
     assert!(format!("{error:#}").contains("is no teacher"), "{error:#}");
@@ -207,7 +210,7 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     fs::write(
         path("run.toml"),
         "[teacher]\nencoder = 'resnet18'\nstages = ['32x1']\nbatch = 8\n[student]\nstages = ['32x1']\nbatch = 8\n\
-         [distill]\nviews = 8\n[export]\nname = 'small'\n",
+         [topology]\nencoder = [8, 12, 16, 32]\ndecoder = [16, 12, 8]\n[distill]\nviews = 8\n[export]\nname = 'small'\n",
     )
     .unwrap();
     let run = |config: &str| {
@@ -220,13 +223,21 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
             .arg(path("out"))
             .output()
             .unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        let [text, report] = [output.stderr, output.stdout]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.success(), text, report)
     };
-    let (fine, text) = run("run.toml");
+    let (fine, text, report) = run("run.toml");
     assert!(fine, "{text}");
+    // What the image needs, and which kernels boards run for it.
+    for expected in [
+        "encoder.2.first",
+        "bytes of arena",
+        "Depthwise3x3",
+        "Helium",
+    ] {
+        assert!(report.contains(expected), "{expected}: {report}");
+    }
     for name in [
         "eval-teacher.json",
         "eval-student.json",
@@ -236,12 +247,14 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     ] {
         assert!(path("out").join(name).exists(), "{name}: {text}");
     }
-    let figures = fs::read_to_string(path("out/eval-int8.json")).unwrap();
-    let figures: Value = serde_json::from_str(&figures).unwrap();
-    assert_eq!(figures["model"]["name"], "small");
-    assert!(figures["wafers"]["turned by 90°"]["accuracy"].is_f64());
+    let figures = Evaluation::read(&path("out/eval-int8.json")).unwrap();
+    assert_eq!(figures.model.name(), "small");
+    assert!(figures.views.rotated_90.is_some());
+    let student = Checkpoint::read(&path("out/student/best.safetensors")).unwrap();
+    let architecture = "LightWaferSegClassNet 8-12-16-32/16-12-8";
+    assert_eq!(student.info.architecture, architecture);
 
-    let (fine, text) = run("run.toml");
+    let (fine, text, _) = run("run.toml");
     assert!(fine && text.contains("trained already"), "{text}");
     let record: Value =
         serde_json::from_str(&fs::read_to_string(path("out/run.json")).unwrap()).unwrap();
@@ -256,6 +269,6 @@ fn a_configuration_runs_once_and_its_figures_are_left() {
     let mut names = files.map(|file| file.file_name().to_string_lossy().into_owned());
     assert!(names.any(|name| name.contains("tfevents")));
     fs::write(path("other.toml"), "[student]\nstages = ['32x1']\n").unwrap();
-    let (fine, text) = run("other.toml");
+    let (fine, text, _) = run("other.toml");
     assert!(!fine && text.contains("another configuration"), "{text}");
 }

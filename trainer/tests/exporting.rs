@@ -13,22 +13,23 @@ use tch::{Device, Tensor};
 use trainer::batch::Source;
 use trainer::checkpoint;
 use trainer::data::{Data, Part};
-use trainer::eval;
-use trainer::eval::View;
+use trainer::eval::{self, View};
 use trainer::export::{Exported, export_int8};
-use trainer::int8::{self, Grid};
-use trainer::network::{Kind, Network};
+use trainer::image_eval::{self, Grid};
+use trainer::network::Network;
 use trainer::settings::Settings;
 use trainer::student::Student;
-use trainer::train::Run;
+use trainer::topology::{SIZE, Topology};
+use trainer::zoo;
 
 fn export(student: &dyn Network, data: &Data) -> anyhow::Result<Exported> {
     let source = Source::new(data, Device::Cpu);
-    let batches = [source.batch(&data.train[..16], &[0], 224).image];
+    let batches = [source.batch(&data.train[..16], &[0], SIZE).image];
     let tensors: HashMap<_, _> = checkpoint::tensors(student.vars()).into_iter().collect();
     let golden = Grid::of(data, 0);
     golden.packed(|map| {
         export_int8(
+            &Topology::default(),
             &tensors,
             54_239,
             &batches,
@@ -52,13 +53,13 @@ fn the_image_agrees_with_the_student_it_came_from() {
         rate: 1e-2,
         mask_every: 1,
         seed: 1,
-        ..Settings::of(Kind::Student)
+        ..Settings::of(common::student())
     };
-    let mut run = Run::start(dir.path(), settings, |_| Ok(()), Device::Cpu).unwrap();
+    let mut run = zoo::start(dir.path(), settings, |_| Ok(()), Device::Cpu).unwrap();
     run.train(&data, &|| false).unwrap();
     let student = run.network();
     let exported = export(student, &data).unwrap();
-    assert_eq!(exported.choices.len(), 28);
+    assert_eq!(exported.tensors.len(), 28);
 
     let model = Model::new_checked(&exported.image).unwrap();
     assert_eq!(model.header().macs, 98_209_408);
@@ -68,7 +69,7 @@ fn the_image_agrees_with_the_student_it_came_from() {
     let source = Source::new(&data, Device::Cpu);
     let (mut error, mut power) = (0.0, 0.0);
     for &wafer in data.test.iter().take(6) {
-        let batch = source.batch(&[wafer], &[0], 224);
+        let batch = source.batch(&[wafer], &[0], SIZE);
         let output = tch::no_grad(|| student.forward(&batch.image, false, false));
         let float: Vec<f32> = Vec::try_from(output.logits.view([-1])).unwrap();
         let answer = Grid::of(&data, wafer)
@@ -83,8 +84,8 @@ fn the_image_agrees_with_the_student_it_came_from() {
     assert!(error < 0.02 * power, "logits: error {error}, power {power}");
 
     let wafers = data.part(Part::Test);
-    let float = eval::evaluate(student, &source, &wafers, View::plain(224), &|| false).unwrap();
-    let int8 = int8::evaluate(&exported.image, &data, &wafers, false, 2, &|| false)
+    let float = eval::evaluate(student, &source, &wafers, View::plain(SIZE), &|| false).unwrap();
+    let int8 = image_eval::evaluate(&exported.image, &data, &wafers, false, 2, &|| false)
         .unwrap()
         .unwrap();
     assert_eq!(int8.wafers, wafers.len());
@@ -101,12 +102,13 @@ fn the_image_agrees_with_the_student_it_came_from() {
 #[test]
 fn a_network_that_is_no_student_is_refused_by_tensor() {
     let data = common::data(&[0], 30);
-    let student = Student::new(Device::Cpu);
+    let topology = Topology::default();
+    let student = Student::new(&topology, Device::Cpu);
     let batches: [Tensor; 0] = [];
     let mut tensors: HashMap<_, _> = checkpoint::tensors(student.vars()).into_iter().collect();
     tensors.remove("encoder.2.bn2.running_var");
     let result = Grid::of(&data, 0)
-        .packed(|map| export_int8(&tensors, 1, &batches, map, "test", ""))
+        .packed(|map| export_int8(&topology, &tensors, 1, &batches, map, "test", ""))
         .unwrap();
     assert!(format!("{:#}", result.unwrap_err()).contains("encoder.2.bn2.running_var"));
 }

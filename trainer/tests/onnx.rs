@@ -14,22 +14,20 @@ use std::process::Command;
 use lightwafer_compiler::layer_specs;
 use lightwafer_maps::npz::write_wafers;
 use lightwafer_maps::synth::every_class;
-use lightwafer_runtime::AlignedBox;
-use lightwafer_runtime::FixedEngine;
-use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
+use lightwafer_runtime::dies::{Class, IMAGE_SIZE, Mask};
 use lightwafer_runtime::image::Model;
+use lightwafer_runtime::{AlignedBox, FixedEngine, LOGIT_UNIT};
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 use trainer::batch::Source;
 use trainer::checkpoint::{self, Checkpoint, Info};
 use trainer::data::{Data, Part, Protocol};
-use trainer::int8::Grid;
-use trainer::metrics::best;
-use trainer::network;
-use trainer::onnx::proto;
-use trainer::onnx::{About, encode, qdq};
+use trainer::files::sha256;
+use trainer::image_eval::Grid;
+use trainer::metrics::argmax;
+use trainer::onnx::file::{About, encode};
+use trainer::onnx::{proto, qdq};
+use trainer::zoo;
 
 /// Wafers that go to Python at once.
 const SHARE: usize = 128;
@@ -98,7 +96,7 @@ fn answers(python: &Path, model: &Path, data: &Data, wafers: &[u32], flags: &[&s
 
 /// Most that an output of the float model differs from the student's in libtorch.
 fn float_apart(python: &Path, data: &Data, wafers: &[u32], flags: &[&str]) -> f64 {
-    let student = network::open(&published("light/student.safetensors"), Device::Cpu)
+    let student = zoo::open(&published("light/student.safetensors"), Device::Cpu)
         .unwrap()
         .0;
     let source = Source::new(data, Device::Cpu);
@@ -159,7 +157,7 @@ fn int8_agreement(
             let ours = ours.packed(|map| engine.infer(map, &mut mask)).unwrap();
             let logits = rows("logits", at);
             found.wafers += 1;
-            found.same_classes += usize::from(usize::from(ours.class.index()) == best(&logits));
+            found.same_classes += usize::from(usize::from(ours.class.index()) == argmax(&logits));
             for (ours, theirs) in ours.logits.iter().zip(logits) {
                 let apart = (*ours as f32 * LOGIT_UNIT - theirs).abs();
                 found.logits = found.logits.max(apart);
@@ -187,13 +185,6 @@ fn constants(file: &proto::Model) -> HashMap<&str, &proto::Tensor> {
 fn fact<'m>(file: &'m proto::Model, key: &str) -> &'m str {
     let mut facts = file.metadata_props.iter();
     &facts.find(|fact| fact.key == key).unwrap().value
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
 }
 
 #[test]
@@ -281,11 +272,17 @@ fn the_int8_model_says_what_its_image_says() {
         name: "alone".into(),
         description: "of the image alone".into(),
         parameters: 54_239,
-        source: image.to_vec(),
+        classes: Class::all().map(|class| class.label().into()).collect(),
+        source_sha256: sha256(&image),
     };
     fs::write(
         &alone,
-        encode(qdq::graph(&layers, None).unwrap(), &about).unwrap(),
+        encode(
+            qdq::graph(&layers, None).unwrap(),
+            qdq::interface(&layers).unwrap(),
+            &about,
+        )
+        .unwrap(),
     )
     .unwrap();
     let models = [

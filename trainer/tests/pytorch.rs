@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tch::{Device, Kind, Tensor};
+use trainer::architecture::Encoder;
 use trainer::checkpoint::{self, Checkpoint, Info};
-use trainer::network::{self, Network};
+use trainer::network::Network;
 use trainer::student::Student;
-use trainer::teacher::{Encoder, Teacher};
+use trainer::teacher::Teacher;
+use trainer::topology::Topology;
 use trainer::weights::{StateDict, load_encoder};
+use trainer::zoo;
 
 /// Most that an output may differ: sums in another order, in 32-bit floats.
 const TOLERANCE: f64 = 1e-4;
@@ -105,10 +108,13 @@ fn networks_say_the_same_in_pytorch_and_here() {
     );
 
     let published = crate_folder().join("../models/light/student.safetensors");
-    let published = network::open(&published, Device::Cpu).unwrap().0;
+    let published = zoo::open(&published, Device::Cpu).unwrap().0;
     let ours: [(&str, Box<dyn Network>); 4] = [
         ("student_published", published),
-        ("student_fresh", Box::new(Student::new(Device::Cpu))),
+        (
+            "student_fresh",
+            Box::new(Student::new(&Topology::default(), Device::Cpu)),
+        ),
         (
             "resnet18",
             Box::new(Teacher::new(Encoder::ResNet18, Device::Cpu)),
@@ -148,7 +154,7 @@ fn networks_say_the_same_in_pytorch_and_here() {
         says(&teacher, &image, &file("expected-resnet18.safetensors"));
     }
     let path = file("theirs-student.safetensors");
-    let student = network::open(&path, Device::Cpu).unwrap().0;
+    let student = zoo::open(&path, Device::Cpu).unwrap().0;
     says(&*student, &image, &file("expected-student.safetensors"));
     let mut zipped = StateDict::read(&file("theirs-student.pth")).unwrap();
     for (name, variable) in student.vars().variables() {

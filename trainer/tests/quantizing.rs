@@ -11,16 +11,20 @@ use lightwafer_runtime::LOGIT_UNIT;
 use lightwafer_runtime::dies::{IMAGE_SIZE, Mask};
 use lightwafer_runtime::image::Model;
 use tch::{Device, Kind as Number};
+use trainer::architecture::Architecture;
 use trainer::batch::Source;
 use trainer::checkpoint::{self, Checkpoint};
 use trainer::data::Data;
 use trainer::export::Prepared;
-use trainer::export::fake::{self, FakeStudent};
-use trainer::int8::Grid;
+use trainer::export::qat::{self, QatStudent};
+use trainer::image_eval::Grid;
 use trainer::metrics;
-use trainer::network::{Kind, Network};
+use trainer::network::Network;
+use trainer::run_folder::{best, last};
 use trainer::settings::Settings;
+use trainer::topology::{SIZE, Topology};
 use trainer::train::{End, Run};
+use trainer::zoo;
 
 /// Wafers that are compared.
 const WAFERS: usize = 12;
@@ -39,9 +43,9 @@ fn float_student(out: &Path, data: &Data) {
         batch: 16,
         mask_every: 1,
         seed: 1,
-        ..Settings::of(Kind::Student)
+        ..Settings::of(common::student())
     };
-    let mut run = Run::start(out, settings, |_| Ok(()), Device::Cpu).unwrap();
+    let mut run = zoo::start(out, settings, |_| Ok(()), Device::Cpu).unwrap();
     run.train(data, &|| false).unwrap();
 }
 
@@ -49,24 +53,24 @@ fn quantizing(out: &Path, float: &Path, data: &Data) -> Run {
     let settings = Settings {
         stages: vec!["224x0.5/8@1e-3".parse().unwrap()],
         mask_every: 2,
-        ..Settings::of(Kind::Quantized)
+        ..Settings::of(Architecture::Qat(Topology::default()))
     };
     let source = Source::new(data, Device::Cpu);
     let init = |network: &dyn Network| {
-        let (student, _) = trainer::network::open(&Run::best(float), Device::Cpu)?;
+        let (student, _) = zoo::open(&best(float), Device::Cpu)?;
         let tensors = checkpoint::tensors(student.vars()).into_iter().collect();
-        let batches = [source.batch(&data.train[..16], &[0], 224).image];
-        let prepared = Prepared::calibrated(&tensors, &batches)?;
+        let batches = [source.batch(&data.train[..16], &[0], SIZE).image];
+        let prepared = Prepared::calibrated(&Topology::default(), &tensors, &batches)?;
         assert!(prepared.equalization.is_some());
-        fake::start(network.vars(), prepared.folded, &prepared.ranges)
+        qat::start(network.vars(), prepared.folded, &prepared.ranges)
     };
-    Run::start(out, settings, init, Device::Cpu).unwrap()
+    zoo::start(out, settings, init, Device::Cpu).unwrap()
 }
 
-fn load(path: &Path) -> FakeStudent {
-    let student = FakeStudent::new(Device::Cpu);
+fn load(path: &Path) -> QatStudent {
+    let student = QatStudent::new(&Topology::default(), Device::Cpu);
     let file = Checkpoint::read(path).unwrap();
-    file.load(student.vars(), fake::ARCHITECTURE).unwrap();
+    file.load(student.vars(), &student.architecture()).unwrap();
     student
 }
 
@@ -86,7 +90,7 @@ fn a_fine_tuned_student_computes_what_its_image_does_and_resumes_to_the_same_bit
     assert_eq!(run.train(&data, &|| false).unwrap(), End::Finished);
     // Weights and steps were trained, zero points stay.
     for (name, before) in before {
-        let after = Checkpoint::read(&Run::last(&path("whole")))
+        let after = Checkpoint::read(&last(&path("whole")))
             .unwrap()
             .tensor(&name)
             .unwrap();
@@ -101,32 +105,32 @@ fn a_fine_tuned_student_computes_what_its_image_does_and_resumes_to_the_same_bit
         asked.get() > 2
     };
     assert_eq!(parts.train(&data, &stop).unwrap(), End::Stopped);
-    let mut parts = Run::resume(&path("parts"), Device::Cpu).unwrap();
+    let mut parts = zoo::resume(&path("parts"), Device::Cpu).unwrap();
     assert_eq!(parts.train(&data, &|| false).unwrap(), End::Finished);
-    let last = |name: &str| checkpoint::tensors(load(&Run::last(&path(name))).vars());
-    for ((name, a), (_, b)) in last("whole").into_iter().zip(last("parts")) {
+    let ended = |name: &str| checkpoint::tensors(load(&last(&path(name))).vars());
+    for ((name, a), (_, b)) in ended("whole").into_iter().zip(ended("parts")) {
         assert_eq!(a, b, "{name}");
     }
 
     // The image answers as the network that was trained. Where sums are exact, only a product that lies
     // half-way between two steps to 31 bits can fall to the other side: a few values, one step each.
-    let best = Run::best(&path("whole"));
-    let mut exact = load(&best);
+    let whole = best(&path("whole"));
+    let mut exact = load(&whole);
     exact.to_double();
     let off = compare(&exact, Number::Double, &data);
     assert!(
         off.logits < LOGITS / 4.0 && off.pixels < PIXELS / 10,
         "in 64 bits: {off:?}"
     );
-    let student = load(&best);
+    let student = load(&whole);
     let off = compare(&student, Number::Float, &data);
     println!("in 32 bits: {off:?}");
     assert!(off.logits < LOGITS && off.pixels < PIXELS, "{off:?}");
 
     // In floats, the checkpoint's layers are another network: rounding is part of what was trained.
     let source = Source::new(&data, Device::Cpu);
-    let batch = source.batch(&data.test[..2], &[0], 224).image;
-    let float = tch::no_grad(|| student.folded().forward(&batch, |_, _| ()).0);
+    let batch = source.batch(&data.test[..2], &[0], SIZE).image;
+    let float = tch::no_grad(|| student.folded().forward(&batch, |_, _, _| ()).0);
     let int = tch::no_grad(|| student.forward(&batch, false, false).logits);
     assert!((float - int).abs().max().double_value(&[]) > f64::from(off.logits));
 }
@@ -138,13 +142,19 @@ struct Off {
     pixels: usize,
 }
 
-fn compare(student: &FakeStudent, kind: Number, data: &Data) -> Off {
+fn compare(student: &QatStudent, kind: Number, data: &Data) -> Off {
     let source = Source::new(data, Device::Cpu);
     let exported = Grid::of(data, 0)
         .packed(|golden| Prepared::learned(student).write(54_239, golden, "test", ""))
         .unwrap()
         .unwrap();
-    assert!(exported.choices.is_empty() && exported.ranges.len() == 28);
+    assert_eq!(exported.tensors.len(), 28);
+    assert!(
+        exported
+            .tensors
+            .iter()
+            .all(|tensor| tensor.chosen.is_none())
+    );
     let model = Model::new_checked(&exported.image).unwrap();
     let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).unwrap();
@@ -164,7 +174,7 @@ fn compare(student: &FakeStudent, kind: Number, data: &Data) -> Off {
             .packed(|map| engine.infer(map, &mut mask))
             .unwrap();
         let class = usize::from(answer.class.index());
-        assert_eq!(class, metrics::best(&float), "wafer {wafer}");
+        assert_eq!(class, metrics::argmax(&float), "wafer {wafer}");
         for (int, float) in answer.logits.iter().zip(&float) {
             off.logits = off.logits.max((*int as f32 * LOGIT_UNIT - float).abs());
         }

@@ -1,4 +1,4 @@
-//! `trainer export --ram-budget` on a model image: no checkpoint, no data.
+//! `trainer schedule` on a model image: no checkpoint, no data.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,9 +8,9 @@ use lightwafer_runtime::image::Model;
 
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/light-int8.lw");
 
-fn export(from: &Path, budget: &str, to: &Path) -> Output {
+fn schedule(from: &Path, budget: &str, to: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-    command.args(["export", "--int8", "--checkpoint"]).arg(from);
+    command.arg("schedule").arg(from);
     if !budget.is_empty() {
         command.args(["--ram-budget", budget]);
     }
@@ -24,7 +24,7 @@ fn an_image_is_written_by_the_cheapest_schedule_that_fits() {
     let published = AlignedBox::from(std::fs::read(IMAGE).unwrap());
     let published = Model::new_checked(&published).unwrap();
 
-    let output = export(Path::new(IMAGE), "192K", &small);
+    let output = schedule(Path::new(IMAGE), "192K", &small);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(text.contains("> level 0 computed twice"), "{text}");
@@ -36,7 +36,7 @@ fn an_image_is_written_by_the_cheapest_schedule_that_fits() {
     assert!(image.len() < published.image().len() + 200);
 
     // And back: from a scheduled image every schedule can be had.
-    assert!(export(&small, "", &back).status.success());
+    assert!(schedule(&small, "", &back).status.success());
     assert_eq!(std::fs::read(&back).unwrap(), published.image());
 }
 
@@ -44,7 +44,7 @@ fn an_image_is_written_by_the_cheapest_schedule_that_fits() {
 fn strips_fit_64_kib_with_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();
     let strips = folder.path().join("strips.lw");
-    assert!(export(Path::new(IMAGE), "64K", &strips).status.success());
+    assert!(schedule(Path::new(IMAGE), "64K", &strips).status.success());
     let [published, image] = [Path::new(IMAGE), strips.as_path()]
         .map(|path| AlignedBox::from(std::fs::read(path).unwrap()));
     let model = Model::new_checked(&image).unwrap();
@@ -57,14 +57,14 @@ fn strips_fit_64_kib_with_the_same_answer() {
 fn a_budget_that_nothing_fits_is_refused_with_the_smallest() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("none.lw");
-    let output = export(Path::new(IMAGE), "10K", &to);
+    let output = schedule(Path::new(IMAGE), "10K", &to);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(text.contains("no schedule fits 10240 bytes"), "{text}");
     assert!(text.contains("the smallest needs "), "{text}");
     assert!(!to.exists());
 
-    let output = export(Path::new(IMAGE), "little", &to);
+    let output = schedule(Path::new(IMAGE), "little", &to);
     assert_eq!(output.status.code(), Some(2));
 }
 
@@ -75,7 +75,7 @@ fn a_damaged_image_is_refused_by_name() {
     let mut image = std::fs::read(IMAGE).unwrap();
     image[100] ^= 1;
     std::fs::write(&bad, &image).unwrap();
-    let output = export(&bad, "192K", &to);
+    let output = schedule(&bad, "192K", &to);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(text.contains("bad.lw") && text.contains("CRC"), "{text}");

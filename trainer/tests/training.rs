@@ -10,10 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Tensor, nn};
 use trainer::checkpoint::{self, Checkpoint, Info};
 use trainer::data::{Data, Protocol};
-use trainer::network::{Kind, Network};
+use trainer::network::Network;
+use trainer::run_folder::{best, last};
 use trainer::settings::{Settings, Stage};
-use trainer::student::{ARCHITECTURE, PARAMETER_BUDGET, Student};
+use trainer::student::{PARAMETER_BUDGET, Student};
+use trainer::topology::Topology;
 use trainer::train::{End, Run};
+use trainer::zoo;
 
 /// Torch's random generator is one for the whole process: one test at a time trains.
 static TRAINING: Mutex<()> = Mutex::new(());
@@ -33,20 +36,20 @@ fn settings(stages: &str) -> Settings {
         dropout: 0.1,
         mask_every: 2,
         seed: 7,
-        ..Settings::of(Kind::Student)
+        ..Settings::of(common::student())
     }
 }
 
 fn start(out: &Path, stages: &str) -> Run {
-    Run::start(out, settings(stages), |_| Ok(()), Device::Cpu).unwrap()
+    zoo::start(out, settings(stages), |_| Ok(()), Device::Cpu).unwrap()
 }
 
 fn same_tensors(a: &Path, b: &Path) -> bool {
     let (a, b) = (
-        Checkpoint::read(&Run::last(a)).unwrap(),
-        Checkpoint::read(&Run::last(b)).unwrap(),
+        Checkpoint::read(&last(a)).unwrap(),
+        Checkpoint::read(&last(b)).unwrap(),
     );
-    let student = Student::new(Device::Cpu);
+    let student = Student::new(&Topology::default(), Device::Cpu);
     let mut names: Vec<_> = student.vars().variables().into_keys().collect();
     names.extend(["optimizer.0.first", "optimizer.1.second"].map(String::from));
     names
@@ -82,16 +85,16 @@ fn a_stopped_run_resumes_to_the_same_bits() {
         }
         stops += 1;
         assert!(stops < 20);
-        run = Run::resume(&parts, Device::Cpu).unwrap();
+        run = zoo::resume(&parts, Device::Cpu).unwrap();
     }
     assert!(stops >= 3, "{stops} stops");
     assert!(same_tensors(&whole, &parts));
-    let best = Checkpoint::read(&Run::best(&parts)).unwrap();
+    let saved = Checkpoint::read(&best(&parts)).unwrap();
     assert_eq!(
-        (best.info.size, best.info.split),
+        (saved.info.size, saved.info.split),
         (48, Some(Protocol::Distinct))
     );
-    assert_eq!(best.info.metrics["val_size"], 48.0);
+    assert_eq!(saved.info.metrics["val_size"], 48.0);
     let log = fs::read_to_string(parts.join("log.jsonl")).unwrap();
     assert!(
         log.lines()
@@ -106,7 +109,7 @@ fn two_kinds_of_wafer_are_told_apart_and_masked() {
     let _alone = alone();
     let data = common::data(&[0, 4], 80);
     let dir = tempfile::tempdir().unwrap();
-    let mut run = Run::start(
+    let mut run = zoo::start(
         dir.path(),
         Settings {
             mask_every: 1,
@@ -119,21 +122,21 @@ fn two_kinds_of_wafer_are_told_apart_and_masked() {
     )
     .unwrap();
     run.train(&data, &|| false).unwrap();
-    let best = Checkpoint::read(&Run::best(dir.path())).unwrap().info;
-    assert!(best.metrics["val_accuracy"] > 0.9, "{best:?}");
-    assert!(best.metrics["val_dice"] > 0.9, "{best:?}");
+    let info = Checkpoint::read(&best(dir.path())).unwrap().info;
+    assert!(info.metrics["val_accuracy"] > 0.9, "{info:?}");
+    assert!(info.metrics["val_dice"] > 0.9, "{info:?}");
 }
 
 #[test]
 fn a_folder_with_a_run_is_not_overwritten() {
     let _alone = common::alone();
     let dir = tempfile::tempdir().unwrap();
-    fs::write(Run::last(dir.path()), b"something").unwrap();
-    let Err(error) = Run::start(dir.path(), settings("32x1"), |_| Ok(()), Device::Cpu) else {
+    fs::write(last(dir.path()), b"something").unwrap();
+    let Err(error) = zoo::start(dir.path(), settings("32x1"), |_| Ok(()), Device::Cpu) else {
         panic!("overwritten")
     };
     assert!(error.to_string().contains("--resume"), "{error:#}");
-    let Err(error) = Run::resume(dir.path(), Device::Cpu) else {
+    let Err(error) = zoo::resume(dir.path(), Device::Cpu) else {
         panic!("resumed")
     };
     assert!(format!("{error:#}").contains("safetensors"), "{error:#}");
@@ -145,7 +148,7 @@ fn another_architecture_is_refused_by_name() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.safetensors");
-    let student = Student::new(Device::Cpu);
+    let student = Student::new(&Topology::default(), Device::Cpu);
     let save = |tensors: &[(String, Tensor)], architecture: &str| {
         let info = Info {
             architecture: architecture.into(),
@@ -154,22 +157,23 @@ fn another_architecture_is_refused_by_name() {
         checkpoint::save(&path, tensors, &info).unwrap();
         let result = Checkpoint::read(&path)
             .unwrap()
-            .load(student.vars(), ARCHITECTURE);
+            .load(student.vars(), &student.architecture());
         result.map_err(|e| format!("{e:#}"))
     };
+    let architecture = student.architecture().to_string();
     let mut tensors = checkpoint::tensors(student.vars());
-    assert!(save(&tensors, ARCHITECTURE).is_ok());
+    assert!(save(&tensors, &architecture).is_ok());
     // Files of other programs name no architecture; their tensors decide.
     assert!(save(&tensors, "").is_ok());
     let error = save(&tensors, "SomethingElse 1-2-3").unwrap_err();
     assert!(
-        error.contains("SomethingElse 1-2-3") && error.contains(ARCHITECTURE),
+        error.contains("SomethingElse 1-2-3") && error.contains(&architecture),
         "{error}"
     );
     let (name, tensor) = tensors.remove(0);
-    assert!(save(&tensors, ARCHITECTURE).unwrap_err().contains(&name));
+    assert!(save(&tensors, &architecture).unwrap_err().contains(&name));
     tensors.push((name.clone(), tensor.unsqueeze(0)));
-    assert!(save(&tensors, ARCHITECTURE).unwrap_err().contains(&name));
+    assert!(save(&tensors, &architecture).unwrap_err().contains(&name));
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn a_damaged_checkpoint_is_an_error() {
 fn the_student_is_within_its_budget_and_has_the_stated_cost() {
     let _alone = common::alone();
     let _alone = alone();
-    let student = Student::new(Device::Cpu);
+    let student = Student::new(&Topology::default(), Device::Cpu);
     assert_eq!(student.parameters(), 54_239);
     assert!(student.parameters() <= PARAMETER_BUDGET);
     let output = tch::no_grad(|| {

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
+use trainer::architecture::Encoder;
 use trainer::checkpoint::{self, Info};
 use trainer::network::Network;
-use trainer::teacher::{Encoder, Teacher};
+use trainer::teacher::Teacher;
 use trainer::weights::{StateDict, load_encoder, pickle};
 
 /// A file that PyTorch wrote (`tests/pytorch/fixtures.py`).

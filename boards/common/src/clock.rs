@@ -1,9 +1,9 @@
-//! A board's clock, which does not run over: SysTick, also as a counter of instructions on emulators, or
+//! A board's clock, in 64 bits: SysTick, which also counts instructions on emulators, or
 //! another counter where SysTick stands still while the core sleeps.
 //!
-//! SysTick has 24 bits; its interrupt counts how often they ran over. An emulator that advances its
+//! SysTick has 24 bits; its interrupt counts the overflows. An emulator that advances its
 //! clock by a fixed time per instruction (QEMU's `-icount`) makes the same ticks count instructions.
-//! Whether it does is measured at start, so that a board without such a clock says "not known".
+//! The firmware measures at start whether it does; if not, the number of instructions is not known.
 
 use core::arch::asm;
 use core::num::{NonZeroU32, NonZeroU64};
@@ -14,10 +14,10 @@ use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
 
-/// Ticks after which SysTick starts again.
+/// Ticks between two overflows of SysTick.
 const PERIOD: u32 = 1 << 24;
 
-/// How often SysTick ran over.
+/// How often SysTick overflowed.
 static TURNS: AtomicU32 = AtomicU32::new(0);
 
 #[exception]
@@ -25,7 +25,7 @@ fn SysTick() {
     TURNS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What an emulator's clock makes of instructions: `ticks` ticks go by in `instructions` instructions.
+/// How an emulator's clock follows instructions: `ticks` ticks pass in `instructions` instructions.
 #[derive(Debug, Clone, Copy)]
 pub struct InstructionRate {
     /// Ticks…
@@ -79,7 +79,7 @@ enum Source {
 }
 
 impl Clock {
-    /// Starts SysTick at the core's clock. `rate` is kept if the clock turns out to follow it.
+    /// Starts SysTick at the core's clock. It counts instructions by `rate` if the ticks are found to follow it.
     pub fn start(mut syst: SYST, core_hz: u32, rate: Option<InstructionRate>) -> Self {
         syst.set_clock_source(SystClkSource::Core);
         syst.set_reload(PERIOD - 1);
@@ -92,8 +92,8 @@ impl Clock {
         })
     }
 
-    /// A counter of the board's own that gives microseconds since start and never runs backwards. Something must
-    /// interrupt the board now and then: the watchdog is fed when it wakes.
+    /// A counter of the board's own that returns microseconds since start and never runs backwards. Some interrupt
+    /// must wake the board now and then, since it feeds the watchdog when it wakes.
     pub const fn of(microseconds: fn() -> u64) -> Self {
         Self(Source::Counter(microseconds))
     }
@@ -125,7 +125,7 @@ fn ticks() -> u64 {
     interrupt::free(|_| {
         let mut turns = TURNS.load(Ordering::Relaxed);
         let mut left = SYST::get_current();
-        // It ran over after interrupts were held back: read again, so that `left` is from after that.
+        // It overflowed after interrupts were disabled: read again, so that `left` is from after that.
         if SCB::is_pendst_pending() {
             left = SYST::get_current();
             turns = turns.wrapping_add(1);

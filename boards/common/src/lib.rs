@@ -2,21 +2,24 @@
 //!
 //! [`serve`] turns a [`Board`] into a station that answers over its serial line and never returns.
 //!
-//! * [`mod@line`]: a serial line with interrupt-driven buffers, as `embedded-io` traits.
+//! * [`serial`]: a serial port with interrupt-driven buffers, as `embedded-io` traits.
+//! * [`signals`]: the digital lines READY, BUSY, REJECT and TRIGGER.
 //! * [`clock`]: time and, on emulators, executed instructions.
-//! * [`stack`]: how deep the stack went.
+//! * [`stack`]: a guard below the stack, and how deep it went.
 //! * [`reset`]: why the board started, and what happens on a panic or a fault.
-//! * [`models`]: a flash for models that come over the line.
 //! * [`watchdog`]: what resets a board that hangs.
-//! * [`signals`]: READY, BUSY, REJECT and TRIGGER.
-//! * `pump` (feature `pump`): between a line and an asynchronous driver.
+//! * [`models`]: a flash for models that come over the line.
+//! * `pump` (feature `pump`): between a serial port and an asynchronous driver.
 #![no_std]
 
 #[macro_use]
 mod log;
 
+mod board;
+mod boot;
 pub mod clock;
-pub mod line;
+mod engine;
+
 mod memory;
 pub mod models;
 #[cfg(feature = "probe")]
@@ -24,27 +27,40 @@ pub mod probe;
 #[cfg(feature = "pump")]
 pub mod pump;
 pub mod reset;
-mod service;
+pub mod serial;
+mod serve;
 pub mod signals;
 pub mod stack;
 pub mod watchdog;
 
+pub use board::Board;
 #[cfg(feature = "update")]
 pub use lightwafer_device::Updater;
+#[doc(hidden)]
 pub use lightwafer_runtime::{Aligned, Arena};
-pub use service::{Board, serve};
+pub use serve::serve;
 
-/// Puts a model image and an arena of that many bytes into a board's image.
+/// The bytes of arena that a model image asks for, for [`model_and_arena!`].
+#[doc(hidden)]
+#[expect(clippy::panic, reason = "evaluated by the compiler")]
+pub const fn arena_bytes(image: &[u8]) -> usize {
+    match lightwafer_runtime::arena_bytes(image) {
+        Some(bytes) => bytes,
+        None => panic!("not a model image of this format"),
+    }
+}
+
+/// Puts a model image, and an arena of the size that it asks for, into a board's image.
 ///
 /// Defines `MODEL`, the image's bytes in flash, and `arena()`, which gives the arena once. `cargo xtask
-/// size` finds both by name. The path is relative to the file that invokes the macro. A model that
-/// needs a larger arena is refused at start, with a named error.
+/// size` finds both by name. The path is relative to the file that invokes the macro. A model that comes over the line
+/// and needs a larger arena is refused, with a named error.
 ///
 /// An arena may be put into a section of its own, for RAM that start-up does not clear (in `memory.x`, with
 /// `NOLOAD`); what it holds at first does not matter.
 #[macro_export]
 macro_rules! model_and_arena {
-    ($model:expr, $arena_bytes:expr $(, $section:literal)?) => {
+    ($model:expr $(, $section:literal)?) => {
         #[used]
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".rodata.model")]
@@ -55,7 +71,7 @@ macro_rules! model_and_arena {
         #[unsafe(no_mangle)]
         $(#[unsafe(link_section = $section)])?
         #[allow(unsafe_code)]
-        static mut ARENA: $crate::Arena<{ $arena_bytes }> = $crate::Arena::new();
+        static mut ARENA: $crate::Arena<{ $crate::arena_bytes(&MODEL.0) }> = $crate::Arena::new();
 
         /// The arena; `None` from the second time on.
         fn arena() -> Option<&'static mut [i8]> {

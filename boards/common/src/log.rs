@@ -30,5 +30,5 @@ pub(crate) use defmt::Display2Format as Shown;
 #[cfg(not(feature = "log"))]
 pub(crate) struct Shown<'a, T: ?Sized>(pub &'a T);
 
-/// Leaves out all further logs: nobody takes them (see `reset`).
+/// Whether further logs are left out, because nobody reads them (see `reset`).
 pub(crate) static MUTE: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);

@@ -1,61 +1,61 @@
-//! Where a board keeps models, and the key they must be signed with.
+//! Where a board keeps models that come over the line, and the key that these must be signed with.
 //!
-//! With the feature `update` off there is neither, and the firmware's own model runs for good.
+//! Without the feature `update` there is neither, and the board always runs the firmware's own model.
 
+#[cfg(feature = "update")]
+mod flash_region;
 #[cfg(feature = "update")]
 mod key;
 #[cfg(feature = "update")]
-mod ram;
-#[cfg(feature = "update")]
-mod region;
+mod ram_flash;
 
+#[cfg(feature = "update")]
+pub use flash_region::{FlashRegion, bounds};
 #[cfg(feature = "update")]
 pub use key::update_key;
 #[cfg(feature = "update")]
-pub use ram::RamFlash;
-#[cfg(feature = "update")]
-pub use region::{Region, bounds};
+pub use ram_flash::RamFlash;
 
-/// A flash for models, and memory for what is known of it.
+/// A flash for models, and memory for what manages it.
 #[cfg(feature = "update")]
-pub struct ModelFlash<F: 'static> {
+pub struct ModelStorage<F: 'static> {
     /// The flash: two slots.
     pub flash: F,
-    /// Empty; in a static, because it would be a good part of the stack.
-    pub place: &'static mut Option<lightwafer_device::Updater<'static, F>>,
+    /// Empty, for `serve` to fill. It is in a static because it would take a large part of the stack.
+    pub updater: &'static mut Option<lightwafer_device::Updater<'static, F>>,
 }
 
-/// What [`serve`](crate::serve) asks of a flash for models.
+/// A flash for models: a NOR flash that the processor can also read in place.
 #[cfg(feature = "update")]
-pub trait Flash:
+pub trait MappedFlash:
     embedded_storage::nor_flash::NorFlash + lightwafer_device::store::Mapped<'static> + 'static
 {
 }
 
 #[cfg(feature = "update")]
-impl<F> Flash for F where
+impl<F> MappedFlash for F where
     F: embedded_storage::nor_flash::NorFlash + lightwafer_device::store::Mapped<'static> + 'static
 {
 }
 
-/// No flash for models.
+/// Without the feature `update` no board has one.
 #[cfg(not(feature = "update"))]
-pub struct ModelFlash<F: 'static> {
-    /// Of what it would be.
+pub struct ModelStorage<F: 'static> {
+    /// The type of the flash that it would have.
     pub flash: core::marker::PhantomData<F>,
 }
 
-/// No flash for models.
+/// Without the feature `update` anything will do.
 #[cfg(not(feature = "update"))]
-pub trait Flash: 'static {}
+pub trait MappedFlash: 'static {}
 
 #[cfg(not(feature = "update"))]
-impl<F: 'static> Flash for F {}
+impl<F: 'static> MappedFlash for F {}
 
-/// Sets RAM of that many bytes apart that plays the flash for models: for emulated boards without a flash
+/// Reserves RAM of that many bytes that plays the flash for models, for emulated boards without a flash
 /// controller. It keeps models through a reset, not through a loss of power.
 ///
-/// Defines `model_flash()`, which gives it once, or never without the feature `update`. `cargo xtask size` finds
+/// Defines `model_flash()`, which returns it once, or never without the feature `update`. `cargo xtask size` finds
 /// `RAM_FLASH` by name.
 #[cfg(feature = "update")]
 #[macro_export]
@@ -67,21 +67,21 @@ macro_rules! ram_as_model_flash {
         static mut RAM_FLASH: $crate::Aligned<[u8; $bytes]> = $crate::Aligned([0; $bytes]);
 
         /// The flash; `None` from the second time on.
-        fn model_flash() -> Option<$crate::models::ModelFlash<$crate::models::RamFlash>> {
+        fn model_flash() -> Option<$crate::models::ModelStorage<$crate::models::RamFlash>> {
             use ::core::sync::atomic::{AtomicBool, Ordering};
             static TAKEN: AtomicBool = AtomicBool::new(false);
-            static mut PLACE: Option<$crate::Updater<'static, $crate::models::RamFlash>> = None;
+            static mut UPDATER: Option<$crate::Updater<'static, $crate::models::RamFlash>> = None;
             if TAKEN.swap(true, Ordering::AcqRel) {
                 return None;
             }
-            // SAFETY: the flag lets this be reached once, and nothing else names RAM_FLASH or PLACE.
+            // SAFETY: the flag lets this be reached once, and nothing else names RAM_FLASH or UPDATER.
             #[allow(unsafe_code)]
-            let (flash, place) = unsafe {
+            let (flash, updater) = unsafe {
                 let flash = $crate::models::RamFlash::new(&raw mut RAM_FLASH.0);
-                let place = &raw mut PLACE;
-                (flash, &mut *place)
+                let updater = &raw mut UPDATER;
+                (flash, &mut *updater)
             };
-            Some($crate::models::ModelFlash { flash, place })
+            Some($crate::models::ModelStorage { flash, updater })
         }
     };
 }
@@ -91,17 +91,17 @@ macro_rules! ram_as_model_flash {
 #[macro_export]
 macro_rules! ram_as_model_flash {
     ($bytes:expr) => {
-        fn model_flash() -> Option<$crate::models::ModelFlash<()>> {
+        fn model_flash() -> Option<$crate::models::ModelStorage<()>> {
             None
         }
     };
 }
 
-/// Makes part of a part's flash the flash for models: what lies between `_models_start` and `_models_end` of the
+/// Uses part of the microcontroller's flash for models: what lies between `_models_start` and `_models_end` of the
 /// board's `memory.x`.
 ///
-/// Defines `model_flash(flash, start)`, for a driver of this type whose first byte the processor reads at `start`. It
-/// gives the flash once, or never without the feature `update`.
+/// Defines `model_flash(flash, start)`, for a driver of this type; the processor reads the driver's first byte at `start`. It
+/// returns the flash once, or never without the feature `update`.
 #[cfg(feature = "update")]
 #[macro_export]
 macro_rules! model_flash {
@@ -110,23 +110,25 @@ macro_rules! model_flash {
         fn model_flash(
             flash: $driver,
             start: u32,
-        ) -> Option<$crate::models::ModelFlash<$crate::models::Region<$driver>>> {
+        ) -> Option<$crate::models::ModelStorage<$crate::models::FlashRegion<$driver>>> {
             use ::core::sync::atomic::{AtomicBool, Ordering};
             static TAKEN: AtomicBool = AtomicBool::new(false);
-            static mut PLACE: Option<$crate::Updater<'static, $crate::models::Region<$driver>>> =
-                None;
+            static mut UPDATER: Option<
+                $crate::Updater<'static, $crate::models::FlashRegion<$driver>>,
+            > = None;
             if TAKEN.swap(true, Ordering::AcqRel) {
                 return None;
             }
-            // SAFETY: the flag lets this be reached once, and nothing else names PLACE; memory.x keeps everything
+            // SAFETY: the flag lets this be reached once, and nothing else names UPDATER; memory.x keeps everything
             // else out of the region.
             #[allow(unsafe_code)]
-            let (flash, place) = unsafe {
-                let flash = $crate::models::Region::new(flash, start, $crate::models::bounds());
-                let place = &raw mut PLACE;
-                (flash, &mut *place)
+            let (flash, updater) = unsafe {
+                let flash =
+                    $crate::models::FlashRegion::new(flash, start, $crate::models::bounds());
+                let updater = &raw mut UPDATER;
+                (flash, &mut *updater)
             };
-            Some($crate::models::ModelFlash { flash, place })
+            Some($crate::models::ModelStorage { flash, updater })
         }
     };
 }
@@ -136,7 +138,7 @@ macro_rules! model_flash {
 #[macro_export]
 macro_rules! model_flash {
     ($driver:ty) => {
-        fn model_flash(_: $driver, _: u32) -> Option<$crate::models::ModelFlash<()>> {
+        fn model_flash(_: $driver, _: u32) -> Option<$crate::models::ModelStorage<()>> {
             None
         }
     };

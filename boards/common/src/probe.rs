@@ -3,7 +3,7 @@
 //!
 //! | letter | what it does |
 //! | --- | --- |
-//! | `t` | compares the kernels with their portable twins ([`twins`]) and says how many cases differed |
+//! | `t` | compares the kernels with the reference kernels ([`differential`]) and says how many cases differed |
 //! | `l` | classifies the model's golden wafer and gives the instructions of each layer, a line of JSON each |
 //! | `p` | panics |
 //! | `f` | faults |
@@ -19,7 +19,7 @@ use embedded_io::{Read, Write};
 use heapless::String;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::graph::{Op, channels_in};
-use lightwafer_runtime::internals::kernels::arch::twins::{self, Twins};
+use lightwafer_runtime::internals::kernels::differential::{self, Differential};
 use lightwafer_runtime::limits::MAX_LAYERS;
 use lightwafer_runtime::{FixedEngine, RowEvent};
 
@@ -32,9 +32,9 @@ const CASES: u32 = 3000;
 /// Bytes of a line of text.
 const TEXT: usize = 200;
 
-/// Does what letters on `line` ask for, for good. `watchdog` starts the board's.
+/// Does what letters on `serial` ask for, for good. `watchdog` starts the board's.
 pub fn run<L: Read + Write, W: Watchdog>(
-    mut line: L,
+    mut serial: L,
     clock: &Clock,
     image: &'static [u8],
     arena: &'static mut [i8],
@@ -48,14 +48,14 @@ pub fn run<L: Read + Write, W: Watchdog>(
         "{cause:?} at {} status {:#x} {file}",
         note.at, note.status
     );
-    say(&mut line, &text);
+    say(&mut serial, &text);
     let mut arena = Some(arena);
     loop {
         let mut letter = [0];
-        let _ = line.read(&mut letter);
+        let _ = serial.read(&mut letter);
         match letter {
-            [b't'] => compare(&mut line),
-            [b'l'] => layers(&mut line, clock, image, arena.take()),
+            [b't'] => compare(&mut serial),
+            [b'l'] => layers(&mut serial, clock, image, arena.take()),
             [b'p'] => {
                 #[expect(clippy::panic, reason = "that is the point")]
                 {
@@ -71,18 +71,18 @@ pub fn run<L: Read + Write, W: Watchdog>(
     }
 }
 
-fn say(line: &mut impl Write, text: &str) {
-    let _ = line.write_all(text.as_bytes());
-    let _ = line.flush();
+fn say(serial: &mut impl Write, text: &str) {
+    let _ = serial.write_all(text.as_bytes());
+    let _ = serial.flush();
 }
 
 #[inline(never)]
-fn compare(line: &mut impl Write) {
+fn compare(serial: &mut impl Write) {
     let mut text = String::<TEXT>::new();
-    if let Some(twins) = singleton!(: Twins = Twins::new()) {
-        for outcome in twins.compare(&twins::CHOSEN, CASES) {
-            let (kernel, differ) = (outcome.kernel, outcome.differ);
-            let _ = write!(text, "{kernel} {CASES} cases {differ} differ");
+    if let Some(test) = singleton!(: Differential = Differential::new()) {
+        for outcome in test.compare(&differential::CHOSEN, CASES) {
+            let (kernel, differ, fast) = (outcome.kernel, outcome.differ, outcome.fast);
+            let _ = write!(text, "{kernel} {CASES} cases {differ} differ {fast} fast");
             if differ > 0 {
                 let _ = write!(text, " from {:#x}", outcome.first);
             }
@@ -90,13 +90,13 @@ fn compare(line: &mut impl Write) {
         }
     }
     let _ = text.push('\n');
-    say(line, &text);
+    say(serial, &text);
 }
 
 /// A line a layer, then one for all; or one that says what is missing.
 #[inline(never)]
 fn layers(
-    line: &mut impl Write,
+    serial: &mut impl Write,
     clock: &Clock,
     image: &'static [u8],
     arena: Option<&'static mut [i8]>,
@@ -107,12 +107,12 @@ fn layers(
         arena,
     );
     let (Some(engine), Some(mask), Some(arena)) = parts else {
-        return say(line, "{\"error\":\"asked twice\"}\n");
+        return say(serial, "{\"error\":\"asked twice\"}\n");
     };
     let started = engine.start(image, arena);
     let (Ok(()), Some(map), Some(_)) = (started, engine.model().golden_map(), clock.instructions())
     else {
-        return say(line, "{\"error\":\"no engine, or no counter\"}\n");
+        return say(serial, "{\"error\":\"no engine, or no counter\"}\n");
     };
     let now = || clock.instructions().unwrap_or(0);
     // What looking at the clock costs, in tenths.
@@ -134,6 +134,7 @@ fn layers(
                 *looks += 1;
             }
         }
+        _ => {}
     });
     let all = now() - begin;
     let mut rest = all;
@@ -157,12 +158,12 @@ fn layers(
              \"outputs\":{},\"macs\":{macs},\"instructions\":{instructions}}}",
             layer.op, layer.width, layer.height, layer.channels
         );
-        say(line, &text);
+        say(serial, &text);
     }
     let mut text = String::<TEXT>::new();
     let rest = rest.saturating_sub(rows * look / 10);
     let _ = writeln!(text, "{{\"rest\":{rest}}}");
-    say(line, &text);
+    say(serial, &text);
 }
 
 /// Reads where nothing is.

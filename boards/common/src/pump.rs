@@ -1,8 +1,8 @@
-//! Between a [`Line`](crate::line::Line) and an asynchronous driver, such as those of embassy's HALs; and between TRIGGER
-//! and a pin of theirs.
+//! Connects a [`SerialPort`](crate::serial::SerialPort) with an asynchronous driver, such as those of embassy's HALs, and TRIGGER with
+//! one of their pins.
 //!
-//! [`run`] and [`watch`] belong into tasks of an executor that an interrupt polls: bytes then come and go while the program
-//! computes. [`wake`] is the line's `pump`.
+//! Call [`run`] and [`watch`] in tasks of an executor that an interrupt polls: bytes then come and go while the program
+//! computes. [`wake`] is the port's `pump`.
 
 use core::convert::Infallible;
 
@@ -12,7 +12,7 @@ use embassy_sync::signal::Signal;
 use embedded_hal_async::digital::Wait;
 use embedded_io_async::{Error, ErrorKind, Read, Write};
 
-use crate::line::InterruptSide;
+use crate::serial::InterruptSide;
 use crate::signals::Edge;
 
 /// Bytes that a driver is given, or asked for, at once: a packet of full-speed USB.
@@ -21,19 +21,19 @@ const BYTES: usize = 64;
 /// Whether there may be something to send.
 static TO_SEND: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
-/// Says that there is something to send: the `pump` of [`Buffers::split`](crate::line::Buffers::split).
+/// Says that there are bytes to send: the `pump` of [`Buffers::split`](crate::serial::Buffers::split).
 pub fn wake() {
     TO_SEND.signal(());
 }
 
 /// Carries bytes both ways, for as long as neither direction ends.
 ///
-/// Bytes that the driver lost are told to the line. Framing errors and noise are left to the frames' CRC-32.
+/// If the driver lost bytes, the port reports an overrun. Framing errors and noise are left to the frames' CRC-32.
 pub async fn run<R: Read, W: Write>(from: R, to: W, side: &InterruptSide) -> Infallible {
     join(receive(from, side), send(to, side)).await.0
 }
 
-/// Carries bytes from the driver to the line.
+/// Carries bytes from the driver to the port.
 async fn receive<R: Read>(mut from: R, side: &InterruptSide) -> Infallible {
     let mut bytes = [0; BYTES];
     loop {
@@ -47,7 +47,7 @@ async fn receive<R: Read>(mut from: R, side: &InterruptSide) -> Infallible {
     }
 }
 
-/// Carries bytes from the line to the driver.
+/// Carries bytes from the port to the driver.
 async fn send<W: Write>(mut to: W, side: &InterruptSide) -> Infallible {
     let mut bytes = [0; BYTES];
     loop {
@@ -57,14 +57,14 @@ async fn send<W: Write>(mut to: W, side: &InterruptSide) -> Infallible {
             count += 1;
         }
         match bytes.get(..count) {
-            // What cannot be sent is lost to the host, which will ask again.
+            // What cannot be sent is lost; the host will ask again.
             Some(taken) if count > 0 => _ = write(&mut to, taken).await,
             _ => TO_SEND.wait().await,
         }
     }
 }
 
-/// As `write_all`, but a driver that takes nothing ends it.
+/// As `write_all`, but it ends when the driver takes nothing.
 async fn write<W: Write>(to: &mut W, mut bytes: &[u8]) -> Result<(), W::Error> {
     while !bytes.is_empty() {
         let count = to.write(bytes).await?;

@@ -1,5 +1,4 @@
-//! READY, BUSY, REJECT and TRIGGER: what the equipment sees of a board, and says to it, without a word on the
-//! serial line.
+//! The digital lines READY, BUSY, REJECT and TRIGGER between board and equipment.
 //!
 //! READY is high while the board takes wafers, BUSY while it classifies one; never both. REJECT is high from the end of
 //! an inference whose wafer is not Normal, or that failed, until the next one ends; it is right before BUSY falls. A
@@ -19,11 +18,11 @@ use lightwafer_runtime::{SelfTestFailed, StartError};
 
 /// The input TRIGGER.
 pub trait Trigger {
-    /// Whether an edge rose since this was last asked.
+    /// Whether there was a rising edge since the last call.
     fn take(&mut self) -> bool;
 }
 
-/// Of boards without one: never triggers.
+/// For boards without a TRIGGER: never triggers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTrigger;
 
@@ -33,17 +32,17 @@ impl Trigger for NoTrigger {
     }
 }
 
-/// Keeps an edge, seen by an interrupt, until the program asks.
+/// Keeps a rising edge that an interrupt saw until the program asks.
 #[derive(Debug, Default)]
 pub struct Edge(AtomicBool);
 
 impl Edge {
-    /// None yet.
+    /// No edge yet.
     pub const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
-    /// An edge rose.
+    /// Notes a rising edge.
     pub fn rose(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -55,7 +54,7 @@ impl Trigger for &Edge {
     }
 }
 
-/// A pin that does nothing, where a board has none left.
+/// A pin that does nothing, for boards that have none to spare.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoPin;
 
@@ -73,9 +72,9 @@ impl OutputPin for NoPin {
     }
 }
 
-/// A board's output lines.
+/// A board's output pins.
 #[derive(Debug)]
-pub struct Lines<R, B, J> {
+pub struct Outputs<R, B, J> {
     /// High while the board takes wafers.
     pub ready: R,
     /// High while it classifies one.
@@ -84,20 +83,20 @@ pub struct Lines<R, B, J> {
     pub reject: J,
 }
 
-/// An engine whose work shows on pins. Pins that fail are ignored: the answer matters more.
+/// An engine that shows on pins what it does. A pin that fails is ignored: the answer matters more.
 #[derive(Debug)]
 pub struct Signalled<E, R, B, J> {
     engine: E,
-    lines: Lines<R, B, J>,
+    outputs: Outputs<R, B, J>,
 }
 
 impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Signalled<E, R, B, J> {
-    /// Shows the engine as idle, or as not ready at all when it will refuse every wafer.
-    pub fn new(engine: E, mut lines: Lines<R, B, J>, refuses: bool) -> Self {
-        let _ = lines.ready.set_state((!refuses).into());
-        let _ = lines.busy.set_low();
-        let _ = lines.reject.set_low();
-        Self { engine, lines }
+    /// Shows the engine as idle, or as not ready if it refuses every wafer.
+    pub fn new(engine: E, mut outputs: Outputs<R, B, J>, refuses: bool) -> Self {
+        let _ = outputs.ready.set_state((!refuses).into());
+        let _ = outputs.busy.set_low();
+        let _ = outputs.reject.set_low();
+        Self { engine, outputs }
     }
 }
 
@@ -107,16 +106,16 @@ impl<E: Engine, R: OutputPin, B: OutputPin, J: OutputPin> Engine for Signalled<E
     }
 
     fn classify(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Result<Answer, EngineFailure> {
-        let _ = self.lines.ready.set_low();
-        let _ = self.lines.busy.set_high();
+        let _ = self.outputs.ready.set_low();
+        let _ = self.outputs.busy.set_high();
         let answer = self.engine.classify(map, mask);
         let normal = answer
             .as_ref()
             .is_ok_and(|answer| answer.class == Class::NORMAL);
-        let _ = self.lines.reject.set_state((!normal).into());
-        let _ = self.lines.busy.set_low();
+        let _ = self.outputs.reject.set_state((!normal).into());
+        let _ = self.outputs.busy.set_low();
         // An engine that failed stays not ready until it has answered again.
-        let _ = self.lines.ready.set_state(answer.is_ok().into());
+        let _ = self.outputs.ready.set_state(answer.is_ok().into());
         answer
     }
 }
@@ -127,17 +126,17 @@ impl<E: Reload<'static>, R: OutputPin, B: OutputPin, J: OutputPin> Reload<'stati
 {
     fn load(&mut self, image: &'static [u8]) -> Result<(), StartError> {
         let loaded = self.engine.load(image);
-        let _ = self.lines.ready.set_state(loaded.is_ok().into());
+        let _ = self.outputs.ready.set_state(loaded.is_ok().into());
         loaded
     }
 
     #[inline(never)]
     fn self_test(&mut self, mask: &mut Mask) -> Result<(), SelfTestFailed> {
-        let _ = self.lines.ready.set_low();
-        let _ = self.lines.busy.set_high();
+        let _ = self.outputs.ready.set_low();
+        let _ = self.outputs.busy.set_high();
         let passed = self.engine.self_test(mask);
-        let _ = self.lines.busy.set_low();
-        let _ = self.lines.ready.set_high();
+        let _ = self.outputs.busy.set_low();
+        let _ = self.outputs.ready.set_high();
         passed
     }
 }

@@ -1,8 +1,8 @@
 //! The stack: a guard below it, and how deep it went.
 //!
-//! cortex-m-rt paints the stack before `main`; [`deepest`] looks where the paint begins. [`guard`] makes a
-//! stack that runs over end in a report instead of in other data: on Armv7-M the memory below it faults
-//! ([`GUARD`] bytes that the linker script keeps free), Armv8-M has a register for the stack's end.
+//! cortex-m-rt paints the stack before `main`; [`deepest`] finds where the paint begins. [`guard`] turns a stack overflow
+//! into a fault, which is reported: on Armv7-M it makes [`GUARD`] bytes below the stack inaccessible, which the linker script keeps
+//! free; Armv8-M has a register for the stack's end.
 
 use core::ptr;
 

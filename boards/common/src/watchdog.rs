@@ -4,13 +4,13 @@
 //! every 2²⁴ ticks of the core's clock), and before and after each inference and each change of the
 //! models. Its period must be longer than the longest of those on the board: an inference, or the erasing of a slot.
 
-/// A watchdog that runs.
+/// A running watchdog.
 pub trait Watchdog {
-    /// Holds the reset off for another period.
+    /// Delays the reset by another period.
     fn feed(&mut self);
 }
 
-/// Of boards without one: does nothing.
+/// For boards without a watchdog: does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWatchdog;
 

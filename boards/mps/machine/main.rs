@@ -5,13 +5,13 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use lightwafer_board::signals::{Lines, NoTrigger};
+use lightwafer_board::signals::{NoTrigger, Outputs};
 use lightwafer_board::{Board, reset, serve};
-use lightwafer_mps::{Machine, Peripherals, Watchdog};
 use lightwafer_device::StationMemory;
+use lightwafer_mps::{Machine, Peripherals, Watchdog};
 
 lightwafer_mps::machine!(Mps);
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw");
 lightwafer_board::ram_as_model_flash!(Mps::MAP.model_flash);
 
 #[entry]
@@ -22,9 +22,9 @@ fn main() -> ! {
     };
     let board = Board {
         name: Mps::BOARD.name,
-        line: peripherals.line,
+        serial: peripherals.serial,
         clock: peripherals.clock,
-        lines: Lines {
+        outputs: Outputs {
             ready: peripherals.ready,
             busy: peripherals.busy,
             reject: peripherals.reject,

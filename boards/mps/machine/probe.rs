@@ -7,7 +7,7 @@ use lightwafer_board::{probe, reset};
 use lightwafer_mps::{Peripherals, Watchdog};
 
 lightwafer_mps::machine!(Mps);
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw");
 
 #[entry]
 fn main() -> ! {
@@ -15,7 +15,7 @@ fn main() -> ! {
         reset::restart()
     };
     probe::run(
-        peripherals.line,
+        peripherals.serial,
         &peripherals.clock,
         &MODEL.0,
         arena,

@@ -23,7 +23,7 @@ impl Led {
     }
 
     fn change(&mut self, how: impl FnOnce(u32, u32) -> u32) {
-        // The register is shared by the LEDs: nothing may come between read and write.
+        // All LEDs share the register: no interrupt may come between read and write.
         let register = self.register as *mut u32;
         interrupt::free(|_| {
             // SAFETY: a register of this board, aligned, without side effects on reading.

@@ -20,7 +20,7 @@ pub use uart::{vector_count, vectors};
 pub use watchdog::{PERIOD, Watchdog, expired};
 
 use lightwafer_board::clock::{Clock, InstructionRate};
-use lightwafer_board::line::Line;
+use lightwafer_board::serial::SerialPort;
 use lightwafer_board::stack;
 use lightwafer_board_list::{Board, ICOUNT_SHIFT};
 
@@ -39,7 +39,7 @@ pub trait Machine {
 /// The peripherals, ready to use.
 pub struct Peripherals<M> {
     /// UART 0.
-    pub line: Line,
+    pub serial: SerialPort,
     /// SysTick.
     pub clock: Clock,
     /// LED 0, for READY.
@@ -58,7 +58,7 @@ impl<M: Machine> Peripherals<M> {
         let clock_hz = M::BOARD.clock_hz;
         let rate = const { InstructionRate::under_icount(M::BOARD.clock_hz, ICOUNT_SHIFT) };
         Some(Self {
-            line: uart::start::<M>(core.NVIC)?,
+            serial: uart::start::<M>(core.NVIC)?,
             clock: Clock::start(core.SYST, clock_hz, rate),
             ready: Led::new(M::MAP.leds, 0),
             busy: Led::new(M::MAP.leds, 1),

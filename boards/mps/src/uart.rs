@@ -12,7 +12,7 @@ use cortex_m::interrupt::{InterruptNumber, Mutex};
 use cortex_m::peripheral::NVIC;
 use cortex_m::{interrupt, singleton};
 
-use lightwafer_board::line::{Buffers, InterruptSide, Line};
+use lightwafer_board::serial::{Buffers, InterruptSide, SerialPort};
 
 use crate::{BAUD, Machine};
 
@@ -93,9 +93,9 @@ static SIDE: Mutex<RefCell<Option<InterruptSide>>> = Mutex::new(RefCell::new(Non
 static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Starts the UART; `None` the second time.
-pub(crate) fn start<M: Machine>(_: NVIC) -> Option<Line> {
+pub(crate) fn start<M: Machine>(_: NVIC) -> Option<SerialPort> {
     let buffers = singleton!(: Buffers = Buffers::new())?;
-    let (line, side) = buffers.split(&LOST, || NVIC::pend(Interrupt(M::MAP.uart_interrupts[1])));
+    let (serial, side) = buffers.split(&LOST, || NVIC::pend(Interrupt(M::MAP.uart_interrupts[1])));
     interrupt::free(|cs| {
         if let Ok(mut place) = SIDE.borrow(cs).try_borrow_mut() {
             *place = Some(side);
@@ -110,7 +110,7 @@ pub(crate) fn start<M: Machine>(_: NVIC) -> Option<Line> {
             NVIC::unmask(interrupt);
         }
     }
-    Some(line)
+    Some(serial)
 }
 
 fn with_side(work: impl FnOnce(&InterruptSide)) {

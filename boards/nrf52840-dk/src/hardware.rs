@@ -13,8 +13,8 @@ use embassy_nrf::wdt::{self, HaltConfig, WatchdogHandle};
 use embassy_nrf::{Peri, bind_interrupts, interrupt, pac, peripherals, uarte};
 use embassy_time::{Instant, Timer};
 use lightwafer_board::clock::Clock;
-use lightwafer_board::line::{Buffers, InterruptSide, Line};
-use lightwafer_board::signals::{Edge, Lines};
+use lightwafer_board::serial::{Buffers, InterruptSide, SerialPort};
+use lightwafer_board::signals::{Edge, Outputs};
 use lightwafer_board::watchdog::Watchdog;
 use lightwafer_board::{pump, stack};
 use lightwafer_device::protocol::message::ResetCause;
@@ -41,11 +41,11 @@ fn EGU1_SWI1() {
 /// The peripherals, ready to use.
 pub struct Hardware {
     /// UARTE 0, which the debugger shows as a serial port.
-    pub line: Line,
+    pub serial: SerialPort,
     /// RTC 1: SysTick stands still while the core sleeps.
     pub clock: Clock,
     /// READY, BUSY, REJECT: P1.01, P1.02, P1.03.
-    pub lines: Lines<Output<'static>, Output<'static>, Output<'static>>,
+    pub outputs: Outputs<Output<'static>, Output<'static>, Output<'static>>,
     /// P1.04, held low where nothing drives it.
     pub trigger: &'static Edge,
     /// The flash that the firmware lies in too.
@@ -97,7 +97,7 @@ impl Hardware {
         );
         static LOST: AtomicBool = AtomicBool::new(false);
         let buffers = singleton!(: Buffers = Buffers::new())?;
-        let (line, side) = buffers.split(&LOST, pump::wake);
+        let (serial, side) = buffers.split(&LOST, pump::wake);
         // Below the UART's own interrupt: that one has little time.
         interrupt::EGU1_SWI1.set_priority(Priority::P3);
         let tasks = EXECUTOR.start(interrupt::EGU1_SWI1);
@@ -106,9 +106,9 @@ impl Hardware {
         tasks.spawn(trigger(Input::new(p.P1_04, Pull::Down)).ok()?);
 
         Some(Self {
-            line,
+            serial,
             clock: Clock::of(|| Instant::now().as_micros()),
-            lines: Lines {
+            outputs: Outputs {
                 ready: output(p.P1_01),
                 busy: output(p.P1_02),
                 reject: output(p.P1_03),

@@ -11,7 +11,7 @@ use lightwafer_device::StationMemory;
 
 use hardware::Hardware;
 
-lightwafer_board::model_and_arena!(concat!(env!("OUT_DIR"), "/model.lw"), 162_064);
+lightwafer_board::model_and_arena!(concat!(env!("OUT_DIR"), "/model.lw"));
 lightwafer_board::model_flash!(Nvmc<'static>);
 
 #[entry]
@@ -22,9 +22,9 @@ fn main() -> ! {
     };
     let board = Board {
         name: env!("CARGO_PKG_NAME"),
-        line: hardware.line,
+        serial: hardware.serial,
         clock: hardware.clock,
-        lines: hardware.lines,
+        outputs: hardware.outputs,
         trigger: hardware.trigger,
         models: model_flash(hardware.flash, 0),
         watchdog: hardware.watchdog,

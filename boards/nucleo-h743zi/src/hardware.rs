@@ -13,8 +13,8 @@ use embassy_stm32::usart::{self, BufferedInterruptHandler, BufferedUart};
 use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::{Config, Peri, bind_interrupts, interrupt, pac, peripherals, rcc};
 use lightwafer_board::clock::Clock;
-use lightwafer_board::line::{Buffers, InterruptSide, Line};
-use lightwafer_board::signals::{Edge, Lines};
+use lightwafer_board::serial::{Buffers, InterruptSide, SerialPort};
+use lightwafer_board::signals::{Edge, Outputs};
 use lightwafer_board::watchdog::Watchdog;
 use lightwafer_board::{pump, stack};
 use lightwafer_device::protocol::message::ResetCause;
@@ -47,11 +47,11 @@ fn CEC() {
 /// The peripherals, ready to use.
 pub struct Hardware {
     /// USART 3, which the debugger shows as a serial port.
-    pub line: Line,
+    pub serial: SerialPort,
     /// SysTick.
     pub clock: Clock,
     /// READY, BUSY, REJECT: PF15, PE13, PF14.
-    pub lines: Lines<Output<'static>, Output<'static>, Output<'static>>,
+    pub outputs: Outputs<Output<'static>, Output<'static>, Output<'static>>,
     /// PE11, held low where nothing drives it.
     pub trigger: &'static Edge,
     /// Both banks.
@@ -90,7 +90,7 @@ impl Hardware {
         .ok()?;
         static LOST: AtomicBool = AtomicBool::new(false);
         let buffers = singleton!(: Buffers = Buffers::new())?;
-        let (line, side) = buffers.split(&LOST, pump::wake);
+        let (serial, side) = buffers.split(&LOST, pump::wake);
         // Below the UART's own interrupt: that one has little time.
         interrupt::CEC.set_priority(Priority::P6);
         let tasks = EXECUTOR.start(interrupt::CEC);
@@ -99,9 +99,9 @@ impl Hardware {
         tasks.spawn(trigger(pin).ok()?);
 
         Some(Self {
-            line,
+            serial,
             clock: Clock::start(core.SYST, CORE_HZ, None),
-            lines: Lines {
+            outputs: Outputs {
                 ready: output(p.PF15),
                 busy: output(p.PE13),
                 reject: output(p.PF14),

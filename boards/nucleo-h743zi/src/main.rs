@@ -12,7 +12,7 @@ use lightwafer_device::StationMemory;
 use flash::EccFlash;
 use hardware::Hardware;
 
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024, ".axi.arena");
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw", ".axi.arena");
 lightwafer_board::model_flash!(EccFlash);
 
 #[entry]
@@ -23,9 +23,9 @@ fn main() -> ! {
     };
     let board = Board {
         name: env!("CARGO_PKG_NAME"),
-        line: hardware.line,
+        serial: hardware.serial,
         clock: hardware.clock,
-        lines: hardware.lines,
+        outputs: hardware.outputs,
         trigger: hardware.trigger,
         models: model_flash(hardware.flash, flash::START),
         watchdog: hardware.watchdog,

@@ -13,8 +13,8 @@ use embassy_rp::watchdog::{ResetReason, Watchdog};
 use embassy_rp::{Peri, interrupt, peripherals};
 use embassy_time::Duration;
 use lightwafer_board::clock::Clock;
-use lightwafer_board::line::{Buffers, Line};
-use lightwafer_board::signals::{Edge, Lines};
+use lightwafer_board::serial::{Buffers, SerialPort};
+use lightwafer_board::signals::{Edge, Outputs};
 use lightwafer_board::{pump, stack, watchdog};
 use lightwafer_device::protocol::message::ResetCause;
 
@@ -44,11 +44,11 @@ fn SWI_IRQ_0() {
 /// The peripherals, ready to use.
 pub struct Hardware {
     /// A serial port over USB.
-    pub line: Line,
+    pub serial: SerialPort,
     /// SysTick.
     pub clock: Clock,
     /// READY, BUSY, REJECT: GP2, GP3, GP4.
-    pub lines: Lines<Output<'static>, Output<'static>, Output<'static>>,
+    pub outputs: Outputs<Output<'static>, Output<'static>, Output<'static>>,
     /// GP5, held low where nothing drives it.
     pub trigger: &'static Edge,
     /// The flash that the firmware lies in too.
@@ -76,7 +76,7 @@ impl Hardware {
 
         static LOST: AtomicBool = AtomicBool::new(false);
         let buffers = singleton!(: Buffers = Buffers::new())?;
-        let (line, side) = buffers.split(&LOST, pump::wake);
+        let (serial, side) = buffers.split(&LOST, pump::wake);
         // Below USB's own interrupt.
         interrupt::SWI_IRQ_0.set_priority(Priority::P3);
         let tasks = EXECUTOR.start(interrupt::SWI_IRQ_0);
@@ -84,9 +84,9 @@ impl Hardware {
         tasks.spawn(trigger(Input::new(p.PIN_5, Pull::Down)).ok()?);
 
         Some(Self {
-            line,
+            serial,
             clock: Clock::start(core.SYST, clk_sys_freq(), None),
-            lines: Lines {
+            outputs: Outputs {
                 ready: output(p.PIN_2),
                 busy: output(p.PIN_3),
                 reject: output(p.PIN_4),

@@ -11,7 +11,7 @@ use lightwafer_device::StationMemory;
 
 use hardware::{FLASH, Flash, Hardware};
 
-lightwafer_board::model_and_arena!("../../../models/light-int8.lw", 320 * 1024);
+lightwafer_board::model_and_arena!("../../../models/light-int8.lw");
 lightwafer_board::model_flash!(Flash);
 
 #[entry]
@@ -22,9 +22,9 @@ fn main() -> ! {
     };
     let board = Board {
         name: env!("CARGO_PKG_NAME"),
-        line: hardware.line,
+        serial: hardware.serial,
         clock: hardware.clock,
-        lines: hardware.lines,
+        outputs: hardware.outputs,
         trigger: hardware.trigger,
         models: model_flash(hardware.flash, FLASH),
         watchdog: hardware.watchdog,

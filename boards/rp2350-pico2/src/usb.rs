@@ -9,8 +9,8 @@ use embassy_usb::class::cdc_acm::{CdcAcmClass, CdcAcmError, Receiver, Sender, St
 use embassy_usb::driver::EndpointError;
 use embassy_usb::{Builder, Config, UsbDevice};
 use embedded_io_async::{ErrorType, Read, Write};
-use lightwafer_board::line::InterruptSide;
 use lightwafer_board::pump;
+use lightwafer_board::serial::InterruptSide;
 
 bind_interrupts!(struct Interrupts {
     USBCTRL_IRQ => InterruptHandler<USB>;

@@ -79,7 +79,7 @@ impl fmt::Display for TractError {
             Self::Graph(reason) => write!(f, "not an ONNX model that tract runs: {reason}"),
             Self::Missing(key) => write!(
                 f,
-                "the ONNX metadata has no `{key}`; it is not a model of `trainer export --onnx`"
+                "the ONNX metadata has no `{key}`; it is not a model of `trainer onnx`"
             ),
             Self::Differs(key) => write!(
                 f,

@@ -4,18 +4,19 @@
 
 use cortex_m as _; // Its critical section.
 use cortex_m_rt::entry;
-use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, include_model};
+use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, arena_bytes, include_model};
 use panic_halt as _;
 use semihosting::{println, process};
 
+const MODEL: &[u8] = include_model!("../../../models/light-int8.lw");
+
 #[entry]
 fn main() -> ! {
-    static mut ARENA: Arena<316_080> = Arena::new();
+    static mut ARENA: Arena<{ arena_bytes(MODEL).unwrap() }> = Arena::new();
     static mut ENGINE: FixedEngine<'static, 'static> = FixedEngine::idle();
     static mut MASK: Mask = Mask::new();
 
-    let model = include_model!("../../../models/light-int8.lw");
-    ENGINE.start(model, ARENA.bytes()).unwrap();
+    ENGINE.start(MODEL, ARENA.bytes()).unwrap();
     ENGINE.self_test(MASK).unwrap();
 
     let dies = [1; 52 * 52]; // Row by row: 0 no die, 1 pass, 2 fail.

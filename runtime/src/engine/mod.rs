@@ -5,7 +5,12 @@
 //! Nothing is allocated and nothing recurses. After [`FixedEngine::new`] or [`FixedEngine::start`] nothing can
 //! fail.
 
+#[cfg(feature = "alloc")]
+mod kernel_table;
 mod row;
+
+#[cfg(feature = "alloc")]
+pub use kernel_table::{KernelTable, LayerKernels, RowPaths};
 
 use core::fmt;
 
@@ -16,8 +21,9 @@ use crate::answer::{Answer, Engine, EngineFailure};
 use crate::dies::{CLASS_COUNT, DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op, channels_in};
 use crate::image::{Model, ModelError, ModelFacts};
-use crate::kernels::image_conv::{CodeRow, fill_table};
-use crate::kernels::{Native, Quantization, heads};
+use crate::kernels::image_conv::fill_table;
+use crate::kernels::row::CodeRow;
+use crate::kernels::{Kernels, Native, Quantization, heads};
 use crate::limits::MAX_CHANNELS;
 use crate::plan::layout::{Form, Layout, Part};
 use crate::plan::order;
@@ -259,7 +265,7 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
         memory.clear();
         order::for_each_row(model.layers(), |step| {
             watch(RowEvent::Begins);
-            memory.take(model, step, map, mask);
+            memory.take(model, step, map, mask, &mut Native);
             watch(RowEvent::Ends(step.at));
         });
         self.answer()
@@ -271,7 +277,9 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     fn stream(&mut self, map: &DieMap<'_>, mask: &mut Mask) {
         let (model, memory) = (&self.model, &mut self.memory);
         memory.clear();
-        order::for_each_row(model.layers(), |step| memory.take(model, step, map, mask));
+        order::for_each_row(model.layers(), |step| {
+            memory.take(model, step, map, mask, &mut Native)
+        });
     }
 
     #[inline(never)]
@@ -332,11 +340,12 @@ impl Memory<'_> {
         step: &order::Step<'_>,
         map: &DieMap<'_>,
         mask: &mut Mask,
+        kernels: &mut impl Kernels,
     ) {
         if self.tile != Some(step.tile) {
             self.begin(model, step.tile);
         }
-        self.produce(model, step.at, step.row, map, mask, &mut Native);
+        self.produce(model, step.at, step.row, map, mask, kernels);
     }
 
     /// Prepares the arena for a tile.

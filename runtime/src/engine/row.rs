@@ -4,8 +4,8 @@ use super::Memory;
 use crate::dies::{DieMap, IMAGE_SIZE, Mask, source_index};
 use crate::graph::{Layer, Op};
 use crate::image::Model;
-use crate::kernels::dense::Segment;
-use crate::kernels::image_conv::CodeRow;
+use crate::kernels::row::CodeRow;
+use crate::kernels::row::Segment;
 use crate::kernels::{Kernels, Output, Quantization};
 use crate::plan::layout::{Layout, LineBuffer, Part, Region, scratch_of};
 

@@ -18,8 +18,10 @@
 //!
 //! Numbers are little endian. The header is [postcard](https://postcard.jamesmunns.com/wire-format).
 
+mod arena_size;
 mod check;
 mod facts;
+mod fixed;
 
 use core::fmt;
 
@@ -27,7 +29,9 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use arena_size::arena_bytes;
 pub use facts::{ModelFacts, Rounding};
+pub use fixed::{FORMAT_VERSION, MAGIC, field};
 
 use crate::aligned::{ALIGNMENT, beyond};
 use crate::checksum::crc32;
@@ -36,26 +40,6 @@ use crate::graph::{Layer, RECORD_BYTES, channels_in};
 use crate::limits::MAX_LAYERS;
 use crate::plan::layout::WORK_COUNT;
 use crate::sentence::Sentence;
-
-/// The first bytes of every image.
-pub const MAGIC: [u8; 8] = *b"LWMODEL\0";
-/// Version of the format.
-pub const FORMAT_VERSION: u16 = 3;
-
-/// Byte positions of the fixed part at the start of every image.
-#[doc(hidden)]
-#[allow(missing_docs)]
-pub mod field {
-    use core::ops::Range;
-    pub const MAGIC: Range<usize> = 0..8;
-    pub const VERSION: Range<usize> = 8..10;
-    pub const HEADER_LEN: Range<usize> = 10..12;
-    pub const TOTAL_LEN: Range<usize> = 12..16;
-    pub const DATA_LEN: Range<usize> = 16..20;
-    pub const GOLDEN_LEN: Range<usize> = 20..24;
-    pub const END: usize = 24;
-    pub const CRC_LEN: usize = 4;
-}
 
 /// The header of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,28 +4,14 @@
 //! 1×1's is one, and a concatenation's is one in either tensor. So there is one kernel: for each
 //! pixel, run the segments against the weights of four output channels at a time.
 
-use super::{Output, Quantization, arch};
-
-/// One run of input bytes a pixel reads.
-#[derive(Debug, Clone, Copy)]
-pub struct Segment<'a> {
-    /// The input row, from the first byte that pixel 0 reads.
-    pub row: &'a [i8],
-    /// Bytes from one pixel's run to the next.
-    pub step: usize,
-    /// Bytes of the run, a multiple of 4.
-    pub len: usize,
-}
-
-/// Bytes of scratch for sums of `length` products.
-pub const fn scratch_bytes(length: usize) -> usize {
-    arch::dense_scratch_words(length) * 4
-}
+use super::arch;
+use super::requantize::Quantization;
+use super::row::{Output, Segment};
 
 /// One row of a dense convolution, of up to three segments.
 ///
 /// `weights` are `[g][k/4][j][k%4]` over all segments' bytes `k`, `records` one a channel. What `scratch`
-/// holds does not matter; see [`scratch_bytes`].
+/// holds does not matter; see [`scratch_bytes`](super::row::scratch_bytes).
 pub fn dense_row(
     segments: &[Segment<'_>],
     weights: &[u8],

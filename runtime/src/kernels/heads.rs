@@ -1,6 +1,8 @@
 //! The two outputs: mask bits, and the embedding with its class logits.
 
-use super::{Quantization, arch, record, requantize};
+use super::arch;
+use super::requantize::{Quantization, requantize};
+use super::row::record;
 use crate::dies::CLASS_COUNT;
 
 /// Channels that the fast kernels for the mask head read.

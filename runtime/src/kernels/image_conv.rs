@@ -4,54 +4,11 @@
 //! are a code that indexes a table of the sums those pixels add to every output channel. Three look-ups
 //! replace 27 multiplications a channel.
 
-use super::{Output, Quantization, arch, record4};
-use crate::dies::{IMAGE_SIZE, PALETTE};
+use super::arch;
+use super::requantize::Quantization;
+use super::row::{CODES, CodeRow, Output, record4};
+use crate::dies::PALETTE;
 use crate::graph::RECORD_BYTES;
-
-/// State of a pixel outside the image: all colours dark.
-const OUTSIDE: u8 = 3;
-/// Codes there are.
-pub const CODES: usize = 64;
-
-/// For each pixel of an image row, the code of the pixel and its neighbours, below [`CODES`]:
-/// left | middle << 2 | right << 4.
-#[derive(Debug, Clone)]
-pub struct CodeRow([u8; IMAGE_SIZE]);
-
-impl CodeRow {
-    /// A row above or below the image.
-    pub const OUTSIDE: Self = Self([CODES as u8 - 1; IMAGE_SIZE]);
-
-    /// Any row, to be set.
-    pub const EMPTY: Self = Self([0; IMAGE_SIZE]);
-
-    /// Takes the states of an image row, 0, 1 or 2 each; the codes are those from pixel `left` on.
-    pub fn set(&mut self, states: &[u8; IMAGE_SIZE], left: usize) {
-        let (before, states) = states.split_at_checked(left).unwrap_or_default();
-        let before = before.last().copied().unwrap_or(OUTSIDE);
-        let first = states.first().copied().unwrap_or(OUTSIDE);
-        // As if before the first pixel: what a step then shifts down.
-        let mut code = (before & 3) << 2 | (first & 3) << 4;
-        let next = states.iter().skip(1).chain(&[OUTSIDE]);
-        for (slot, &right) in self.0.iter_mut().zip(next) {
-            code = code >> 2 | (right & 3) << 4;
-            *slot = code;
-        }
-    }
-
-    /// Takes another row's codes.
-    pub fn copy_from(&mut self, other: &Self) {
-        self.0.copy_from_slice(&other.0);
-    }
-
-    /// The codes, each below [`CODES`].
-    pub const fn codes(&self) -> &[u8; IMAGE_SIZE] {
-        &self.0
-    }
-}
-
-/// The table of four channels, `[ky][code][j]`, i16 little endian.
-pub type Table = [[[i8; 8]; CODES]; 3];
 
 /// Bytes of the table for `channels` output channels: `[g][ky][left | middle << 2 | right << 4][j]`,
 /// i16 little endian.

@@ -8,17 +8,19 @@
 pub mod arch;
 pub mod dense;
 pub mod depthwise;
+#[cfg(any(test, feature = "differential"))]
+pub mod differential;
 pub mod heads;
 pub mod image_conv;
 pub mod path;
 pub mod pool;
 mod requantize;
+pub mod row;
 
 pub use requantize::{Quantization, requantize};
+pub use row::{Output, record};
 
-use crate::graph::RECORD_BYTES;
-use dense::Segment;
-use image_conv::CodeRow;
+use row::{CodeRow, Segment};
 
 /// The operators on rows. [`Native`] computes them; another implementation may only look at what is asked for.
 pub trait Kernels {
@@ -120,65 +122,5 @@ impl Kernels for Native {
         out: &mut [u8],
     ) {
         heads::mask_row(row, channels, weights, records, out);
-    }
-}
-
-/// A row that an operator writes.
-#[derive(Debug)]
-pub struct Output<'a> {
-    /// Its bytes, from the first pixel's first channel.
-    pub bytes: &'a mut [i8],
-    /// Its pixels.
-    pub pixels: usize,
-    /// Bytes from a pixel to the next.
-    pub pixel_step: usize,
-    /// Bytes from a channel to the next.
-    pub channel_step: usize,
-}
-
-impl Output<'_> {
-    /// The same row from channel `channel` on; `None` when it has none.
-    fn channels_from(&mut self, channel: usize) -> Option<Output<'_>> {
-        Some(Output {
-            bytes: self.bytes.get_mut(channel * self.channel_step..)?,
-            ..*self
-        })
-    }
-
-    /// Writes the first four channels of pixel `x`.
-    #[inline(always)]
-    fn put4(&mut self, x: usize, values: [i8; 4]) {
-        let at = x * self.pixel_step;
-        if self.channel_step == 1 {
-            if let Some(four) = self.bytes.get_mut(at..at + 4) {
-                four.copy_from_slice(&values);
-            }
-            return;
-        }
-        for (j, value) in values.into_iter().enumerate() {
-            if let Some(byte) = self.bytes.get_mut(at + j * self.channel_step) {
-                *byte = value;
-            }
-        }
-    }
-}
-
-/// The biases and multipliers of four channels' records.
-#[inline(always)]
-fn record4(records: &[u8]) -> ([i32; 4], [i32; 4]) {
-    let r = [0, 1, 2, 3].map(|j| record(records, j));
-    (r.map(|r| r.0), r.map(|r| r.1))
-}
-
-/// A channel's bias and multiplier; zeros outside `records`.
-#[inline(always)]
-pub fn record(records: &[u8], channel: usize) -> (i32, i32) {
-    let at = channel * RECORD_BYTES;
-    match records.get(at..at + RECORD_BYTES) {
-        Some(&[a, b, c, d, e, f, g, h]) => (
-            i32::from_le_bytes([a, b, c, d]),
-            i32::from_le_bytes([e, f, g, h]),
-        ),
-        _ => (0, 0),
     }
 }

@@ -9,8 +9,9 @@ pub mod helium;
 
 use core::fmt;
 
-use super::dense::Segment;
-use super::{Output, Quantization};
+use super::requantize::Quantization;
+use super::row::Output;
+use super::row::Segment;
 
 /// An instruction set that kernels are written for and boards have.
 ///

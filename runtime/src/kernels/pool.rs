@@ -1,6 +1,6 @@
 //! 2×2 pools. The scale stays, so a pool works on stored values.
 
-use super::arch::max4;
+use super::arch::max4::max4;
 
 /// One row of 2×2 maxima; the input rows and `out` without borders. `channels` is a multiple of 4.
 #[inline(never)]

@@ -1,6 +1,6 @@
 //! From a 32-bit accumulator to an int8 activation, with one rounding.
 
-use super::arch::max4;
+use super::arch::max4::max4;
 
 /// (acc·2^shift·multiplier + 2^31) >> 32 in 64 bits: one rounding, ties towards +∞; a single SMMULR
 /// on a Cortex-M with DSP. The checked model guarantees that acc·2^shift fits 32 bits.

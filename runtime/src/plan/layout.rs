@@ -2,8 +2,8 @@
 
 use super::tiles::{AllColumns, Columns, Tile};
 use crate::graph::{Layer, Op, channels_in};
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
-use crate::kernels::{Output, dense, image_conv};
+use crate::kernels::row::{PLANE_START, plane_bytes};
+use crate::kernels::{Output, image_conv, row};
 use crate::limits::MAX_LAYERS;
 
 /// A range of bytes in the arena.
@@ -300,7 +300,7 @@ fn parts(
             let taps = if layer.op == Op::Conv3x3 { 9 } else { 1 };
             grow(
                 scratch,
-                dense::scratch_bytes(taps * channels_in(layers, layer)),
+                row::scratch_bytes(taps * channels_in(layers, layer)),
             );
         }
         if layer.reads_padding(0) {

@@ -4,13 +4,13 @@
 //! environment skips these tests, and says so.
 
 mod crash;
+mod differential;
 mod hang;
 mod line;
 mod parity;
 mod python;
 mod refusal;
 mod soak;
-mod twins;
 mod update;
 
 use std::path::Path;

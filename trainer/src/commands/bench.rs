@@ -1,14 +1,15 @@
 //! `trainer bench`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use serde_json::json;
-use trainer::network::Kind;
+use trainer::architecture::{Architecture, Encoder};
+use trainer::benchmark::{Load, measure};
 use trainer::settings::Precision;
-use trainer::speed::{Load, measure};
-use trainer::teacher::Encoder;
+use trainer::topology::{SIZE, Topology};
+use trainer::zoo;
 
-use super::Machine;
+use super::machine::Machine;
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -16,7 +17,7 @@ pub struct BenchArgs {
     #[arg(long, value_enum)]
     encoder: Option<Encoder>,
     /// Image side in pixels.
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, default_value_t = SIZE)]
     size: i64,
     /// Wafers in a step.
     #[arg(long, default_value_t = 16)]
@@ -38,13 +39,18 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: BenchArgs) -> Result<()> {
+    let architecture = match args.encoder {
+        Some(encoder) => Architecture::Teacher(encoder),
+        None => Architecture::Student(Topology::default()),
+    };
+    let fits = architecture.fits(args.size);
+    fits.map_err(|error| anyhow!("--size: {error}"))?;
     ensure!(
-        args.size % 16 == 0 && (16..=224).contains(&args.size) && args.batch > 1 && args.steps > 0,
-        "a size that is a multiple of 16 in 16…224, at least 2 wafers and 1 step are needed"
+        args.batch > 1 && args.steps > 0,
+        "at least 2 wafers and 1 step are needed"
     );
     let device = args.machine.device()?;
     let load = Load {
-        network: args.encoder.map_or(Kind::Student, Kind::Teacher),
         size: args.size,
         batch: args.batch,
         precision: args.precision,
@@ -52,7 +58,9 @@ pub fn run(args: BenchArgs) -> Result<()> {
         warm_up: args.warm_up,
         steps: args.steps,
     };
-    let speed = measure(&load, device)?;
+    tch::manual_seed(0);
+    let network = zoo::build(&architecture, device);
+    let speed = measure(&*network, &load)?;
     println!("{}", json!(speed));
     Ok(())
 }

@@ -9,12 +9,12 @@ use lightwafer_maps::npz::{MaskWriter, WaferSet, write_wafers};
 use lightwafer_maps::synth::every_class;
 use lightwafer_runtime::dies::{MAX_GRID, Mask};
 use serde_json::json;
-use trainer::checkpoint::write_atomically;
+use trainer::contact_sheet::contact_sheet;
 use trainer::data::{Data, Part, Protocol, SPLIT_SEED};
-use trainer::inspect::inspect;
-use trainer::int8::Grid;
-use trainer::record::DataFile;
-use trainer::sheet::contact_sheet;
+use trainer::data_statistics::statistics;
+use trainer::files::write_atomically;
+use trainer::image_eval::Grid;
+use trainer::manifest::DataFile;
 
 #[derive(Args)]
 pub struct DataArgs {
@@ -57,7 +57,7 @@ struct SplitArgs {
     /// The published protocol: keep repeated maps.
     #[arg(long)]
     paper_split: bool,
-    /// Overwrite what is there.
+    /// Overwrite files that are there.
     #[arg(long)]
     force: bool,
 }
@@ -86,27 +86,19 @@ struct SynthArgs {
 
 pub fn run(args: DataArgs) -> Result<()> {
     match args.command {
-        DataCommand::Inspect(args) => look(&args),
+        DataCommand::Inspect(args) => inspect(&args),
         DataCommand::Split(args) => split(&args),
         DataCommand::Synth(args) => synth(&args),
     }
 }
 
-fn protocol(paper: bool) -> Protocol {
-    if paper {
-        Protocol::Paper
-    } else {
-        Protocol::Distinct
-    }
-}
-
-fn look(args: &InspectArgs) -> Result<()> {
-    let data = Data::load(&args.file, protocol(args.paper_split))?;
-    let inspection = inspect(&data);
+fn inspect(args: &InspectArgs) -> Result<()> {
+    let data = Data::load(&args.file, Protocol::of_flag(args.paper_split))?;
+    let statistics = statistics(&data);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        println!("{}", serde_json::to_string_pretty(&statistics)?);
     } else {
-        print!("{}", inspection.table());
+        print!("{}", statistics.table());
     }
     if let Some(sheet) = &args.sheet {
         let name = args.file.file_name().unwrap_or_default().to_string_lossy();
@@ -117,22 +109,14 @@ fn look(args: &InspectArgs) -> Result<()> {
 }
 
 fn split(args: &SplitArgs) -> Result<()> {
-    let data = Data::load(&args.file, protocol(args.paper_split))?;
+    let data = Data::load(&args.file, Protocol::of_flag(args.paper_split))?;
     let source = DataFile::of(&args.file)?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create {}", args.out.display()))?;
-    let parts = [
-        ("train", Part::Train),
-        ("val", Part::Val),
-        ("test", Part::Test),
-    ];
-    let path = |name: &str| args.out.join(format!("{name}.npz"));
+    let parts = [Part::Train, Part::Val, Part::Test];
+    let path = |name: Part| args.out.join(format!("{name}.npz"));
     let list = args.out.join("split.json");
-    for path in parts
-        .iter()
-        .map(|(name, _)| path(name))
-        .chain([list.clone()])
-    {
+    for path in parts.iter().map(|part| path(*part)).chain([list.clone()]) {
         ensure!(
             args.force || !path.exists(),
             "{} is there already: choose another --out, or give --force",
@@ -140,13 +124,13 @@ fn split(args: &SplitArgs) -> Result<()> {
         );
     }
     let mut positions = serde_json::Map::new();
-    for (name, part) in parts {
+    for part in parts {
         let wafers = data.part(part);
-        write_wafers(&path(name), &chosen(&data, &wafers))?;
-        println!("{}: {} wafers", path(name).display(), wafers.len());
-        positions.insert(name.into(), json!(wafers));
+        write_wafers(&path(part), &chosen(&data, &wafers))?;
+        println!("{}: {} wafers", path(part).display(), wafers.len());
+        positions.insert(part.to_string(), json!(wafers));
     }
-    // Last, so that a split with its list is whole.
+    // Written last: where it is, the split is whole.
     let text = json!({
         "source": source, "protocol": data.protocol, "seed": SPLIT_SEED, "positions": positions,
     });

@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use trainer::network::Kind;
-use trainer::settings::{DistillOverrides, Distillation, Settings};
+use trainer::settings::{DistillOverrides, Distillation};
+use trainer::topology::TopologyOverrides;
 
-use super::training::{self, RunArgs};
+use super::student;
+use super::training::{self, TrainArgs};
 
 #[derive(Args)]
 pub struct DistillArgs {
@@ -15,11 +16,13 @@ pub struct DistillArgs {
     #[command(flatten)]
     soft: DistillOverrides,
     #[command(flatten)]
-    run: RunArgs,
+    shape: TopologyOverrides,
+    #[command(flatten)]
+    run: TrainArgs,
 }
 
 pub fn run(args: DistillArgs) -> Result<()> {
-    let mut settings = Settings::of(Kind::Student);
+    let mut settings = student::settings(&args.shape, args.run.resumes())?;
     let given = args.soft != DistillOverrides::default();
     if args.run.resumes() {
         ensure!(
@@ -29,7 +32,7 @@ pub fn run(args: DistillArgs) -> Result<()> {
     } else if args.hard_only {
         ensure!(
             !given,
-            "--hard-only leaves the teacher out: settings of a distillation do not fit"
+            "--hard-only leaves the teacher out: it takes no settings of a distillation"
         );
     } else {
         ensure!(
@@ -41,10 +44,10 @@ pub fn run(args: DistillArgs) -> Result<()> {
     training::run("distill", &args.run, settings, |_, _| Ok(()))
 }
 
-/// What the flags say; none without a teacher.
+/// The distillation that the flags describe; none without a teacher.
 pub fn distillation(given: &DistillOverrides) -> Result<Option<Distillation>> {
     let mut soft = given.clone();
-    // The same from wherever the run is gone on with; a file that is not there is named later.
+    // Absolute, so that a run resumed from another folder finds it; a missing file is named later.
     soft.teacher = soft.teacher.map(|path| path.canonicalize().unwrap_or(path));
     Distillation::paper(&soft).map_err(anyhow::Error::msg)
 }

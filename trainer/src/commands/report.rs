@@ -1,15 +1,17 @@
 //! `trainer report`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use trainer::checkpoint::write_atomically;
 use trainer::data::{Data, Protocol};
-use trainer::folder::Folder;
+use trainer::files::write_atomically;
 use trainer::report::make;
+use trainer::run_folder::reader::RunFolder;
+use trainer::zoo;
 
-use super::{Machine, catch_ctrl_c, stop_asked};
+use super::machine::{Machine, catch_ctrl_c, stop_asked};
+use super::measurement::usual_size;
 
 #[derive(Args)]
 pub struct ReportArgs {
@@ -31,22 +33,21 @@ pub struct ReportArgs {
 
 pub fn run(args: ReportArgs) -> Result<()> {
     let device = args.machine.device()?;
-    let folder = Folder::read(&args.run)?;
-    let split = if args.paper_split {
-        Protocol::Paper
-    } else {
-        Protocol::Distinct
-    };
-    let data = Data::load(&args.data, split)?;
+    let folder = RunFolder::read(&args.run)?;
+    let data = Data::load(&args.data, Protocol::of_flag(args.paper_split))?;
     ensure!(
         !data.test.is_empty(),
         "{}: no test wafers",
         args.data.display()
     );
     catch_ctrl_c()?;
-    let page = make(&folder, &data, device, &stop_asked, &|text| {
-        eprintln!("{text}")
-    })?;
+    let open = move |path: &Path| {
+        let (network, checkpoint) = zoo::open(path, device)?;
+        let size = usual_size(&network.architecture(), checkpoint.info.size);
+        Ok((network, size))
+    };
+    let say = |text: &str| eprintln!("{text}");
+    let page = make(&folder, &data, device, &open, &stop_asked, &say)?;
     let page = page.context("stopped before the page was made")?;
     let out = args.out.unwrap_or_else(|| args.run.join("report.html"));
     write_atomically(&out, page.as_bytes())?;

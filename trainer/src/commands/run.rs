@@ -1,4 +1,4 @@
-//! `trainer run`: every stage of a configuration, each where it stopped.
+//! `trainer run`: every stage of a configuration; each is resumed where it stopped.
 //!
 //! `OUT/teacher` and `OUT/student` are the folders of the two trainings; `OUT/student/light-int8.lw` is
 //! the image; `OUT/eval-*.json` are what `trainer eval --json` prints for each on the test part, and
@@ -10,36 +10,38 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tch::Device;
-use trainer::checkpoint::write_atomically;
 use trainer::config::Config;
 use trainer::data::{Data, Part};
+use trainer::files::write_atomically;
+use trainer::manifest::Manifest;
 use trainer::network::Network;
-use trainer::record::Record;
+use trainer::run_folder::{best, configuration, evaluation, image, last};
 use trainer::settings::{Precision, Settings};
-use trainer::train::{End, Run};
-use trainer::weights;
+use trainer::train::End;
+use trainer::{weights, zoo};
 
-use super::eval::Measurement;
+use super::machine::{Machine, catch_ctrl_c};
+use super::measurement::Measurement;
+use super::quantized::{CALIBRATION, COMPARED, write_image};
 use super::training::train;
-use super::{Machine, catch_ctrl_c, export};
 
 #[derive(Args)]
 pub struct RunArgs {
-    /// The configuration (.toml); `trainer/configs/` has the paper's and ours.
+    /// The configuration (.toml); `trainer/configs/` has the paper's and the project's own.
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
     /// Labelled wafer maps in MixedWM38's layout (.npz).
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Folder of the run; what is done there already is not done again.
+    /// Folder of the run. What is finished there is not done again.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
     machine: Machine,
 }
 
-/// One run's surroundings.
-struct Here<'a> {
+/// A run of a configuration in a folder.
+struct Work<'a> {
     args: &'a RunArgs,
     data: Data,
     device: Device,
@@ -52,10 +54,10 @@ pub fn run(mut args: RunArgs) -> Result<()> {
         fs::read(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create {}", args.out.display()))?;
-    // The teacher's place is one of the student's settings: the same from wherever the run goes on.
+    // The teacher's path is one of the student's settings: absolute, so that it is the same when resumed elsewhere.
     args.out = fs::canonicalize(&args.out)
         .with_context(|| format!("cannot find {}", args.out.display()))?;
-    let copy = args.out.join("config.toml");
+    let copy = configuration(&args.out);
     if copy.exists() {
         let before = fs::read(&copy).with_context(|| format!("cannot read {}", copy.display()))?;
         ensure!(
@@ -68,19 +70,19 @@ pub fn run(mut args: RunArgs) -> Result<()> {
     let data = Data::load(&args.data, config.protocol())?;
     eprintln!("{}", data.describe());
     write_atomically(&copy, &text)?;
-    Record::keep(
+    Manifest::keep(
         &args.out,
         serde_json::to_value(&config)?,
         &args.data,
         device,
     )?;
     catch_ctrl_c()?;
-    let here = Here {
+    let work = Work {
         args: &args,
         data,
         device,
     };
-    if here.all(&config)? == End::Stopped {
+    if work.all(&config)? == End::Stopped {
         eprintln!(
             "stopped and saved; to go on: trainer run {} --data {} --out {}",
             args.config.display(),
@@ -91,7 +93,7 @@ pub fn run(mut args: RunArgs) -> Result<()> {
     Ok(())
 }
 
-impl Here<'_> {
+impl Work<'_> {
     fn all(&self, config: &Config) -> Result<End> {
         let folder = |name: &str| self.args.out.join(name);
         let (teacher, student) = (folder("teacher"), folder("student"));
@@ -101,28 +103,21 @@ impl Here<'_> {
             if self.network(&teacher, plan.settings.clone(), init)? == End::Stopped {
                 return Ok(End::Stopped);
             }
-            self.evaluations("teacher", &Run::best(&teacher), plan.settings.precision)?;
+            self.evaluations("teacher", &best(&teacher), plan.settings.precision)?;
         }
-        let Some(settings) = config.student(&Run::best(&teacher))? else {
+        let Some(settings) = config.student(&best(&teacher))? else {
             return Ok(End::Finished);
         };
         if self.network(&student, settings, |_| Ok(()))? == End::Stopped {
             return Ok(End::Stopped);
         }
-        self.evaluations("student", &Run::best(&student), Precision::F32)?;
+        self.evaluations("student", &best(&student), Precision::F32)?;
         if let Some(wanted) = &config.export {
-            let image = student.join("light-int8.lw");
+            let image = image(&student);
             if !image.exists() {
-                let (some, few) = (export::CALIBRATION, export::COMPARE);
-                let written = export::write_image(
-                    &Run::best(&student),
-                    &self.data,
-                    &image,
-                    &wanted.name,
-                    some,
-                    few,
-                )?;
-                print!("{}", written.text());
+                let (from, name) = (best(&student), &wanted.name);
+                let written = write_image(&from, &self.data, &image, name, CALIBRATION, COMPARED)?;
+                print!("{}", written.text()?);
             }
             self.evaluation("int8", &image, Part::Test, Precision::F32)?;
         }
@@ -136,8 +131,8 @@ impl Here<'_> {
         settings: Settings,
         init: impl FnOnce(&dyn Network) -> Result<()>,
     ) -> Result<End> {
-        let mut run = if Run::last(out).exists() {
-            let run = Run::resume(out, self.device)?;
+        let mut run = if last(out).exists() {
+            let run = zoo::resume(out, self.device)?;
             ensure!(
                 *run.settings() == settings,
                 "{} was started with other settings: choose another --out",
@@ -145,7 +140,7 @@ impl Here<'_> {
             );
             run
         } else {
-            Run::start(out, settings, init, self.device)?
+            zoo::start(out, settings, init, self.device)?
         };
         if run.is_finished() {
             eprintln!("{}: trained already", out.display());
@@ -167,7 +162,7 @@ impl Here<'_> {
         part: Part,
         precision: Precision,
     ) -> Result<()> {
-        let path = self.args.out.join(format!("eval-{name}.json"));
+        let path = evaluation(&self.args.out, name);
         if path.exists() || self.data.part(part).is_empty() {
             return Ok(());
         }
@@ -178,15 +173,12 @@ impl Here<'_> {
             part,
             size: None,
             precision,
-            turned: part == Part::Test,
+            rotated: part == Part::Test,
             device: self.device,
             threads: self.args.machine.threads(),
         }
         .take()?;
         measured.lines().iter().for_each(|line| eprintln!("{line}"));
-        write_atomically(
-            &path,
-            serde_json::to_string_pretty(&measured.json()?)?.as_bytes(),
-        )
+        write_atomically(&path, measured.json()?.as_bytes())
     }
 }

@@ -1,50 +1,67 @@
-//! `trainer export --ram-budget`: the same network in less memory.
+//! `trainer schedule`: the same network in less memory.
 //!
-//! Works on a model image alone: what an image was exported from is not needed to schedule it anew.
+//! Works on a model image alone: the checkpoint that it was exported from is not needed.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use lightwafer_compiler::layer_specs;
 use lightwafer_compiler::schedule::{self, Schedule, cheapest, schedules};
 use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::image::Model;
-use trainer::checkpoint::write_atomically;
+use trainer::files::write_atomically;
 
-/// Bytes as people write them: `192K` and `192KiB` are 196,608, `165000` is 165,000.
+/// Rewrite a model image so that it needs less memory, at the cost of more arithmetic.
+///
+/// A schedule computes the first layers a second time instead of keeping their output, and in the smallest arenas in
+/// tiles of columns. All schedules of an image give the same answers, bit for bit. The cheapest one that fits the
+/// budget is taken; without a budget, the one that computes every layer once.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  trainer schedule light-int8.lw                                     which schedules there are
+  trainer schedule light-int8.lw --ram-budget 192K -o small.lw
+  trainer schedule small.lw -o light-int8.lw                         and back")]
+pub struct ScheduleArgs {
+    /// The model image (.lw), by any schedule.
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// The arena that the board has for an inference, such as 192K or 165000.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    ram_budget: Option<usize>,
+    /// The model image to write (.lw); without it, only the table is printed.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub fn run(args: ScheduleArgs) -> Result<()> {
+    let from = args.image.display();
+    let image = std::fs::read(&args.image).with_context(|| format!("cannot read {from}"))?;
+    let image = AlignedBox::from(image);
+    let image = in_budget(&image, args.ram_budget).with_context(|| from.to_string())?;
+    if let Some(output) = &args.output {
+        write_atomically(output, &image)?;
+        println!("{}: {} bytes", output.display(), image.len());
+    }
+    Ok(())
+}
+
+/// Bytes in the usual notation: `192K` and `192KiB` are 196,608, `165000` is 165,000.
 ///
 /// # Errors
 /// A text that is no number of bytes.
-pub fn bytes(text: &str) -> Result<usize, String> {
+fn bytes(text: &str) -> Result<usize, String> {
     let config = parse_size::Config::new().with_binary();
     let bytes = config.parse_size(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes).map_err(|error| error.to_string())
 }
 
-/// Whether `path` is a model image rather than a checkpoint.
-pub fn is_image(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "lw")
-}
-
-/// Reads the image `from`, and writes it to `output` by the cheapest schedule in `budget` bytes of arena.
-///
-/// # Errors
-/// A file that is no model image, and a budget that no schedule fits.
-pub fn rewrite(from: &Path, budget: Option<usize>, output: &Path) -> Result<()> {
-    let image = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    let image =
-        in_budget(&AlignedBox::from(image), budget).with_context(|| from.display().to_string())?;
-    write_atomically(output, &image)?;
-    println!("{}: {} bytes", output.display(), image.len());
-    Ok(())
-}
-
-/// The image by the cheapest schedule in `budget` bytes of arena, after the table it was chosen from; by the
-/// plain one without a budget.
+/// The image by the cheapest schedule in `budget` bytes of arena, after the table it was chosen from; without a
+/// budget, by the plain one.
 ///
 /// # Errors
 /// When no schedule fits, with the bytes of the smallest.
-pub fn in_budget(image: &[u8], budget: Option<usize>) -> Result<AlignedBox<u8>> {
+fn in_budget(image: &[u8], budget: Option<usize>) -> Result<AlignedBox<u8>> {
     let model = Model::new_checked(image)?;
     let all = schedules(&layer_specs(&model))?;
     let chosen = cheapest(&all, budget.unwrap_or(usize::MAX));

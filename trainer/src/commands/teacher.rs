@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use trainer::network::Kind;
+use trainer::architecture::{Architecture, Encoder};
 use trainer::settings::Settings;
-use trainer::teacher::Encoder;
 use trainer::weights;
 
-use super::training::{self, RunArgs};
+use super::training::{self, TrainArgs};
 
 #[derive(Args)]
 pub struct TeacherArgs {
@@ -22,13 +21,13 @@ pub struct TeacherArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "init"])]
     encoder_weights: Option<PathBuf>,
     #[command(flatten)]
-    run: RunArgs,
+    run: TrainArgs,
 }
 
 pub fn run(args: TeacherArgs) -> Result<()> {
-    let defaults = Settings::of(Kind::Teacher(args.encoder));
+    let defaults = Settings::of(Architecture::Teacher(args.encoder));
     let file = args.encoder_weights.as_deref();
-    let fresh = !args.run.has_init();
+    let fresh = args.run.init().is_none();
     training::run("teacher", &args.run, defaults, |network, _| {
         if fresh {
             weights::start_encoder(network, file)

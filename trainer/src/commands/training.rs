@@ -1,4 +1,4 @@
-//! What `trainer student`, `teacher` and `distill` share: start or resume a run, and say how it ended.
+//! Starts or resumes a run: what `student`, `teacher`, `distill` and `quantize` share.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +6,17 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{Data, Protocol};
+use trainer::manifest::Manifest;
 use trainer::network::Network;
-use trainer::record::Record;
 use trainer::settings::{Overrides, Settings};
 use trainer::train::{End, Run};
+use trainer::{run_folder, zoo};
 
-use super::{Machine, catch_ctrl_c, stop_asked};
+use super::machine::{Machine, catch_ctrl_c, stop_asked};
 
-/// What to train on, and where to.
+/// The data to train on, the folder, and the settings of any network.
 #[derive(Args)]
-pub struct RunArgs {
+pub struct TrainArgs {
     /// Labelled wafer maps in MixedWM38's layout (.npz).
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
@@ -28,7 +29,7 @@ pub struct RunArgs {
     /// Start from these weights (.safetensors) of the same network.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
-    /// Go on with the run in --out, with its own settings.
+    /// Resume the run in --out, with its own settings.
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -37,8 +38,8 @@ pub struct RunArgs {
     machine: Machine,
 }
 
-impl RunArgs {
-    /// Whether a run is to be gone on with.
+impl TrainArgs {
+    /// Whether a run is to be resumed.
     pub fn resumes(&self) -> bool {
         self.resume
     }
@@ -48,9 +49,9 @@ impl RunArgs {
         &mut self.settings
     }
 
-    /// Whether a checkpoint gives all weights to start from.
-    pub fn has_init(&self) -> bool {
-        self.init.is_some()
+    /// The checkpoint that gives all weights to start from.
+    pub fn init(&self) -> Option<&Path> {
+        self.init.as_deref()
     }
 }
 
@@ -58,7 +59,7 @@ impl RunArgs {
 /// fresh network before `--init` does.
 pub fn run(
     command: &str,
-    args: &RunArgs,
+    args: &TrainArgs,
     defaults: Settings,
     first: impl FnOnce(&dyn Network, &Data) -> Result<()>,
 ) -> Result<()> {
@@ -73,7 +74,7 @@ pub fn run(
         Ok(data)
     };
     let (mut run, data) = if args.resume {
-        let run = Run::resume(&args.out, device)?;
+        let run = zoo::resume(&args.out, device)?;
         let data = load_data(run.settings().split)?;
         (run, data)
     } else {
@@ -81,8 +82,9 @@ pub fn run(
         if args.paper_split {
             settings.split = Protocol::Paper;
         }
-        // Before the data: a folder that is taken is said at once.
+        // Before the data is read, so that the error comes at once.
         Run::vacant(&args.out)?;
+        settings.check().map_err(anyhow::Error::msg)?;
         let data = load_data(settings.split)?;
         let init = |network: &dyn Network| {
             first(network, &data)?;
@@ -90,13 +92,13 @@ pub fn run(
                 .as_deref()
                 .map_or(Ok(()), |path| load(path, network))
         };
-        (Run::start(&args.out, settings, init, device)?, data)
+        (zoo::start(&args.out, settings, init, device)?, data)
     };
     let config = serde_json::to_value(run.settings())?;
-    Record::keep(&args.out, config, &args.data, device)?;
+    Manifest::keep(&args.out, config, &args.data, device)?;
     catch_ctrl_c()?;
     match train(&mut run, &data)? {
-        End::Finished => eprintln!("done: {}", Run::best(&args.out).display()),
+        End::Finished => eprintln!("done: {}", run_folder::best(&args.out).display()),
         End::Stopped => eprintln!(
             "stopped and saved; to go on: trainer {command} --data {} --out {} --resume",
             args.data.display(),
@@ -106,7 +108,7 @@ pub fn run(
     Ok(())
 }
 
-/// Says what is trained, and trains it.
+/// Prints what is trained, and trains it.
 pub fn train(run: &mut Run, data: &Data) -> Result<End> {
     eprintln!("{}", run.describe());
     run.train(data, &stop_asked)

@@ -1,23 +1,26 @@
-//! Rescales channels so that one int8 range suits all channels of a tensor, without changing what the
-//! network computes.
+//! Cross-layer equalization (CLE; Nagel et al., 2019): rescales channels so that one int8 range suits all channels
+//! of a tensor. The function of the network stays the same.
 //!
-//! A ReLU, a pool and a convolution let a positive factor through, so a channel can be divided by its
-//! range where it is made and multiplied again where it is read. Where the reader is a 1×1 convolution
-//! (no padding) an offset can pass too. Up-sampled tensors are fitted into their skip's range, which
-//! they share.
+//! A positive factor passes through a ReLU, a pool and a convolution, so a channel can be divided by its
+//! range in the layer that makes it and multiplied again in the layers that read it. Where the reader is a 1×1
+//! convolution (no padding) an offset can pass too. Up-sampled tensors are fitted into the range of their skip,
+//! which they share.
 
 use std::collections::HashMap;
 
+use lightwafer_runtime::graph::Op;
 use tch::{Kind, Tensor};
 
-use super::fold::{Folded, FoldedStudent, Value};
+use super::fold::{Folded, FoldedStudent};
+use crate::topology::layers::output_axis;
+use crate::topology::{Layer, Part, Source};
 
-/// Of wafers, the part whose extremes a channel's range covers.
+/// The share of wafers whose extremes a channel's range covers.
 const COVERED: f64 = 0.99;
-/// A channel's range counts as at least this part of the tensor's: dead channels stay small.
+/// A channel's range counts as at least this share of the tensor's, so that dead channels stay small.
 const LEAST: f64 = 1e-2;
-/// How far channels are evened out where their reader's weights share one scale an output channel:
-/// 0 not at all, 1 wholly, which would move all unevenness into those weights.
+/// How far channels are equalized where the reader's weights share one scale an output channel:
+/// 0 not at all, 1 wholly, which would move all differences into those weights.
 const EVENNESS: f64 = 0.5;
 
 /// Lowest and highest value of each channel, (C) each.
@@ -26,10 +29,19 @@ struct Range {
     high: Tensor,
 }
 
-/// How a channel's values x relate to those that are kept, x′: x = gain·x′ + offset.
+/// How a channel's values x relate to the rescaled ones, x′: x = gain·x′ + offset.
 struct Change {
     gain: Tensor,
     offset: Tensor,
+}
+
+impl Clone for Change {
+    fn clone(&self) -> Self {
+        Self {
+            gain: self.gain.shallow_clone(),
+            offset: self.offset.shallow_clone(),
+        }
+    }
 }
 
 impl Change {
@@ -55,53 +67,44 @@ impl Change {
         }
     }
 
-    /// What a ReLU's values become.
+    /// The highest value after rescaling, of values ≥ 0.
     fn highest(&self, range: &Range) -> f64 {
         (&range.high / &self.gain).max().double_value(&[])
     }
 }
 
-/// How a layer's weights are laid out.
-#[derive(Clone, Copy, PartialEq)]
-enum Kernel {
-    Dense,
-    Depthwise,
-    Transposed,
-}
-
 impl Folded {
-    /// Reads changed input channels, from channel `from` on.
-    fn read(&mut self, kernel: Kernel, from: i64, change: &Change) {
+    /// Adapts the weights of `op` to rescaled input channels, from channel `from` on.
+    fn read(&mut self, op: Op, from: i64, change: &Change) {
         // The weights may be the checkpoint's own.
         self.weight = self.weight.copy();
-        let axis = i64::from(kernel == Kernel::Dense);
+        // Each weight of a depthwise convolution meets one channel, in the first dimension.
+        let axis = match op {
+            Op::Depthwise3x3 => 0,
+            _ => 1 - output_axis(op) as i64,
+        };
         let channels = change.gain.size()[0];
         let mut part = self.weight.narrow(axis, from, channels);
-        if kernel == Kernel::Dense && part.size()[2] == 1 {
+        if matches!(op, Op::Pointwise | Op::MaskHead) {
             self.bias = &self.bias + part.flatten(1, -1).matmul(&change.offset);
         }
-        let shape = if axis == 1 {
-            [1, -1, 1, 1]
-        } else {
-            [-1, 1, 1, 1]
-        };
-        let _ = part.multiply_(&change.gain.view(shape));
+        let _ = part.multiply_(&change.gain.view(along(axis)));
     }
 
-    /// Makes changed output channels.
-    fn make(&mut self, kernel: Kernel, change: &Change) {
-        let shape = if kernel == Kernel::Transposed {
-            [1, -1, 1, 1]
-        } else {
-            [-1, 1, 1, 1]
-        };
-        self.weight = &self.weight / change.gain.view(shape);
+    /// Makes rescaled output channels.
+    fn make(&mut self, op: Op, change: &Change) {
+        self.weight = &self.weight / change.gain.view(along(output_axis(op) as i64));
         self.bias = (&self.bias - &change.offset) / &change.gain;
     }
 }
 
-/// Evens out the channels of `student` by the ranges met on `batches` of images. The embedding stays
-/// as it is, since it is an answer.
+/// The shape of a vector that lies along `axis` of four.
+fn along(axis: i64) -> [i64; 4] {
+    [0, 1, 2, 3].map(|dim| if dim == axis { -1 } else { 1 })
+}
+
+/// Equalizes the channels of `student` by the ranges met on `batches` of images. The embedding is not rescaled,
+/// since it is an answer.
 pub fn equalize(student: &mut FoldedStudent, batches: &[Tensor]) {
     tch::no_grad(|| {
         let ranges = ranges(student, batches);
@@ -111,23 +114,15 @@ pub fn equalize(student: &mut FoldedStudent, batches: &[Tensor]) {
     });
 }
 
-/// A tensor of the network; the up-sampled one of a level apart from the skip.
-type Key = (Value, bool);
-
-fn ranges(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<Key, Range> {
-    let mut extremes: HashMap<Key, (Vec<Tensor>, Vec<Tensor>)> = HashMap::new();
+/// The ranges of what layers make, by the layer's position. Pools and heads have none.
+fn ranges(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<usize, Range> {
+    let mut extremes: HashMap<usize, (Vec<Tensor>, Vec<Tensor>)> = HashMap::new();
     for images in batches {
-        let mut skips = Vec::new();
-        let _ = student.forward(images, |value, x| {
-            if value == Value::Embedding {
+        let _ = student.forward(images, |at, _, x| {
+            if student.layers()[at].part == Part::ClassHead {
                 return;
             }
-            // A skip is shown before the up-sampled tensor that shares its range.
-            let again = skips.contains(&value);
-            if matches!(value, Value::Skip(_)) {
-                skips.push(value);
-            }
-            let (low, high) = extremes.entry((value, again)).or_default();
+            let (low, high) = extremes.entry(at).or_default();
             low.push(x.amin([2i64, 3].as_slice(), false));
             high.push(x.amax([2i64, 3].as_slice(), false));
         });
@@ -143,56 +138,65 @@ fn ranges(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<Key, Range> {
     };
     extremes
         .into_iter()
-        .map(|(key, extremes)| (key, range(extremes)))
+        .map(|(at, extremes)| (at, range(extremes)))
         .collect()
 }
 
-fn rescale(student: &mut FoldedStudent, ranges: &HashMap<Key, Range>) {
-    use Kernel::{Dense, Depthwise, Transposed};
-    let of = |value: Value| &ranges[&(value, false)];
-    let mut skips: Vec<(Change, f64)> = Vec::new();
-    for (i, block) in student.encoder.iter_mut().enumerate() {
-        if let Some((change, _)) = skips.last() {
-            block.first.read(Dense, 0, change);
+fn rescale(student: &mut FoldedStudent, ranges: &HashMap<usize, Range>) {
+    let layers = student.layers().to_vec();
+    let mut changes: Vec<Option<Change>> = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        let change = change(&layers, at, ranges, &changes);
+        if let Some(weights) = student.weights_mut(at) {
+            let mut from = 0;
+            for source in &layer.inputs {
+                let Source::Layer(input) = *source else {
+                    continue;
+                };
+                if let Some(change) = &changes[input] {
+                    weights.read(layer.op, from, change);
+                }
+                from += layers[input].channels;
+            }
+            if let Some(change) = &change {
+                weights.make(layer.op, change);
+            }
         }
-        let first = Change::positive(of(Value::EncoderFirst(i)), 1.0);
-        let depthwise = Change::fit(of(Value::EncoderDepthwise(i)), -1.0, 1.0);
-        block.first.make(Dense, &first);
-        block.depthwise.read(Depthwise, 0, &first);
-        block.depthwise.make(Depthwise, &depthwise);
-        block.pointwise.read(Dense, 0, &depthwise);
-        if i < 4 {
-            let range = of(Value::Skip(i));
-            let skip = Change::positive(range, EVENNESS);
-            block.pointwise.make(Dense, &skip);
-            let highest = skip.highest(range);
-            skips.push((skip, highest));
-        }
+        changes.push(change);
     }
-    let mut before: Option<Change> = None;
-    for (i, (up, block)) in student.up.iter_mut().zip(&mut student.decoder).enumerate() {
-        let level = 3 - i;
-        if let Some(change) = &before {
-            up.read(Transposed, 0, change);
+}
+
+/// How the output of the layer at `at` is rescaled, given the `changes` of those before it.
+fn change(
+    layers: &[Layer],
+    at: usize,
+    ranges: &HashMap<usize, Range>,
+    changes: &[Option<Change>],
+) -> Option<Change> {
+    let layer = &layers[at];
+    let range = || ranges.get(&at);
+    match layer.part {
+        Part::First => Some(Change::positive(range()?, 1.0)),
+        Part::Depthwise => Some(Change::fit(range()?, -1.0, 1.0)),
+        Part::Output => {
+            let embedded = |reader: &Layer| {
+                reader.part == Part::ClassHead && reader.inputs.contains(&Source::Layer(at))
+            };
+            match layers.iter().any(embedded) {
+                true => None,
+                false => Some(Change::positive(range()?, EVENNESS)),
+            }
         }
-        let (skip, highest) = &skips[level];
-        let fitted = Change::fit(&ranges[&(Value::Skip(level), true)], 0.0, highest.max(1e-9));
-        let channels = fitted.gain.size()[0];
-        up.make(Transposed, &fitted);
-        block.first.read(Dense, 0, &fitted);
-        block.first.read(Dense, channels, skip);
-        let first = Change::positive(of(Value::DecoderFirst(i)), 1.0);
-        let depthwise = Change::fit(of(Value::DecoderDepthwise(i)), -1.0, 1.0);
-        let output = Change::positive(of(Value::DecoderOutput(i)), EVENNESS);
-        block.first.make(Dense, &first);
-        block.depthwise.read(Depthwise, 0, &first);
-        block.depthwise.make(Depthwise, &depthwise);
-        block.pointwise.read(Dense, 0, &depthwise);
-        block.pointwise.make(Dense, &output);
-        before = Some(output);
-    }
-    if let Some(change) = &before {
-        student.mask_head.read(Dense, 0, change);
+        Part::Pool => match layer.inputs[..] {
+            [Source::Layer(from)] => changes[from].clone(),
+            _ => None,
+        },
+        Part::Up => {
+            let skip = layer.activation?.0;
+            let highest = changes[skip].as_ref()?.highest(ranges.get(&skip)?);
+            Some(Change::fit(range()?, 0.0, highest.max(1e-9)))
+        }
+        Part::ClassHead | Part::MaskHead => None,
     }
 }
 
@@ -201,12 +205,14 @@ mod tests {
     use super::*;
     use crate::network::Network;
     use crate::student::Student;
+    use crate::topology::Topology;
     use tch::Device;
 
     /// Fresh weights, with normalizations that differ from channel to channel.
     fn uneven_student() -> FoldedStudent {
         tch::manual_seed(3);
-        let student = Student::new(Device::Cpu);
+        let topology = Topology::default();
+        let student = Student::new(&topology, Device::Cpu);
         tch::no_grad(|| {
             for (name, mut tensor) in student.vars().variables() {
                 let _ = match name.rsplit('.').next() {
@@ -221,22 +227,24 @@ mod tests {
         let tensors = crate::checkpoint::tensors(student.vars())
             .into_iter()
             .collect();
-        FoldedStudent::new(&tensors).unwrap()
+        FoldedStudent::fold(&topology, &tensors).unwrap()
     }
 
     #[test]
-    fn the_function_stays_and_ranges_are_evened_out() {
+    fn the_function_stays_and_ranges_are_equalized() {
         let mut student = uneven_student();
         let image = Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu)).round();
         let batches = [image.shallow_clone()];
         let spread = |student: &FoldedStudent| {
-            let range = &ranges(student, &batches)[&(Value::EncoderFirst(2), false)];
+            let mut layers = student.layers().iter();
+            let at = layers.position(|layer| layer.name == "encoder.2.first");
+            let range = &ranges(student, &batches)[&at.unwrap()];
             range.high.std(false).double_value(&[]) / range.high.mean(Kind::Float).double_value(&[])
         };
         let spread_before = spread(&student);
-        let (class, mask) = tch::no_grad(|| student.forward(&image, |_, _| ()));
+        let (class, mask) = tch::no_grad(|| student.forward(&image, |_, _, _| ()));
         equalize(&mut student, &batches);
-        let (class_after, mask_after) = tch::no_grad(|| student.forward(&image, |_, _| ()));
+        let (class_after, mask_after) = tch::no_grad(|| student.forward(&image, |_, _, _| ()));
         for (a, b) in [(class, class_after), (mask, mask_after)] {
             let off = (&a - b).abs().max().double_value(&[]) / a.abs().max().double_value(&[]);
             assert!(off < 1e-4, "off by {off}");

@@ -1,15 +1,15 @@
-//! `trainer export --int8`: a checkpoint becomes the model image that a board runs.
+//! `trainer export`: a checkpoint becomes the model image that a board runs.
 //!
-//! Folds batch normalization ([`fold`]), evens out channels where that helps ([`equalize`]), corrects biases
-//! ([`correct`]), chooses ranges on training maps ([`calibrate`]), quantizes ([`quantize`]) and writes with
-//! the runtime's own writer, which proves the image before it is written. A student of `trainer quantize`
-//! ([`fake`]) has been through the first four and brings the ranges it learned.
+//! The steps: fold batch normalization ([`fold`]), equalize channels where that helps ([`equalize`]), correct biases
+//! ([`bias_correction`]), choose ranges on training maps ([`calibrate`]), quantize ([`quantize`]), and write with
+//! the runtime's own writer, which checks the image before it is written. A student of `trainer quantize`
+//! ([`qat`]) has been through the first four steps and brings the ranges that it learned.
 
+pub mod bias_correction;
 pub mod calibrate;
-pub mod correct;
 pub mod equalize;
-pub mod fake;
 pub mod fold;
+pub mod qat;
 pub mod quantize;
 
 use std::collections::HashMap;
@@ -22,16 +22,18 @@ use serde::Serialize;
 use tch::Tensor;
 
 use calibrate::{Affine, Choice, JUDGED, moved};
-use fake::FakeStudent;
-use fold::{FoldedStudent, Value};
+use fold::FoldedStudent;
+use qat::QatStudent;
 
 use crate::network::Network;
+use crate::topology::layers::{activation_name, activations};
+use crate::topology::{Activation, Topology};
 
 /// Batches that biases are corrected on: they are in memory at once, with all they become.
 const CORRECTION_BATCHES: usize = 6;
 
-/// Whether channels were evened out, and why: how far the quantized network's answers are from the float
-/// one's, squared change over square, of class logits and of mask logits, summed.
+/// Whether channels were equalized, and why: how far the quantized network's answers are from the float
+/// network's, squared change over square, of class logits and of mask logits, summed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Equalization {
     /// Whether it was kept.
@@ -47,57 +49,31 @@ pub struct Equalization {
 pub struct Prepared {
     /// Its layers.
     pub folded: FoldedStudent,
-    /// The range of every int8 tensor.
-    pub ranges: HashMap<Value, Affine>,
-    /// How each was chosen, in the order they are computed; empty where they were learned.
-    pub choices: Vec<(Value, Choice)>,
-    /// Whether channels were evened out; absent where ranges were learned.
+    /// The range of every activation.
+    pub ranges: HashMap<Activation, Affine>,
+    /// How each range was chosen; empty where they were learned.
+    pub choices: HashMap<Activation, Choice>,
+    /// Whether channels were equalized; absent where ranges were learned.
     pub equalization: Option<Equalization>,
 }
 
 impl Prepared {
-    /// Prepares the checkpoint `tensors` on calibration `batches` of images (B, 3, 224, 224).
+    /// Prepares the checkpoint `tensors` of a student of this shape on calibration `batches` of images (B, 3, S, S).
     ///
     /// # Errors
     /// A tensor that is missing or of another shape; no batches.
-    pub fn calibrated(tensors: &HashMap<String, Tensor>, batches: &[Tensor]) -> Result<Self> {
-        let fold = || FoldedStudent::new(tensors).context("the checkpoint is not a student's");
-        let float = fold()?;
-        let judged = &batches[..batches.len().min(JUDGED)];
-        let attempt = |equalized: bool| -> Result<(Self, f64)> {
-            let mut student = fold()?;
-            if equalized {
-                equalize::equalize(&mut student, batches);
-            }
-            if !batches.is_empty() {
-                let few = &batches[..batches.len().min(CORRECTION_BATCHES)];
-                correct::correct(&mut student, &Tensor::cat(few, 0));
-            }
-            let found = calibrate::calibrate(&student, batches);
-            let ranges: HashMap<_, _> = found.iter().map(|(v, c)| (*v, c.affine)).collect();
-            let fake = FakeStudent::of(student, &ranges)?;
-            let effects = judged.iter().map(|images| {
-                tch::no_grad(|| {
-                    let (class, mask) = float.forward(images, |_, _| ());
-                    let rounded = fake.forward(images, false, true);
-                    let mask_moved = rounded.mask.map_or(0.0, |rounded| moved(&mask, &rounded));
-                    moved(&class, &rounded.logits) + mask_moved
-                })
-            });
-            let effect = effects.sum::<f64>() / judged.len().max(1) as f64;
-            let order = Value::all().into_iter();
-            let choices =
-                order.filter_map(|value| found.get(&value).map(|choice| (value, *choice)));
-            let prepared = Self {
-                choices: choices.collect(),
-                folded: fake.folded(),
-                ranges,
-                equalization: None,
-            };
-            Ok((prepared, effect))
+    pub fn calibrated(
+        topology: &Topology,
+        tensors: &HashMap<String, Tensor>,
+        batches: &[Tensor],
+    ) -> Result<Self> {
+        let fold = || {
+            let folded = FoldedStudent::fold(topology, tensors);
+            folded.context("the checkpoint is not a student's")
         };
-        let (with, effect_with) = attempt(true)?;
-        let (without, effect_without) = attempt(false)?;
+        let float = fold()?;
+        let (with, effect_with) = Self::attempt(fold()?, &float, batches, true)?;
+        let (without, effect_without) = Self::attempt(fold()?, &float, batches, false)?;
         let used = effect_with <= effect_without;
         let equalization = Equalization {
             used,
@@ -110,12 +86,49 @@ impl Prepared {
         })
     }
 
+    /// Prepares `student`, `equalized` or not, and measures how far its quantized answers are from those of
+    /// `float`.
+    fn attempt(
+        mut student: FoldedStudent,
+        float: &FoldedStudent,
+        batches: &[Tensor],
+        equalized: bool,
+    ) -> Result<(Self, f64)> {
+        if equalized {
+            equalize::equalize(&mut student, batches);
+        }
+        if !batches.is_empty() {
+            let few = &batches[..batches.len().min(CORRECTION_BATCHES)];
+            bias_correction::correct(&mut student, &Tensor::cat(few, 0));
+        }
+        let choices = calibrate::calibrate(&student, batches);
+        let ranges: HashMap<_, _> = choices.iter().map(|(a, c)| (*a, c.affine)).collect();
+        let quantized = QatStudent::of(student, &ranges)?;
+        let judged = &batches[..batches.len().min(JUDGED)];
+        let effects = judged.iter().map(|images| {
+            tch::no_grad(|| {
+                let (class, mask) = float.forward(images, |_, _, _| ());
+                let rounded = quantized.forward(images, false, true);
+                let mask_moved = rounded.mask.map_or(0.0, |rounded| moved(&mask, &rounded));
+                moved(&class, &rounded.logits) + mask_moved
+            })
+        });
+        let effect = effects.sum::<f64>() / judged.len().max(1) as f64;
+        let prepared = Self {
+            choices,
+            folded: quantized.folded(),
+            ranges,
+            equalization: None,
+        };
+        Ok((prepared, effect))
+    }
+
     /// A student of `trainer quantize` with the ranges it learned.
-    pub fn learned(student: &FakeStudent) -> Self {
+    pub fn learned(student: &QatStudent) -> Self {
         Self {
             folded: student.folded(),
             ranges: student.affine(),
-            choices: Vec::new(),
+            choices: HashMap::new(),
             equalization: None,
         }
     }
@@ -139,12 +152,18 @@ impl Prepared {
             layers,
         };
         let image = write(&spec, golden).context("the quantized network cannot be written")?;
-        let all = Value::all().into_iter();
-        let ranges = all.filter_map(|value| self.ranges.get(&value).map(|range| (value, *range)));
+        let layers = self.folded.layers();
+        let tensor = |activation| {
+            Some(QuantizedTensor {
+                name: activation_name(layers, activation).into(),
+                range: *self.ranges.get(&activation)?,
+                chosen: self.choices.get(&activation).copied(),
+            })
+        };
+        let tensors = activations(layers).into_iter().filter_map(tensor).collect();
         Ok(Exported {
             image,
-            ranges: ranges.collect(),
-            choices: self.choices,
+            tensors,
             equalization: self.equalization,
             layers: spec.layers,
             scales,
@@ -152,16 +171,26 @@ impl Prepared {
     }
 }
 
+/// An int8 tensor of an exported model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QuantizedTensor {
+    /// The layer that makes it, or `embedding`.
+    #[serde(rename = "tensor")]
+    pub name: String,
+    /// Its range.
+    pub range: Affine,
+    /// How the range was chosen; absent where it was learned.
+    pub chosen: Option<Choice>,
+}
+
 /// An exported model.
 #[derive(Debug)]
 pub struct Exported {
     /// The image's bytes.
     pub image: AlignedBox<u8>,
-    /// The range of every int8 tensor, in the order they are computed.
-    pub ranges: Vec<(Value, Affine)>,
-    /// How each was chosen; empty where they were learned.
-    pub choices: Vec<(Value, Choice)>,
-    /// Whether channels were evened out; absent where ranges were learned.
+    /// Every int8 tensor, in the order they are computed.
+    pub tensors: Vec<QuantizedTensor>,
+    /// Whether channels were equalized; absent where ranges were learned.
     pub equalization: Option<Equalization>,
     /// The integer layers that the image was written from.
     pub layers: Vec<LayerSpec>,
@@ -174,6 +203,7 @@ pub struct Exported {
 /// # Errors
 /// As theirs.
 pub fn export_int8(
+    topology: &Topology,
     tensors: &HashMap<String, Tensor>,
     parameters: u32,
     batches: &[Tensor],
@@ -181,5 +211,5 @@ pub fn export_int8(
     name: &str,
     created: &str,
 ) -> Result<Exported> {
-    Prepared::calibrated(tensors, batches)?.write(parameters, golden, name, created)
+    Prepared::calibrated(topology, tensors, batches)?.write(parameters, golden, name, created)
 }

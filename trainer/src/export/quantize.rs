@@ -1,4 +1,4 @@
-//! From folded float layers and chosen ranges to the integer layers of a model image.
+//! Quantizing: from folded float layers and chosen ranges to the integer layers of a model image.
 //!
 //! Weights: symmetric int8, one scale an output channel. Bias: int32 at s_in·s_w. Requantization:
 //! multiplier M = s_in·s_w/s_out as m = M·2^(32−shift), see `runtime::kernels::requantize`.
@@ -11,11 +11,11 @@ use lightwafer_runtime::graph::{IMAGE, NONE, Op};
 use tch::{Kind, Tensor};
 
 use super::calibrate::Affine;
-use super::fold::{Folded, FoldedStudent, Value};
-use crate::network::CLASSES;
-use crate::student::{DECODER, ENCODER};
+use super::fold::{Folded, FoldedStudent, inner_dims};
+use crate::topology::layers::{activation_name, output_axis};
+use crate::topology::{Activation, Layer, Part, Source};
 
-/// Largest bias, so that accumulators keep room: a channel whose weights are far smaller than its bias
+/// The largest bias, so that accumulators keep room. A channel whose weights are far smaller than its bias
 /// gets a coarser weight scale.
 const MAX_BIAS: f64 = (1 << 24) as f64;
 const TWO_32: f64 = 4_294_967_296.0;
@@ -35,8 +35,9 @@ fn values(tensor: &Tensor) -> Result<Vec<f64>> {
     Vec::try_from(flat).context("reading a weight tensor")
 }
 
-/// Quantizes weights whose output channel is dimension `axis`.
-fn quantize(layer: &Folded, axis: usize, input_scale: f64) -> Result<Quantized> {
+/// Quantizes the weights of `op`; `input_scale` is the real value of one step of the tensor it reads.
+fn quantize(op: Op, layer: &Folded, input_scale: f64) -> Result<Quantized> {
+    let axis = output_axis(op);
     let size = layer.weight.size();
     let (weights, bias) = (values(&layer.weight)?, values(&layer.bias)?);
     let inner: i64 = size[axis + 1..].iter().product();
@@ -65,21 +66,22 @@ fn quantize(layer: &Folded, axis: usize, input_scale: f64) -> Result<Quantized> 
     })
 }
 
-/// The layer that the integers of `layer` stand for: `axis` is its output channels' dimension, `input_scale`
-/// the real value of one step of what it reads.
+/// The real weights and biases that the integers of `layer` stand for; `input_scale` is the real value of one step
+/// of the tensor that it reads.
 ///
 /// # Panics
 /// Where the layer's tensors cannot be read, which only memory decides.
-pub fn rounded(layer: &Folded, axis: usize, input_scale: f64) -> Folded {
-    let q = match quantize(layer, axis, input_scale) {
+pub fn rounded(op: Op, layer: &Folded, input_scale: f64) -> Folded {
+    let q = match quantize(op, layer, input_scale) {
         Ok(q) => q,
         Err(error) => panic!("{error:#}"),
     };
     let (size, kind) = (layer.weight.size(), layer.weight.kind());
     let device = layer.weight.device();
-    let shape: Vec<i64> = (0..size.len())
-        .map(|dim| if dim == axis { -1 } else { 1 })
-        .collect();
+    let mut shape = vec![-1; size.len()];
+    inner_dims(op, &layer.weight)
+        .iter()
+        .for_each(|dim| shape[*dim as usize] = 1);
     let scales = Tensor::from_slice(&q.scales);
     let weight = Tensor::from_slice(&q.weights)
         .view(size.as_slice())
@@ -107,232 +109,164 @@ fn multipliers(real: &[f64]) -> (u8, Vec<i32>) {
     )
 }
 
+/// The integer layers of the student, and the real value of one step of each one's output: of the
+/// embedding for the class head, of the accumulator for the mask head.
+///
+/// # Errors
+/// An activation that was not calibrated.
+pub fn layers(
+    student: &FoldedStudent,
+    ranges: &HashMap<Activation, Affine>,
+) -> Result<(Vec<LayerSpec>, Vec<f64>)> {
+    let mut net = Builder {
+        student,
+        ranges,
+        layers: vec![],
+        outputs: vec![],
+    };
+    for (at, layer) in student.layers().iter().enumerate() {
+        let (spec, output) = net.layer(at, layer)?;
+        net.layers.push(spec);
+        net.outputs.push(output);
+    }
+    let scales = net.outputs.iter().map(|output| output.scale).collect();
+    Ok((net.layers, scales))
+}
+
 /// Builds layers one after the other.
 struct Builder<'c> {
-    ranges: &'c HashMap<Value, Affine>,
+    student: &'c FoldedStudent,
+    ranges: &'c HashMap<Activation, Affine>,
     layers: Vec<LayerSpec>,
     /// Quantization of each layer's output.
     outputs: Vec<Affine>,
 }
 
 impl Builder<'_> {
-    fn affine(&self, value: Value) -> Result<Affine> {
-        self.ranges
-            .get(&value)
-            .copied()
-            .with_context(|| format!("{value:?} was not calibrated"))
-    }
-
-    fn input(&self, at: u8) -> Affine {
-        self.outputs
-            .get(usize::from(at))
-            .copied()
-            .unwrap_or(Affine::IMAGE)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one layer's facts")]
-    fn convolution(
-        &mut self,
-        op: Op,
-        inputs: [u8; 2],
-        size: u16,
-        layer: &Folded,
-        output: Affine,
-        relu: bool,
-    ) -> Result<u8> {
-        let axis = usize::from(op == Op::TransposedConv2x2);
-        let input = self.input(inputs[0]);
-        let q = quantize(layer, axis, input.scale)?;
-        let real: Vec<f64> = q
-            .scales
-            .iter()
-            .map(|s| s * input.scale / output.scale)
-            .collect();
-        let (shift, multipliers) = multipliers(&real);
-        let output = match (op, real.first()) {
-            // Its accumulator is what it gives.
-            (Op::MaskHead, Some(&scale)) => Affine { scale, ..output },
-            _ => output,
+    /// The quantization of a layer's output; a mask head's is its accumulator, in units of its own.
+    fn output(&self, layer: &Layer) -> Result<Affine> {
+        let Some(activation) = layer.activation else {
+            return Ok(Affine {
+                scale: 1.0,
+                zero_point: 0,
+            });
         };
-        self.push(
-            LayerSpec {
-                op,
-                inputs,
-                height: size,
-                width: size,
-                channels: q.bias.len() as u16,
-                zero_point: output.zero_point,
-                relu,
-                shift,
-                tiles: 0,
-                weights: q.weights,
-                bias: q.bias,
-                multipliers,
-                mean_multiplier: 0,
-            },
-            output,
-        )
+        let range = self.ranges.get(&activation).copied();
+        range.with_context(|| {
+            let name = activation_name(self.student.layers(), activation);
+            format!("{name} was not calibrated")
+        })
     }
 
-    fn pool(&mut self, op: Op, from: u8, size: u16, channels: u16) -> Result<u8> {
-        let output = self.input(from);
-        self.push(
-            LayerSpec {
-                op,
-                inputs: [from, NONE],
-                height: size,
-                width: size,
-                channels,
-                zero_point: output.zero_point,
-                relu: false,
-                shift: 0,
-                tiles: 0,
-                weights: vec![],
-                bias: vec![],
-                multipliers: vec![],
-                mean_multiplier: 0,
-            },
-            output,
-        )
-    }
-
-    fn class_head(&mut self, from: u8, size: u16, layer: &Folded) -> Result<u8> {
-        let (input, embedding) = (self.input(from), self.affine(Value::Embedding)?);
-        let q = quantize(layer, 0, embedding.scale)?;
-        let real: Vec<f64> = q
-            .scales
-            .iter()
-            .map(|s| s * embedding.scale * LOGIT_UNITS)
-            .collect();
-        let (shift, multipliers) = multipliers(&real);
-        let pixels = f64::from(size) * f64::from(size);
-        self.push(
-            LayerSpec {
-                op: Op::ClassHead,
-                inputs: [from, NONE],
-                height: size,
-                width: size,
-                channels: CLASSES as u16,
-                zero_point: embedding.zero_point,
-                relu: false,
-                shift,
-                tiles: 0,
-                weights: q.weights,
-                bias: q.bias,
-                multipliers,
-                mean_multiplier: (input.scale / (pixels * embedding.scale) * TWO_32).round() as i32,
-            },
-            embedding,
-        )
-    }
-
-    fn push(&mut self, layer: LayerSpec, output: Affine) -> Result<u8> {
-        self.layers.push(layer);
-        self.outputs.push(output);
-        u8::try_from(self.layers.len() - 1).context("too many layers")
+    /// The layer at `at`, and the quantization of its output.
+    fn layer(&self, at: usize, layer: &Layer) -> Result<(LayerSpec, Affine)> {
+        let input = match layer.inputs.first() {
+            Some(Source::Layer(from)) => self.outputs.get(*from).copied(),
+            _ => None,
+        };
+        let (input, output) = (input.unwrap_or(Affine::IMAGE), self.output(layer)?);
+        let spec = shape(layer, output)?;
+        let Some(weights) = self.student.weights(at) else {
+            return Ok((spec, output));
+        };
+        match layer.part {
+            Part::ClassHead => class_head(spec, layer, weights, input, output),
+            Part::MaskHead => mask_head(spec, layer, weights, input),
+            _ => convolution(spec, layer, weights, input, output),
+        }
     }
 }
 
-/// The integer layers of the student, and the real value of one step of what each gives: of the
-/// embedding for the class head, of the accumulator for the mask head.
-///
-/// # Errors
-/// A value that was not calibrated.
-pub fn layers(
-    student: &FoldedStudent,
-    ranges: &HashMap<Value, Affine>,
-) -> Result<(Vec<LayerSpec>, Vec<f64>)> {
-    let mut net = Builder {
-        ranges,
-        layers: vec![],
-        outputs: vec![],
-    };
-    let mut size = lightwafer_runtime::dies::IMAGE_SIZE as u16;
-    let (mut from, mut skips) = (IMAGE, vec![]);
-    for (i, block) in student.encoder.iter().enumerate() {
-        let op = if i == 0 {
-            Op::ImageConv3x3
-        } else {
-            Op::Conv3x3
+/// A layer without weights.
+fn shape(layer: &Layer, output: Affine) -> Result<LayerSpec> {
+    let mut inputs = [NONE; 2];
+    for (input, source) in inputs.iter_mut().zip(&layer.inputs) {
+        *input = match source {
+            Source::Image => IMAGE,
+            Source::Layer(from) => u8::try_from(*from).context("too many layers")?,
         };
-        let first = net.affine(Value::EncoderFirst(i))?;
-        let depthwise = net.affine(Value::EncoderDepthwise(i))?;
-        let output = net.affine(Value::Skip(i))?;
-        from = net.convolution(op, [from, NONE], size, &block.first, first, true)?;
-        from = net.convolution(
-            Op::Depthwise3x3,
-            [from, NONE],
-            size,
-            &block.depthwise,
-            depthwise,
-            false,
-        )?;
-        from = net.convolution(
-            Op::Pointwise,
-            [from, NONE],
-            size,
-            &block.pointwise,
-            output,
-            true,
-        )?;
-        if i < 4 {
-            skips.push(from);
-            size /= 2;
-            let op = if i < 3 { Op::MaxPool2 } else { Op::AvgPool2 };
-            from = net.pool(op, from, size, ENCODER[i] as u16)?;
-        }
     }
-    net.class_head(from, size, &student.class_head)?;
-    for (i, (up, block)) in student.up.iter().zip(&student.decoder).enumerate() {
-        let level = DECODER.len() - 1 - i;
-        size *= 2;
-        let skip = net.affine(Value::Skip(level))?;
-        let first = net.affine(Value::DecoderFirst(i))?;
-        let depthwise = net.affine(Value::DecoderDepthwise(i))?;
-        let output = net.affine(Value::DecoderOutput(i))?;
-        from = net.convolution(Op::TransposedConv2x2, [from, NONE], size, up, skip, false)?;
-        from = net.convolution(
-            Op::Pointwise,
-            [from, skips[level]],
-            size,
-            &block.first,
-            first,
-            true,
-        )?;
-        from = net.convolution(
-            Op::Depthwise3x3,
-            [from, NONE],
-            size,
-            &block.depthwise,
-            depthwise,
-            false,
-        )?;
-        from = net.convolution(
-            Op::Pointwise,
-            [from, NONE],
-            size,
-            &block.pointwise,
-            output,
-            true,
-        )?;
-    }
-    let unit = Affine {
-        scale: 1.0,
+    let number = |x: i64| u16::try_from(x).context("a layer is too large");
+    Ok(LayerSpec {
+        op: layer.op,
+        inputs,
+        height: number(layer.size)?,
+        width: number(layer.size)?,
+        channels: number(layer.channels)?,
+        zero_point: output.zero_point,
+        relu: layer.relu,
+        shift: 0,
+        tiles: 0,
+        weights: vec![],
+        bias: vec![],
+        multipliers: vec![],
+        mean_multiplier: 0,
+    })
+}
+
+/// A convolution, whose accumulators are requantized to the steps of `output`.
+fn convolution(
+    spec: LayerSpec,
+    layer: &Layer,
+    weights: &Folded,
+    input: Affine,
+    output: Affine,
+) -> Result<(LayerSpec, Affine)> {
+    let q = quantize(layer.op, weights, input.scale)?;
+    let scales = q.scales.iter();
+    let real: Vec<f64> = scales.map(|s| s * input.scale / output.scale).collect();
+    let (shift, multipliers) = multipliers(&real);
+    let spec = LayerSpec {
+        shift,
+        weights: q.weights,
+        bias: q.bias,
+        multipliers,
+        ..spec
+    };
+    Ok((spec, output))
+}
+
+/// The class head: means to the steps of the `embedding`, then logits in units of 2⁻¹⁶.
+fn class_head(
+    spec: LayerSpec,
+    layer: &Layer,
+    weights: &Folded,
+    input: Affine,
+    embedding: Affine,
+) -> Result<(LayerSpec, Affine)> {
+    let q = quantize(layer.op, weights, embedding.scale)?;
+    let scales = q.scales.iter();
+    let real: Vec<f64> = scales.map(|s| s * embedding.scale * LOGIT_UNITS).collect();
+    let (shift, multipliers) = multipliers(&real);
+    let pixels = (layer.size * layer.size) as f64;
+    let mean = (input.scale / (pixels * embedding.scale) * TWO_32).round();
+    let spec = LayerSpec {
+        shift,
+        weights: q.weights,
+        bias: q.bias,
+        multipliers,
+        mean_multiplier: mean as i32,
+        ..spec
+    };
+    Ok((spec, embedding))
+}
+
+/// The mask head: the sign of its accumulator is the mask, so nothing is requantized.
+fn mask_head(
+    spec: LayerSpec,
+    layer: &Layer,
+    weights: &Folded,
+    input: Affine,
+) -> Result<(LayerSpec, Affine)> {
+    let q = quantize(layer.op, weights, input.scale)?;
+    let accumulator = Affine {
+        scale: q.scales.first().map_or(1.0, |s| s * input.scale),
         zero_point: 0,
     };
-    net.convolution(
-        Op::MaskHead,
-        [from, NONE],
-        size,
-        &student.mask_head,
-        unit,
-        false,
-    )?;
-    if let Some(head) = net.layers.last_mut() {
-        // The mask is the accumulator's sign: nothing to requantize.
-        head.multipliers.clear();
-        head.shift = 0;
-    }
-    let scales = net.outputs.iter().map(|output| output.scale).collect();
-    Ok((net.layers, scales))
+    let spec = LayerSpec {
+        weights: q.weights,
+        bias: q.bias,
+        ..spec
+    };
+    Ok((spec, accumulator))
 }

@@ -1,13 +1,12 @@
 //! The student in 32-bit floats, its batch normalizations folded into the convolutions before them.
 
 use anyhow::Result;
-use lightwafer_runtime::graph::Op;
 
+use super::file::{EMBEDDING, IMAGE, Interface, LOGITS, MASK};
 use super::graph::Builder;
 use super::proto::Graph;
-use super::{EMBEDDING, IMAGE, LOGITS, MASK, declare};
-use crate::export::fold::{Folded, FoldedBlock, FoldedStudent};
-use crate::student::ENCODER;
+use crate::export::fold::{Folded, FoldedStudent};
+use crate::topology::{Layer, Part, walk};
 
 /// The graph of a folded student.
 ///
@@ -15,87 +14,66 @@ use crate::student::ENCODER;
 /// When a tensor cannot be read.
 pub fn graph(student: &FoldedStudent) -> Result<Graph> {
     let mut net = Float(Builder::new("LightWaferSegClassNet"));
-    let mut x = IMAGE.to_owned();
-    let mut skips = Vec::new();
-    for (i, block) in student.encoder.iter().enumerate() {
-        let first = if i == 0 {
-            Op::ImageConv3x3
-        } else {
-            Op::Conv3x3
-        };
-        x = net.block(&format!("encoder.{i}"), first, "conv", &x, block)?;
-        if i < 4 {
-            let op = if i < 3 { Op::MaxPool2 } else { Op::AvgPool2 };
-            let pool = format!("encoder.{i}.pool");
-            let pooled = net.0.layer(op, &pool, &[&x], ENCODER[i] as usize);
-            skips.push(std::mem::replace(&mut x, pooled));
-        }
-    }
-    net.0.global_mean(EMBEDDING, "class_head.mean", &x);
-    net.convolution(
-        Op::ClassHead,
-        LOGITS,
-        "class_head",
-        EMBEDDING,
-        &student.class_head,
-    )?;
-    for (i, (up, block)) in student.up.iter().zip(&student.decoder).enumerate() {
-        let name = format!("decoder.{i}");
-        let part = format!("{name}.up");
-        let up = net.convolution(Op::TransposedConv2x2, &part, &part, &x, up)?;
-        let both = net
-            .0
-            .concat(&format!("{name}.concat"), [&up, &skips[3 - i]]);
-        x = net.block(&name, Op::Pointwise, "reduce", &both, block)?;
-    }
-    net.convolution(Op::MaskHead, MASK, "mask_head", &x, &student.mask_head)?;
-    declare(&mut net.0, "");
+    let layers = student.layers();
+    // Names of values instead of tensors.
+    walk(layers, IMAGE.to_owned(), true, |at, layer, inputs| {
+        net.layer(layer, student.weights(at), inputs)
+    })?;
+    Interface::of(student.topology()).declare(&mut net.0, "");
     Ok(net.0.finish())
 }
 
 struct Float(Builder);
 
 impl Float {
-    /// A layer with its weights; the output is called `name`, the weights after `part`.
-    fn convolution(
+    /// Adds a layer over the values called `inputs`; gives the name of its output.
+    fn layer(
         &mut self,
-        op: Op,
-        name: &str,
-        part: &str,
-        input: &str,
-        layer: &Folded,
+        layer: &Layer,
+        weights: Option<&Folded>,
+        inputs: &[&String],
     ) -> Result<String> {
+        let part = layer.state_dict_name();
+        let input = match inputs {
+            [input] => (*input).clone(),
+            several => {
+                let block = part
+                    .rsplit_once('.')
+                    .map_or(part.as_str(), |(block, _)| block);
+                let names: Vec<_> = several.iter().map(|name| name.as_str()).collect();
+                self.0.concat(&format!("{block}.concat"), &names)
+            }
+        };
+        let input = match layer.part {
+            Part::ClassHead => self
+                .0
+                .global_mean(EMBEDDING, &format!("{part}.mean"), &input),
+            _ => input,
+        };
+        let name = match layer.part {
+            Part::ClassHead => LOGITS,
+            Part::MaskHead => MASK,
+            _ => &part,
+        };
+        let channels = layer.channels as usize;
+        let Some(weights) = weights else {
+            return Ok(self.0.layer(layer.op, name, &[&input], channels));
+        };
         let mut constant = |what: &str, tensor: &tch::Tensor| -> Result<String> {
             let values = Vec::<f32>::try_from(tensor.contiguous().flatten(0, -1))?;
             let name = format!("{part}.{what}");
             Ok(self.0.constant(&name, &tensor.size(), &values))
         };
-        let weight = constant("weight", &layer.weight)?;
-        let bias = constant("bias", &layer.bias)?;
-        let channels = layer.bias.size()[0] as usize;
-        Ok(self.0.layer(op, name, &[input, &weight, &bias], channels))
-    }
-
-    fn block(
-        &mut self,
-        name: &str,
-        op: Op,
-        first: &str,
-        input: &str,
-        block: &FoldedBlock,
-    ) -> Result<String> {
-        let mut x = input.to_owned();
-        for (op, part, layer, relu) in [
-            (op, first, &block.first, true),
-            (Op::Depthwise3x3, "depthwise", &block.depthwise, false),
-            (Op::Pointwise, "pointwise", &block.pointwise, true),
-        ] {
-            let part = format!("{name}.{part}");
-            x = self.convolution(op, &part, &part, &x, layer)?;
-            if relu {
-                x = self.0.node("Relu", &format!("{part}.relu"), &[&x], vec![]);
-            }
+        let weight = constant("weight", &weights.weight)?;
+        let bias = constant("bias", &weights.bias)?;
+        let made = self
+            .0
+            .layer(layer.op, name, &[&input, &weight, &bias], channels);
+        if layer.relu {
+            return Ok(self
+                .0
+                .node("Relu", &format!("{part}.relu"), &[&made], vec![]));
         }
-        Ok(x)
+        Ok(made)
     }
 }

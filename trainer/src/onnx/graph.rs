@@ -6,6 +6,7 @@ use super::proto::{
     Attribute, AttributeType, DataType, Dimension, Graph, Node, Shape, Tensor, TensorType, Type,
     ValueInfo,
 };
+use crate::topology::layers::kernel;
 
 /// A number format of constants.
 pub trait Element: Copy {
@@ -86,17 +87,19 @@ impl Builder {
     /// The operator that a layer of the model image is, over `input` (values, weights and a bias; values
     /// alone for a pool).
     pub fn layer(&mut self, op: Op, name: &str, input: &[&str], channels: usize) -> String {
+        let side = kernel(op) as i64;
         let (op_type, attributes) = match op {
-            Op::ImageConv3x3 | Op::Conv3x3 => ("Conv", window(3, 1, 1)),
+            Op::ImageConv3x3 | Op::Conv3x3 | Op::Pointwise | Op::MaskHead => {
+                ("Conv", window(side, 1, side / 2))
+            }
             Op::Depthwise3x3 => {
-                let mut attributes = window(3, 1, 1);
+                let mut attributes = window(side, 1, side / 2);
                 attributes.push(int("group", channels as i64));
                 ("Conv", attributes)
             }
-            Op::Pointwise | Op::MaskHead => ("Conv", window(1, 1, 0)),
-            Op::TransposedConv2x2 => ("ConvTranspose", window(2, 2, 0)),
-            Op::MaxPool2 => ("MaxPool", window(2, 2, 0)),
-            Op::AvgPool2 => ("AveragePool", window(2, 2, 0)),
+            Op::TransposedConv2x2 => ("ConvTranspose", window(side, side, 0)),
+            Op::MaxPool2 => ("MaxPool", window(side, side, 0)),
+            Op::AvgPool2 => ("AveragePool", window(side, side, 0)),
             // Weights [class][ci], as a linear layer has them.
             Op::ClassHead => ("Gemm", vec![int("transB", 1)]),
         };
@@ -116,9 +119,9 @@ impl Builder {
         self.node("Flatten", name, &[&mean], vec![int("axis", 1)])
     }
 
-    /// Two tensors' channels, one after the other.
-    pub fn concat(&mut self, name: &str, inputs: [&str; 2]) -> String {
-        self.node("Concat", name, &inputs, vec![int("axis", 1)])
+    /// The channels of several tensors, one after the other.
+    pub fn concat(&mut self, name: &str, inputs: &[&str]) -> String {
+        self.node("Concat", name, inputs, vec![int("axis", 1)])
     }
 
     /// Says what the caller gives: 32-bit floats.

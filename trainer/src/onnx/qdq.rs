@@ -1,24 +1,24 @@
 //! A model image's integers as ONNX: every tensor between QuantizeLinear and DequantizeLinear.
 //!
 //! Weights are int8 with one scale an output channel, activations int8 with a zero point, biases int32 at
-//! s_in·s_w, all the image's own. An image keeps multipliers s_in·s_w/s_out in place of scales, so scales of
-//! activations are free: whatever they are, s_w follows and the integers stay. Given those that the
-//! exporter chose, the outputs have the checkpoint's units. What rounds otherwise than a board: ONNX
+//! s_in·s_w, all the image's own. An image keeps multipliers s_in·s_w/s_out instead of scales, so the scales of
+//! activations are free: for any choice of them, s_w follows and the integers stay. With the scales that the
+//! exporter chose, the outputs have the checkpoint's units. Rounding differs from a board's in one respect: ONNX
 //! rounds ties to even and multiplies in 32-bit floats, so an activation may be one step off where a board's
 //! is within about 10⁻⁵ of a tie.
 
 use anyhow::{Context, Result, ensure};
 use lightwafer_compiler::writer::LayerSpec;
 use lightwafer_runtime::LOGIT_UNIT;
-use lightwafer_runtime::graph;
-use lightwafer_runtime::graph::Op;
+use lightwafer_runtime::graph::{self, Op};
 
+use super::file::{EMBEDDING, IMAGE, Interface, LOGITS, MASK};
 use super::graph::{Builder, int};
 use super::proto::Graph;
-use super::{EMBEDDING, IMAGE, LOGITS, MASK, declare};
 use crate::export::calibrate::Affine;
+use crate::topology::layers::{kernel, output_axis};
 
-/// Real value of a step where none is known: any would do, a power of two is exact.
+/// The real value of a step where none is known. Any would do; a power of two is exact.
 const STEP: f64 = 1.0 / 64.0;
 const TWO_32: f64 = 4_294_967_296.0;
 
@@ -45,8 +45,8 @@ pub fn graph(layers: &[LayerSpec], scales: Option<&[f64]>) -> Result<Graph> {
         &Made::new(image, zero, Affine::IMAGE),
     );
     for (at, layer) in layers.iter().enumerate() {
-        let made = match net.twin(at, layer) {
-            Some(twin) => twin,
+        let made = match net.earlier(at, layer) {
+            Some(made) => made,
             None => {
                 let scale = scales.map(|scales| scales.get(at).copied().context("too few scales"));
                 let made = net.layer(at, layer, scale.transpose()?, &image);
@@ -59,14 +59,33 @@ pub fn graph(layers: &[LayerSpec], scales: Option<&[f64]>) -> Result<Graph> {
         Some(_) => "",
         None => ", of unknown unit",
     };
-    declare(&mut net.graph, unit);
+    interface(layers)?.declare(&mut net.graph, unit);
     Ok(net.graph.finish())
 }
 
-/// A value that was made: int8, and real again.
+/// The sizes of the input and the outputs of integer layers.
+///
+/// # Errors
+/// When there is no class head, or none that reads a layer.
+pub fn interface(layers: &[LayerSpec]) -> Result<Interface> {
+    let head = layers.iter().find(|layer| layer.op == Op::ClassHead);
+    let head = head.context("no class head")?;
+    let embedded = layers.get(usize::from(head.inputs[0]));
+    let first = layers.first().context("no layers")?;
+    Ok(Interface {
+        size: first.height.into(),
+        classes: head.channels.into(),
+        embedding: embedded
+            .context("a class head that reads no layer")?
+            .channels
+            .into(),
+    })
+}
+
+/// The output of a layer: int8, and real again.
 #[derive(Clone)]
 struct Made {
-    /// The layer that it is of.
+    /// The layer.
     layer: usize,
     /// The name of its real values.
     name: String,
@@ -96,8 +115,8 @@ struct Qdq<'l> {
 }
 
 impl Qdq<'_> {
-    /// What an earlier layer made that computes the same: an image may compute a layer twice to save memory.
-    fn twin(&self, at: usize, layer: &LayerSpec) -> Option<Made> {
+    /// The output of an earlier layer that computes the same: an image may compute a layer twice to save memory.
+    fn earlier(&self, at: usize, layer: &LayerSpec) -> Option<Made> {
         let sources = |layer: &LayerSpec| {
             layer.inputs.map(|input| {
                 let made = self.made.get(usize::from(input));
@@ -164,7 +183,7 @@ impl Qdq<'_> {
                 "concatenates tensors of two scales"
             );
             let concat = format!("{part}.concat");
-            let both = self.graph.concat(&concat, [&input.name, &second.name]);
+            let both = self.graph.concat(&concat, &[&input.name, &second.name]);
             input = self.round(&both, &format!("{concat}.rounded"), &input);
         }
         let channels = usize::from(layer.channels);
@@ -319,16 +338,13 @@ impl Qdq<'_> {
 
 /// The shape of a layer's weights in PyTorch's order, and the axis of its output channels.
 fn dims(op: Op, channels: usize, count: usize) -> (Vec<i64>, i64) {
-    let kernel = match op {
-        Op::ImageConv3x3 | Op::Conv3x3 | Op::Depthwise3x3 => 3,
-        Op::TransposedConv2x2 => 2,
-        _ => 1,
+    let side = kernel(op);
+    let others = (count / (channels * side * side).max(1)) as i64;
+    let (channels, side, axis) = (channels as i64, side as i64, output_axis(op));
+    let mut dims = match op {
+        Op::ClassHead => vec![channels, others],
+        _ => vec![channels, others, side, side],
     };
-    let others = (count / (channels * kernel * kernel).max(1)) as i64;
-    let (channels, kernel) = (channels as i64, kernel as i64);
-    match op {
-        Op::TransposedConv2x2 => (vec![others, channels, kernel, kernel], 1),
-        Op::ClassHead => (vec![channels, others], 0),
-        _ => (vec![channels, others, kernel, kernel], 0),
-    }
+    dims.swap(0, axis);
+    (dims, axis as i64)
 }

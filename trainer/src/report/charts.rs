@@ -10,11 +10,11 @@ pub(crate) struct Series {
     /// 1…6: the page's colours.
     pub(crate) colour: usize,
     pub(crate) points: Vec<(f64, f64)>,
-    /// Marks instead of a line alone.
+    /// Whether its points are marked.
     pub(crate) marked: bool,
 }
 
-/// How a chart's vertical axis goes.
+/// The scale of a chart's vertical axis.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Axis {
     Linear,
@@ -28,6 +28,118 @@ const BOTTOM: f64 = 34.0;
 const TOP: f64 = 26.0;
 const RIGHT: f64 = 14.0;
 
+/// The area of a chart and the values at its edges, in the measure of its axis.
+struct Frame {
+    axis: Axis,
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Frame {
+    /// The frame around `series`; none without values.
+    fn around(series: &[Series], axis: Axis) -> Option<Self> {
+        let mut frame = Self {
+            axis,
+            x: (0.0, 0.0),
+            y: (0.0, 0.0),
+        };
+        let points = || series.iter().flat_map(|s| s.points.iter().copied());
+        let range = |of: &dyn Fn((f64, f64)) -> f64| {
+            let finite = points().map(of).filter(|v| v.is_finite());
+            finite.fold((f64::MAX, f64::MIN), |(low, high), v| {
+                (low.min(v), high.max(v))
+            })
+        };
+        let (x, (low, high)) = (range(&|p| p.0), range(&|p| frame.value(p.1)));
+        if x.0 > x.1 {
+            return None;
+        }
+        frame.x = x;
+        frame.y = match high - low < 1e-9 {
+            true => (low - 0.5, high + 0.5),
+            false => (low, high),
+        };
+        Some(frame)
+    }
+
+    /// A value in the measure of the axis.
+    fn value(&self, y: f64) -> f64 {
+        match self.axis {
+            Axis::Log => y.max(1e-12).log10(),
+            Axis::Linear => y,
+        }
+    }
+
+    fn place_x(&self, x: f64) -> f64 {
+        let (low, high) = self.x;
+        LEFT + (x - low) / (high - low).max(1e-9) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn place_y(&self, y: f64) -> f64 {
+        let (low, high) = self.y;
+        HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+    }
+
+    /// Grid lines, ticks and the name of the horizontal axis.
+    fn axes(&self, x: &str) -> String {
+        let mut svg = String::new();
+        let marks = ticks(self.y.0, self.y.1, self.axis);
+        let step = marks.get(1).map_or(1.0, |second| second - marks[0]);
+        for tick in marks {
+            let y = self.place_y(tick);
+            let label = match self.axis {
+                Axis::Log => short(10f64.powf(tick)),
+                Axis::Linear => stepped(tick, step),
+            };
+            let _ = write!(
+                svg,
+                "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"grid\"/>\
+                 <text x=\"{}\" y=\"{:.1}\" class=\"tick end\">{label}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                y + 4.0
+            );
+        }
+        for tick in ticks(self.x.0, self.x.1, Axis::Linear) {
+            let _ = write!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{}\" class=\"tick middle\">{}</text>",
+                self.place_x(tick),
+                HEIGHT - BOTTOM + 15.0,
+                short(tick)
+            );
+        }
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" class=\"tick end\">{}</text>",
+            WIDTH - RIGHT,
+            HEIGHT - 5.0,
+            escaped(x)
+        );
+        svg
+    }
+
+    /// A line with its marks.
+    fn line(&self, series: &Series) -> String {
+        let (mut svg, mut path) = (String::new(), String::new());
+        for (x, y) in series.points.iter().filter(|p| p.1.is_finite()) {
+            let (x, y) = (self.place_x(*x), self.place_y(self.value(*y)));
+            let command = if path.is_empty() { "M" } else { "L" };
+            let _ = write!(path, "{command}{x:.1} {y:.1}");
+            if series.marked {
+                let colour = series.colour;
+                let _ = write!(
+                    svg,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" class=\"f{colour}\"/>"
+                );
+            }
+        }
+        let colour = series.colour;
+        let _ = write!(svg, "<path d=\"{path}\" class=\"line s{colour}\"/>");
+        svg
+    }
+}
+
 /// A chart of `series` over `x`; `borders` are the places of vertical lines.
 pub(crate) fn lines(
     title: &str,
@@ -36,75 +148,20 @@ pub(crate) fn lines(
     axis: Axis,
     borders: &[f64],
 ) -> String {
-    let value = |y: f64| {
-        if axis == Axis::Log {
-            y.max(1e-12).log10()
-        } else {
-            y
-        }
-    };
-    let points = || series.iter().flat_map(|s| s.points.iter().copied());
-    let range = |of: &dyn Fn((f64, f64)) -> f64| {
-        let finite = points().map(of).filter(|v| v.is_finite());
-        finite.fold((f64::MAX, f64::MIN), |(low, high), v| {
-            (low.min(v), high.max(v))
-        })
-    };
-    let (x0, x1) = range(&|p| p.0);
-    let (mut y0, mut y1) = range(&|p| value(p.1));
-    if x0 > x1 {
+    let title = escaped(title);
+    let Some(frame) = Frame::around(series, axis) else {
         return format!(
-            "<figure class=\"chart\"><figcaption>{}: no values</figcaption></figure>",
-            escaped(title)
+            "<figure class=\"chart\"><figcaption>{title}: no values</figcaption></figure>"
         );
-    }
-    if y1 - y0 < 1e-9 {
-        (y0, y1) = (y0 - 0.5, y1 + 0.5);
-    }
-    let place_x = |v: f64| LEFT + (v - x0) / (x1 - x0).max(1e-9) * (WIDTH - LEFT - RIGHT);
-    let place_y = |v: f64| HEIGHT - BOTTOM - (v - y0) / (y1 - y0) * (HEIGHT - BOTTOM - TOP);
-    let mut svg = open(WIDTH, HEIGHT, title);
+    };
+    let mut svg = open(WIDTH, HEIGHT, &title);
     let _ = write!(
         svg,
-        "<text x=\"{LEFT}\" y=\"15\" class=\"title\">{}</text>",
-        escaped(title)
+        "<text x=\"{LEFT}\" y=\"15\" class=\"title\">{title}</text>"
     );
-    let marks = ticks(y0, y1, axis);
-    let step = marks.get(1).map_or(1.0, |second| second - marks[0]);
-    for tick in marks {
-        let y = place_y(tick);
-        let label = if axis == Axis::Log {
-            short(10f64.powf(tick))
-        } else {
-            stepped(tick, step)
-        };
-        let _ = write!(
-            svg,
-            "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"grid\"/>\
-             <text x=\"{}\" y=\"{:.1}\" class=\"tick end\">{label}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            y + 4.0
-        );
-    }
-    for tick in ticks(x0, x1, Axis::Linear) {
-        let _ = write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{}\" class=\"tick middle\">{}</text>",
-            place_x(tick),
-            HEIGHT - BOTTOM + 15.0,
-            short(tick)
-        );
-    }
-    let _ = write!(
-        svg,
-        "<text x=\"{}\" y=\"{}\" class=\"tick end\">{}</text>",
-        WIDTH - RIGHT,
-        HEIGHT - 5.0,
-        escaped(x)
-    );
+    svg += &frame.axes(x);
     for border in borders {
-        let x = place_x(*border);
+        let x = frame.place_x(*border);
         let _ = write!(
             svg,
             "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{}\" class=\"border\"/>",
@@ -113,27 +170,7 @@ pub(crate) fn lines(
     }
     let mut legend = WIDTH - RIGHT;
     for series in series.iter().rev() {
-        let mut path = String::new();
-        for (x, y) in series.points.iter().filter(|p| p.1.is_finite()) {
-            let (x, y) = (place_x(*x), place_y(value(*y)));
-            let _ = write!(
-                path,
-                "{}{x:.1} {y:.1}",
-                if path.is_empty() { "M" } else { "L" }
-            );
-            if series.marked {
-                let _ = write!(
-                    svg,
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" class=\"f{}\"/>",
-                    series.colour
-                );
-            }
-        }
-        let _ = write!(
-            svg,
-            "<path d=\"{path}\" class=\"line s{}\"/>",
-            series.colour
-        );
+        svg += &frame.line(series);
         let _ = write!(
             svg,
             "<text x=\"{legend}\" y=\"15\" class=\"tick end f{}\">{}</text>",
@@ -280,10 +317,10 @@ fn colour(class: u8) -> String {
     )
 }
 
+/// The begin of a drawing; `label` is escaped.
 fn open(width: f64, height: f64, label: &str) -> String {
     format!(
-        "<figure class=\"chart\"><svg viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" role=\"img\" aria-label=\"{}\">",
-        escaped(label)
+        "<figure class=\"chart\"><svg viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" role=\"img\" aria-label=\"{label}\">"
     )
 }
 

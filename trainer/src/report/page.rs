@@ -1,14 +1,17 @@
-//! The page: what was found first, what it rests on after.
+//! The page: results first, then the curves, tables and pictures behind them.
 
 use lightwafer_runtime::dies::{CLASS_COUNT, Class};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::charts::{Axis, Series, confusion, lines, mean_roc, roc, scatter};
-use super::{Material, Subject, pictures, precision};
+use super::material::Material;
+use super::pictures;
+use super::subject::Subject;
 use crate::data::Random;
-use crate::folder::Training;
-use crate::paper;
+use crate::evaluation::{Evaluation, Model};
+use crate::paper_figures as paper;
+use crate::run_folder::reader::Training;
 use crate::student::PARAMETER_BUDGET;
 
 const STYLE: &str = include_str!("style.css");
@@ -73,7 +76,7 @@ fn verdict(subject: &Subject) -> Markup {
     };
     html! {
         h2 { "The " (subject.name) " on " (report.wafers) " test wafers" }
-        p { (subject.architecture) " at " (subject.size) "×" (subject.size) ", float. In brackets: the paper's "
+        p { (subject.architecture.to_string()) " at " (subject.size) "×" (subject.size) ", float. In brackets: the paper's "
             (subject.name) ", on a split that keeps repeated maps." }
         div.cards {
             (card(percent(report.accuracy), &format!("accuracy ({})", percent(theirs.accuracy))))
@@ -87,24 +90,20 @@ fn verdict(subject: &Subject) -> Markup {
     }
 }
 
-fn image(int8: &Value) -> Markup {
-    let model = &int8["model"];
-    let figure = |view: &str, path: &str| {
-        int8["wafers"][view]
-            .pointer(path)
-            .and_then(Value::as_f64)
-            .unwrap_or(f64::NAN)
-    };
+fn image(int8: &Evaluation) -> Markup {
+    let (plain, rotated) = (&int8.views.plain, &int8.views.rotated_90);
     html! {
         h2 { "The int8 image, as boards answer" }
         div.cards {
-            (card(percent(figure("as they are", "/accuracy")), "accuracy"))
-            (card(percent(figure("turned by 90°", "/accuracy")), "turned by 90°"))
-            (card(percent(figure("as they are", "/f1")), "macro F1"))
-            (card(format!("{:.5}", figure("as they are", "/mask/dice")), "mask Dice"))
-            (card(model["bytes"].to_string(), "bytes of image"))
-            (card(model["arena_bytes"].to_string(), "bytes of arena"))
-            (card(model["macs"].to_string(), "multiply-accumulates"))
+            (card(percent(plain.accuracy), "accuracy"))
+            @if let Some(rotated) = rotated { (card(percent(rotated.accuracy), "rotated by 90°")) }
+            (card(percent(plain.f1), "macro F1"))
+            @if let Some(mask) = &plain.mask { (card(format!("{:.5}", mask.dice), "mask Dice")) }
+            @if let Model::ModelImage { bytes, arena_bytes, macs, .. } = &int8.model {
+                (card(bytes.to_string(), "bytes of image"))
+                (card(arena_bytes.to_string(), "bytes of arena"))
+                (card(macs.to_string(), "multiply-accumulates"))
+            }
         }
     }
 }
@@ -140,7 +139,7 @@ fn curves(training: &Training) -> Markup {
     html! {
         h2 { "Training of the " (training.name) }
         @if let Some(settings) = settings {
-            p { "Stages " (settings["stages"]) ", batch " (settings["batch"]) ", " (precision(&settings["precision"]))
+            p { "Stages " (settings["stages"]) ", batch " (settings["batch"]) ", " (settings["precision"].as_str().unwrap_or("f32"))
                 @if training.is_distilled() { ", distilled" } @else { ", labels and masks only" }
                 @if let Some(seconds) = training.seconds() { ", " (format!("{:.0}", seconds / 60.0)) " minutes" } "."
                 @if !borders.is_empty() { " Dashed lines: the image size changes." } }
@@ -176,39 +175,19 @@ fn time(shares: &serde_json::Map<String, Value>) -> Markup {
 
 fn classes(subject: &Subject) -> Markup {
     let report = &subject.report;
-    let mut weakest: Vec<usize> = (0..CLASS_COUNT)
-        .filter(|c| report.classes[*c].auc.is_some())
-        .collect();
-    let auc = |c: &usize| report.classes[*c].auc.unwrap_or(1.0);
-    weakest.sort_by(|a, b| auc(a).total_cmp(&auc(b)));
-    let curve = |class: usize| {
-        let scores: Vec<f32> = subject.scores.iter().map(|row| row[class]).collect();
-        let positive: Vec<bool> = subject
-            .truth
-            .iter()
-            .map(|t| usize::from(*t) == class)
-            .collect();
-        roc(&scores, &positive)
-    };
-    let all: Vec<_> = weakest.iter().map(|class| curve(*class)).collect();
-    let mut series = vec![Series {
-        name: "mean of classes".into(),
-        colour: 6,
-        points: mean_roc(&all),
+    let series = roc_curves(subject);
+    let near = |p: &(f64, f64)| p.0 <= 0.05;
+    let close = series.iter().map(|s| Series {
+        name: s.name.clone(),
+        colour: s.colour,
         marked: false,
-    }];
-    for (i, class) in weakest.iter().take(4).enumerate() {
-        let name = report.classes[*class].class.into();
-        series.push(Series {
-            name,
-            colour: i + 1,
-            points: curve(*class),
-            marked: false,
-        });
-    }
+        points: s.points.iter().copied().filter(near).collect(),
+    });
+    let close: Vec<_> = close.collect();
+    let (y, x) = ("true positives", "false positives");
     html! {
         h2 { "Classes: the " (subject.name) }
-        p.faint { "Rows are what a wafer is, columns what it was taken for. Green: right; red: wrong, shown by the root of its share." }
+        p.faint { "Rows are the true classes, columns the predicted ones. Green: right; red: wrong, by the root of its share." }
         div.scroll { (PreEscaped(confusion(&report.confusion))) }
         div.row {
             table.sortable {
@@ -223,16 +202,43 @@ fn classes(subject: &Subject) -> Markup {
             div {
                 h3 { "ROC, one class against the rest" }
                 p.faint { "The mean and the four classes of the smallest area; true positives over false positives." }
-                (PreEscaped(lines("true positives", "false positives", &series, Axis::Linear, &[])))
+                (PreEscaped(lines(y, x, &series, Axis::Linear, &[])))
                 h3 { "The same, false positives up to 5 %" }
-                @let close: Vec<_> = series.iter().map(|s| Series {
-                    name: s.name.clone(), colour: s.colour, marked: false,
-                    points: s.points.iter().copied().filter(|p| p.0 <= 0.05).collect(),
-                }).collect();
-                (PreEscaped(lines("true positives", "false positives", &close, Axis::Linear, &[])))
+                (PreEscaped(lines(y, x, &close, Axis::Linear, &[])))
             }
         }
     }
+}
+
+/// ROC curves: the mean of the classes, and the four classes of the smallest area.
+fn roc_curves(subject: &Subject) -> Vec<Series> {
+    let report = &subject.report;
+    let mut weakest: Vec<usize> = (0..CLASS_COUNT)
+        .filter(|c| report.classes[*c].auc.is_some())
+        .collect();
+    let auc = |c: &usize| report.classes[*c].auc.unwrap_or(1.0);
+    weakest.sort_by(|a, b| auc(a).total_cmp(&auc(b)));
+    let curve = |class: usize| {
+        let scores: Vec<f32> = subject.scores.iter().map(|row| row[class]).collect();
+        let positive = subject.truth.iter().map(|t| usize::from(*t) == class);
+        roc(&scores, &positive.collect::<Vec<_>>())
+    };
+    let all: Vec<_> = weakest.iter().map(|class| curve(*class)).collect();
+    let mut series = vec![Series {
+        name: "mean of classes".into(),
+        colour: 6,
+        points: mean_roc(&all),
+        marked: false,
+    }];
+    for (i, class) in weakest.iter().take(4).enumerate() {
+        series.push(Series {
+            name: report.classes[*class].class.clone(),
+            colour: i + 1,
+            points: curve(*class),
+            marked: false,
+        });
+    }
+    series
 }
 
 fn label(class: usize) -> &'static str {
@@ -254,7 +260,7 @@ fn embedding(subject: &Subject, material: &Material<'_>) -> Markup {
     html! {
         h2 { "Embeddings: the " (subject.name) }
         p.faint { "The " (subject.features) " pooled features of each of " (material.data.test.len())
-            " test wafers, by t-SNE. Names stand at the middle of their class." }
+            " test wafers, by t-SNE. A class's name stands in its middle." }
         (PreEscaped(scatter(&subject.places, &subject.truth, &titles)))
     }
 }
@@ -321,9 +327,11 @@ fn sizes(material: &Material<'_>) -> Markup {
 
 fn origin(material: &Material<'_>) -> Markup {
     let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
+    let manifest = material.folder.manifest.as_ref();
+    let manifest = manifest.and_then(|manifest| serde_json::to_value(manifest).ok());
     html! {
         h2 { "What it was made from" }
-        @if let Some(record) = &material.folder.record { pre { (pretty(record)) } }
+        @if let Some(manifest) = &manifest { pre { (pretty(manifest)) } }
         @for training in &material.folder.trainings {
             @if let Some(start) = training.start() {
                 h3 { "Settings of the " (training.name) }

@@ -1,11 +1,11 @@
-//! Small pictures of wafers for the page: dies, masks, and where they differ, as data URIs.
+//! Small pictures of wafers for the page as data URIs: dies, masks, and the difference of masks.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lightwafer_maps::canvas::{Canvas, DIE_COLOURS, Rgb888};
 use lightwafer_runtime::dies::source_index;
 
-use super::Masks;
+use super::subject::Masks;
 use crate::data::Data;
 
 /// Side of a picture, in pixels.

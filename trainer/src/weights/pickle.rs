@@ -1,10 +1,10 @@
-//! Reads the pickle of a PyTorch state dict and executes nothing.
+//! Reads the pickle of a PyTorch state dict without executing anything.
 //!
-//! A pickle is a program for a small stack machine, and unpickling a stranger's file in Python runs what
-//! the file says. This reader knows the opcodes that `torch.save` writes for dictionaries of tensors and
-//! the dozen globals that they name; whatever else a file asks for is refused by its name.
+//! A pickle is a program for a small stack machine, and unpickling a stranger's file in Python can run any code.
+//! This reader knows the opcodes that `torch.save` writes for dictionaries of tensors and
+//! the dozen globals that they name; anything else is refused by its name.
 //!
-//! The bytes are untrusted. [`parse`] neither panics nor recurses without a limit, and its memory is a
+//! The bytes are untrusted. [`parse`] does not panic and its recursion has a limit. Its memory is a
 //! small multiple of the pickle's length: values are indices into arenas, so nesting costs no stack when
 //! they are dropped, and a value that is used twice is kept once.
 
@@ -12,6 +12,7 @@ mod machine;
 
 use anyhow::{Context, Result, bail, ensure};
 
+pub use machine::Dtype;
 use machine::{Machine, Tensor, Value};
 
 /// Most bytes of a pickle, which holds names and shapes: many times what a deep network needs.
@@ -24,33 +25,6 @@ const VISITS: usize = 1 << 16;
 const KEY: usize = 256;
 /// Most dimensions of a tensor.
 const RANK: usize = 8;
-
-/// What a storage's elements are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtype {
-    /// 16-bit IEEE float.
-    F16,
-    /// bfloat16.
-    BF16,
-    /// 32-bit float.
-    F32,
-    /// 64-bit float.
-    F64,
-    /// An integer or a truth value of so many bytes: counters, never weights.
-    Other(usize),
-}
-
-impl Dtype {
-    /// Bytes of an element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F16 | Self::BF16 => 2,
-            Self::F32 => 4,
-            Self::F64 => 8,
-            Self::Other(bytes) => bytes,
-        }
-    }
-}
 
 /// A tensor as the pickle describes it: a view of a storage, proven to lie within it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Named tensors in a file: safetensors, or what `torch.save(model.state_dict(), …)` writes.
 //!
-//! Reading a file reads its names and shapes; a tensor's values are read when they are asked for, so that
-//! memory goes to what is wanted and not to what a stranger's file claims to hold.
+//! Opening a file reads its names and shapes. A tensor's values are read when they are asked for, so that
+//! memory is not taken for sizes that a stranger's file only claims.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Dtype, View};
 
-/// The first bytes of what `torch.save` wrote before PyTorch 1.6: a pickle of its magic number.
+/// The first bytes of a file of `torch.save` before PyTorch 1.6: a pickle of its magic number.
 const LEGACY: [u8; 14] = [
     0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
 ];
@@ -38,8 +38,8 @@ impl StateDict {
     /// Reads names and shapes. The format is told from the content, not from the name.
     ///
     /// # Errors
-    /// When the file cannot be read, is of neither format, or is damaged; what to do where there is
-    /// something to do.
+    /// When the file cannot be read, is of neither format, or is damaged; with what to do about it, where something
+    /// can be done.
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
         let refused = || format!("{file} cannot be loaded");
@@ -72,7 +72,7 @@ impl StateDict {
         })
     }
 
-    /// The file, as it was named.
+    /// The file's path, as given.
     pub fn file(&self) -> &str {
         &self.file
     }

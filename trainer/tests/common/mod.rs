@@ -1,11 +1,13 @@
-//! Synthetic wafers for the trainer's tests.
+//! What the trainer's tests share: synthetic wafers, runs of them, an image of a student.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightwafer_maps::npz::WaferSet;
 use lightwafer_maps::synth::synthesize;
 use lightwafer_runtime::dies::Class;
+use trainer::architecture::Architecture;
 use trainer::data::{Data, Protocol};
+use trainer::topology::Topology;
 
 /// Lets no other test of the program run: libtorch draws random numbers from one generator a process, which a run
 /// seeds, and another one's draws in between would change its bits.
@@ -31,4 +33,10 @@ pub fn data(classes: &[u8], each: u64) -> Data {
         labels: None,
     };
     Data::split(wafers, labels, Protocol::Distinct)
+}
+
+/// The published student.
+#[allow(dead_code)] // Not every program needs it.
+pub fn student() -> Architecture {
+    Architecture::Student(Topology::default())
 }

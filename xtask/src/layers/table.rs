@@ -21,12 +21,7 @@ pub const CRATES: Rows = &[
 pub const MODULES: &[(&str, Rows)] = &[
     (
         "device",
-        &[
-            &["lib"],
-            &["updater"],
-            &["station", "store"],
-            &["protocol"],
-        ],
+        &[&["lib"], &["updater"], &["station", "store"], &["protocol"]],
     ),
     (
         "compiler",
@@ -35,6 +30,30 @@ pub const MODULES: &[(&str, Rows)] = &[
             &["schedule", "specs"],
             &["writer"],
             &["placement"],
+        ],
+    ),
+    (
+        "trainer",
+        &[
+            &["zoo"],
+            &["train", "report", "paper_comparison", "benchmark"],
+            &["training_step", "progress", "onnx"],
+            &["run_folder"],
+            &["distill", "manifest", "class_comparison", "export"],
+            &["eval", "meter", "evaluation"],
+            &[
+                "student", "teacher", "weights", "loss", "native", "stage", "config",
+            ],
+            &[
+                "network",
+                "settings",
+                "checkpoint",
+                "image_eval",
+                "data_statistics",
+            ],
+            &["architecture", "batch", "contact_sheet"],
+            &["topology", "data", "metrics", "optim"],
+            &["files", "paper_figures", "tensorboard", "torch_errors"],
         ],
     ),
     (

@@ -50,22 +50,19 @@ impl Environment {
     }
 
     /// Makes it anew: an empty environment beside the folder, filled by `fill`, then renamed, so that a
-    /// cut-off run leaves no half of it.
+    /// cut-off run leaves what was there.
     ///
     /// # Errors
     /// When Python, pip or `fill` fails.
     pub fn make(folder: &Path, fill: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         let part = Self::at(folder.with_extension("part"));
-        for stale in [&part.folder, folder] {
-            if stale.exists() {
-                fs::remove_dir_all(stale)?;
-            }
-        }
+        remove(&part.folder)?;
         pip()?;
         let mut venv = process::command("python3");
         // Debian's Python has no ensurepip; pip fills the environment from outside.
         process::run(venv.args(["-m", "venv", "--without-pip"]).arg(&part.folder))?;
         fill(&part)?;
+        remove(folder)?;
         fs::rename(&part.folder, folder)?;
         Ok(Self::at(folder.to_owned()))
     }
@@ -85,6 +82,13 @@ impl Environment {
             .args(packages);
         process::run(&mut pip)
     }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(())
 }
 
 /// x of this machine's Python 3.x.

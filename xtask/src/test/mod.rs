@@ -63,7 +63,7 @@ const fn emulated(name: &'static str, about: &'static str, run: fn() -> Result<O
 }
 
 /// All steps, in the order they run: what fails quickly comes first.
-pub const STEPS: [Step; 21] = [
+pub const STEPS: [Step; 22] = [
     step(
         "format",
         "source files of all workspaces are formatted",
@@ -93,6 +93,11 @@ pub const STEPS: [Step; 21] = [
         "features",
         "published crates compile with each feature alone and with none",
         features::check,
+    ),
+    step(
+        "package",
+        "the runtime's package builds by itself, as crates.io would have it",
+        steps::package,
     ),
     step(
         "lint",

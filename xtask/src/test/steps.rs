@@ -33,6 +33,23 @@ pub fn format() -> Result<Outcome> {
     Ok(Outcome::Whole)
 }
 
+/// The package of the runtime, unpacked and built apart from the repository.
+///
+/// # Errors
+/// When a file that it needs is not in it, or cargo warns of its metadata.
+pub fn package() -> Result<Outcome> {
+    let mut cargo = process::cargo();
+    // What is not committed yet is packaged too: only its contents are of interest.
+    cargo.args([
+        "package",
+        "--package",
+        "lightwafer-runtime",
+        "--allow-dirty",
+    ]);
+    process::run(&mut cargo)?;
+    Ok(Outcome::Whole)
+}
+
 /// Clippy on everything that is built for the host, tests and examples included.
 ///
 /// # Errors

@@ -11,7 +11,8 @@ use crate::args::{Info, Status};
 use crate::output::{entries, grouped};
 use crate::source::Connection;
 
-/// Shows facts. `false` if a model file fails its self-test.
+/// Shows facts, and of a model file also the kernels that boards run for each layer. `false` if a model file fails its
+/// self-test.
 pub fn info(args: &Info) -> Result<bool> {
     let Some(path) = &args.model else {
         let mut connection = Connection::open(&args.board)?;
@@ -40,7 +41,14 @@ pub fn info(args: &Info) -> Result<bool> {
         });
         extend(&mut facts, signature);
     }
-    print(&facts, args.json)?;
+    let kernels = local.kernels()?;
+    if args.json {
+        extend(&mut facts, json!({ "kernels": kernels }));
+        print(&facts, true)?;
+    } else {
+        print(&facts, false)?;
+        write!(io::stdout(), "\n{kernels}")?;
+    }
     if !passed {
         eprintln!(
             "lightwafer: {}: the self-test failed: the answer to the golden wafer is not the expected one; do not use this model",

@@ -1,16 +1,16 @@
 //! What a kernel that reads and writes through raw pointers must know before it starts.
 //!
 //! Each function proves, from slices alone, that every byte the kernel will touch lies inside them; `None`
-//! sends the caller to the portable twin, which is total.
+//! sends the caller to the reference kernel, which is total.
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::Output;
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::plane_bytes;
 #[cfg(not(arm_dsp))]
 use crate::kernels::record;
+use crate::kernels::row::Segment;
+use crate::kernels::row::plane_bytes;
 
-/// Most channels that one call of a kernel here takes; what has more goes to the portable twin.
+/// Most channels that one call of a kernel here takes; what has more goes to the reference kernel.
 pub const MAX_OUTPUTS: usize = 4 * crate::limits::MAX_CHANNELS;
 
 /// The bytes that a dense convolution's four output channels meet at a pixel, and how many fours there are.

@@ -82,6 +82,7 @@ fn odd(word: u32) -> u32 {
 /// Mask bits of pixels of eight channels, eight pixels a byte.
 #[inline(always)]
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
+    taken!(Fast);
     for (byte, pixels) in out.iter_mut().zip(pixels) {
         *byte = mask8(pixels, weights, bias);
     }
@@ -105,17 +106,4 @@ fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
         negative = negative << 1 | acc as u32 >> 31;
     }
     !negative as u8
-}
-
-/// The larger of each two values.
-#[inline(always)]
-pub fn max4(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
-    let [a, b] = [a, b].map(|four| u32::from_le_bytes(four.map(|v| v as u8)));
-    let out: u32;
-    // SAFETY: arithmetic on registers only; SSUB8 sets the GE flags that SEL reads.
-    unsafe {
-        asm!("ssub8 {o}, {a}, {b}", "sel {o}, {a}, {b}", o = out(reg) out, a = in(reg) a,
-            b = in(reg) b, options(pure, nomem, nostack));
-    }
-    out.to_le_bytes().map(|v| v as i8)
 }

@@ -1,17 +1,17 @@
 //! AArch64: NEON, with SDOT where the processor has it, as found out at run time.
 //!
 //! Dense convolutions keep four output channels a vector, depthwise ones eight pixels. The first convolution,
-//! the mask head and the pools are the portable ones.
+//! the mask head and the pools are the reference kernels.
 #![allow(unsafe_code)]
 
 use core::arch::aarch64::*;
 
-use super::{checked, portable};
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use super::{checked, reference};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
-pub use portable::{image4, mask_row, max4};
+pub use reference::{image4, mask_row};
 
 /// Pixels whose sums are kept in registers at a time.
 const PIXELS: usize = 8;
@@ -52,7 +52,7 @@ unsafe fn dense_dot(
     mut out: Output<'_>,
 ) {
     let Some(job) = checked::dense(segments, weights, records, &out) else {
-        return portable::dense(segments, weights, records, quantization, scratch, out);
+        return reference::dense(segments, weights, records, quantization, scratch, out);
     };
     for group in 0..job.groups {
         let (bias, multipliers) = checked::lanes::<4>(records, 4 * group);
@@ -109,7 +109,7 @@ fn dense_widening(
 ) {
     const PIXELS: usize = 4;
     let Some(job) = checked::dense(segments, weights, records, &out) else {
-        return portable::dense(segments, weights, records, quantization, scratch, out);
+        return reference::dense(segments, weights, records, quantization, scratch, out);
     };
     for group in 0..job.groups {
         let (bias, multipliers) = checked::lanes::<4>(records, 4 * group);
@@ -232,7 +232,7 @@ pub fn depthwise(
     mut out: Output<'_>,
 ) {
     let Some(channels) = checked::depthwise(rows, weights, records, &out) else {
-        return portable::depthwise(rows, weights, records, quantization, out);
+        return reference::depthwise(rows, weights, records, quantization, out);
     };
     let plane = plane_bytes(out.pixels);
     for channel in 0..channels {
@@ -282,13 +282,19 @@ pub fn depthwise(
 }
 
 /// The sets that run on this processor, with their names: what tests compare.
-#[cfg(any(test, feature = "twins"))]
-pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
-    let widening = super::twins::Set {
-        dense: dense_widening,
-        ..super::twins::CHOSEN
+#[cfg(any(test, feature = "differential"))]
+pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
+    let dot = super::set::Set {
+        dense,
+        depthwise,
+        image4,
+        mask_row,
+        max4: super::max4::max4,
     };
-    let dot = super::twins::CHOSEN;
+    let widening = super::set::Set {
+        dense: dense_widening,
+        ..dot
+    };
     let sets = [("NEON", true, widening), ("SDOT", has_dot(), dot)];
     let here = sets.into_iter().filter(|(_, here, _)| *here);
     here.map(|(name, _, set)| (name, set))

@@ -1,4 +1,4 @@
-//! x86-64: AVX-512 with VNNI and VBMI where the processor has them, else AVX2, else the portable twins.
+//! x86-64: AVX-512 with VNNI and VBMI where the processor has them, else AVX2, else the reference kernels.
 //!
 //! The choice is made at run time, so one program serves every host. Both sets compute whole rows: many
 //! output channels side by side for dense convolutions, many pixels side by side for depthwise ones.
@@ -6,16 +6,14 @@
 
 use std::sync::LazyLock;
 
-use super::{checked, portable};
-use crate::kernels::dense::Segment;
-use crate::kernels::image_conv::{CodeRow, Table};
+use super::{checked, reference};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
 
 pub mod avx2;
 pub mod avx512;
 mod tile;
-
-pub use portable::max4;
 
 /// Whether [`avx512`] runs here.
 pub fn has_avx512() -> bool {
@@ -54,7 +52,7 @@ pub fn dense(
         Some(job) if has_avx2() => unsafe {
             avx2::dense(job, segments, weights, records, quantization, out);
         },
-        _ => portable::dense(segments, weights, records, quantization, scratch, out),
+        _ => reference::dense(segments, weights, records, quantization, scratch, out),
     }
 }
 
@@ -75,7 +73,7 @@ pub fn depthwise(
         Some(channels) if has_avx2() => unsafe {
             avx2::depthwise(channels, rows, weights, records, quantization, out);
         },
-        _ => portable::depthwise(rows, weights, records, quantization, out),
+        _ => reference::depthwise(rows, weights, records, quantization, out),
     }
 }
 
@@ -98,7 +96,7 @@ pub fn image4(
         // SAFETY: as above.
         unsafe { avx2::image4(codes, table, bias, multipliers, quantization, out) }
     } else {
-        portable::image4(codes, table, bias, multipliers, quantization, out);
+        reference::image4(codes, table, bias, multipliers, quantization, out);
     }
 }
 
@@ -108,7 +106,7 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
         // SAFETY: the processor was asked.
         unsafe { avx2::mask_row(pixels, weights, bias, out) }
     } else {
-        portable::mask_row(pixels, weights, bias, out);
+        reference::mask_row(pixels, weights, bias, out);
     }
 }
 
@@ -122,9 +120,9 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
 }
 
 /// The sets that run on this processor, each for all shapes, with their names: what tests compare.
-#[cfg(any(test, feature = "twins"))]
-pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
-    use super::twins::Set;
+#[cfg(any(test, feature = "differential"))]
+pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
+    use super::set::Set;
 
     let avx512 = Set {
         dense: |segments, weights, records, q, scratch, out| match checked::dense(
@@ -134,7 +132,7 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
             Some(job) if avx512::takes_dense(segments, q, &out) => unsafe {
                 avx512::dense(job, segments, weights, records, q, out)
             },
-            _ => portable::dense(segments, weights, records, q, scratch, out),
+            _ => reference::dense(segments, weights, records, q, scratch, out),
         },
         depthwise: |rows, weights, records, q, out| match checked::depthwise(
             rows, weights, records, &out,
@@ -143,11 +141,11 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
             Some(channels) if avx512::takes_depthwise(q, &out) => unsafe {
                 avx512::depthwise(channels, rows, weights, records, q, out);
             },
-            _ => portable::depthwise(rows, weights, records, q, out),
+            _ => reference::depthwise(rows, weights, records, q, out),
         },
         image4,
         mask_row,
-        max4,
+        max4: super::max4::max4,
     };
     let avx2 = Set {
         dense: |segments, weights, records, q, scratch, out| match checked::dense(
@@ -155,7 +153,7 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
         ) {
             // SAFETY: as above.
             Some(job) => unsafe { avx2::dense(job, segments, weights, records, q, out) },
-            None => portable::dense(segments, weights, records, q, scratch, out),
+            None => reference::dense(segments, weights, records, q, scratch, out),
         },
         depthwise: |rows, weights, records, q, out| match checked::depthwise(
             rows, weights, records, &out,
@@ -164,7 +162,7 @@ pub fn sets() -> impl Iterator<Item = (&'static str, super::twins::Set)> {
             Some(channels) => unsafe {
                 avx2::depthwise(channels, rows, weights, records, q, out);
             },
-            None => portable::depthwise(rows, weights, records, q, out),
+            None => reference::depthwise(rows, weights, records, q, out),
         },
         ..avx512
     };

@@ -1,7 +1,7 @@
 //! What the kernels for Arm DSP are made for.
 
 use super::SlowReason;
-use crate::kernels::dense::Segment;
+use crate::kernels::row::Segment;
 use crate::kernels::{Output, Quantization};
 
 /// A kernel for rows of dense convolutions: the segments that a pixel reads, and what it writes.

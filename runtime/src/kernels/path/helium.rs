@@ -1,8 +1,8 @@
 //! What the kernels for Helium are made for.
 
 use super::SlowReason;
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
 /// A kernel for rows of dense convolutions: the segments that a pixel reads, and what it writes.

@@ -4,7 +4,32 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Dtype;
+/// The type of a storage's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// 16-bit IEEE float.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+    /// An integer or a truth value of so many bytes: counters, never weights.
+    Other(usize),
+}
+
+impl Dtype {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::Other(bytes) => bytes,
+        }
+    }
+}
 
 /// The globals of state dicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +64,7 @@ impl Global {
 /// A value; numbers in the variants are indices into the machine's arenas.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
-    /// None, truth values and floats: state dicts have them beside tensors, and nothing here reads them.
+    /// None, truth values and floats: state dicts have them beside tensors, and nothing here needs them.
     Plain,
     Int(i64),
     Text(&'a str),
@@ -87,7 +112,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs to the end; the value that is left.
+    /// Runs to the end; gives the value that is left on the stack.
     pub(super) fn run(&mut self) -> Result<Value<'a>> {
         loop {
             let start = self.at;
@@ -100,6 +125,8 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Runs an opcode: those that push a constant here, the others in [`Machine::combine`] and
+    /// [`Machine::name`].
     fn step(&mut self, opcode: u8) -> Result<()> {
         match opcode {
             // PROTO, FRAME
@@ -132,8 +159,16 @@ impl<'a> Machine<'a> {
                 let length = self.byte()?;
                 self.text(length.into())?;
             }
-            b')' => self.sequence(Vec::new()),
-            b']' => self.sequence(Vec::new()),
+            b')' | b']' => self.sequence(Vec::new()),
+            b'}' => self.dict(),
+            _ => return self.combine(opcode),
+        }
+        Ok(())
+    }
+
+    /// Runs an opcode that makes one value of several.
+    fn combine(&mut self, opcode: u8) -> Result<()> {
+        match opcode {
             b't' => {
                 let items = self.marked()?;
                 self.sequence(items);
@@ -142,7 +177,6 @@ impl<'a> Machine<'a> {
                 let items = self.last(usize::from(opcode - 0x84))?;
                 self.sequence(items);
             }
-            b'}' => self.dict(),
             b'a' => {
                 let items = self.last(1)?;
                 self.append(items)?;
@@ -159,6 +193,16 @@ impl<'a> Machine<'a> {
                 let items = self.marked()?;
                 self.set(&items)?;
             }
+            b'R' => self.reduce()?,
+            b'b' => self.build()?,
+            _ => return self.name(opcode),
+        }
+        Ok(())
+    }
+
+    /// Runs an opcode that names a global or a storage, or keeps a value for later.
+    fn name(&mut self, opcode: u8) -> Result<()> {
+        match opcode {
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.global(module, name)?;
@@ -188,8 +232,6 @@ impl<'a> Machine<'a> {
                 self.recall(slot)?;
             }
             b'Q' => self.persistent()?,
-            b'R' => self.reduce()?,
-            b'b' => self.build()?,
             _ => bail!("opcode {opcode:#04x}, which a state dict does not need"),
         }
         Ok(())
@@ -214,7 +256,7 @@ impl<'a> Machine<'a> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    /// LONG1: a little-endian two's complement of so many bytes.
+    /// LONG1: a number of bytes, then a little-endian two's complement of that length.
     fn long(&mut self) -> Result<()> {
         let length = self.byte()?;
         let digits = self.take(length.into())?;

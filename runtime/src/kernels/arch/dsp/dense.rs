@@ -3,8 +3,9 @@
 use core::arch::asm;
 
 use crate::kernels::Output;
-use crate::kernels::arch::{checked, dense_scratch_words};
-use crate::kernels::dense::Segment;
+use crate::kernels::arch::checked;
+use crate::kernels::row::Segment;
+use crate::kernels::row::dense_scratch_words;
 
 /// Four activations, in the named register, against four channels' weights (r12), into r4…r7.
 macro_rules! four {

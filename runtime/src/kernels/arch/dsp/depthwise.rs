@@ -1,9 +1,10 @@
 //! Depthwise convolutions: rows of one channel as a loop in assembly.
 
 use crate::graph::RECORD_BYTES;
-use crate::kernels::arch::{checked, portable};
-use crate::kernels::depthwise::plane_bytes;
-use crate::kernels::{Output, Quantization, path, record4};
+use crate::kernels::arch::{checked, reference};
+use crate::kernels::row::plane_bytes;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization, path};
 
 /// What [`depthwise_fours`] needs of a channel and a row.
 #[repr(C)]
@@ -138,7 +139,7 @@ pub fn depthwise(
     mut out: Output<'_>,
 ) {
     if depthwise_fast(rows, weights, records, quantization, &mut out).is_none() {
-        portable::depthwise(rows, weights, records, quantization, out);
+        reference::depthwise(rows, weights, records, quantization, out);
     }
 }
 
@@ -156,6 +157,10 @@ fn depthwise_fast(
     let (groups, _) = weights.as_chunks::<36>();
     let (records, _) = records.as_chunks::<{ 4 * RECORD_BYTES }>();
     let plane = plane_bytes(out.pixels);
+    #[cfg(not(arm_mve))]
+    taken!(Fast);
+    #[cfg(arm_mve)]
+    taken!(General);
     // Whole fours, and what is left of a last one.
     let (fours, rest) = (out.pixels & !3, out.pixels & 3);
     let mut starts = rows.map(<[i8]>::as_ptr);

@@ -1,7 +1,7 @@
 //! The first convolution: rows of four channels as a loop in assembly.
 
-use crate::kernels::arch::portable;
-use crate::kernels::image_conv::{CODES, CodeRow, Table};
+use crate::kernels::arch::reference;
+use crate::kernels::row::{CODES, CodeRow, Table};
 use crate::kernels::{Output, Quantization, path};
 
 /// What [`image_pixels`] needs of four channels.
@@ -109,8 +109,9 @@ pub fn image4(
     let room =
         (1..=a.len()).contains(&out.pixels) && out.bytes.len() >= 3 * out.channel_step + out.pixels;
     if !planes || !room || !table.as_ptr().cast::<u32>().is_aligned() {
-        return portable::image4(codes, table, bias, multipliers, quantization, out);
+        return reference::image4(codes, table, bias, multipliers, quantization, out);
     }
+    taken!(Fast);
     let image = Image {
         lit: 255,
         bias,

@@ -3,9 +3,9 @@
 mod kernels;
 
 use crate::graph::RECORD_BYTES;
-use crate::kernels::arch::{checked, dsp, portable};
-use crate::kernels::dense::{Segment, scratch_bytes};
+use crate::kernels::arch::{checked, dsp, reference};
 use crate::kernels::path::helium::Dense;
+use crate::kernels::row::{Segment, scratch_bytes};
 use crate::kernels::{Output, Quantization, path, record};
 use kernels::{Job, function, widen};
 
@@ -23,7 +23,7 @@ pub fn dense(
         || dsp::dense_general(segments, weights, records, &quantization, scratch, &mut out)
             .is_some();
     if !done {
-        portable::dense(segments, weights, records, quantization, scratch, out);
+        reference::dense(segments, weights, records, quantization, scratch, out);
     }
 }
 
@@ -51,6 +51,7 @@ fn dense_fast(
     if !room || !scratch.as_ptr().addr().is_multiple_of(4) {
         return None;
     }
+    taken!(Fast);
     run(&mut job, &plan, weights, records, scratch, out);
     Some(())
 }

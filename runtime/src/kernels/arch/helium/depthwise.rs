@@ -6,8 +6,8 @@
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp};
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
 use crate::kernels::path::helium::{Depthwise, TURN};
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization, path};
 
 /// What [`near`] and [`far`] need of a row.
@@ -252,6 +252,7 @@ fn depthwise_fast(
 ) -> Option<()> {
     let mut job = Job::EMPTY;
     let kernel = prepare(&mut job, rows, weights, records, quantization, out)?;
+    taken!(Fast);
     run(&mut job, kernel, out);
     Some(())
 }

@@ -154,12 +154,15 @@ unsafe extern "C" fn mask_16(
     )
 }
 
-/// See [`crate::kernels::arch::portable::mask_row`].
+/// See [`crate::kernels::arch::reference::mask_row`].
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     let bytes = pixels.len().min(out.len());
     if path::helium::mask(bytes).is_err() {
-        return dsp::mask_row(pixels, weights, bias, out);
+        dsp::mask_row(pixels, weights, bias, out);
+        taken!(General);
+        return;
     }
+    taken!(Fast);
     let turns = bytes / 2;
     // SAFETY: each output byte has its eight pixels.
     unsafe {

@@ -4,9 +4,9 @@ use core::arch::x86_64::*;
 
 use super::tile::Tile;
 use crate::kernels::arch::checked::{self, Dense};
-use crate::kernels::dense::Segment;
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
-use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::row::Segment;
+use crate::kernels::row::{CodeRow, Table};
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
 /// Pixels whose sums are kept in registers at a time, for two groups of channels.

@@ -2,9 +2,10 @@
 
 use super::{Proof, general, kernels, prove, widen};
 use crate::graph::RECORD_BYTES;
-use crate::kernels::arch::portable;
-use crate::kernels::dense::Segment;
-use crate::kernels::{Output, Quantization, path, record4};
+use crate::kernels::arch::reference;
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization, path};
 
 /// See [`crate::kernels::dense::dense_row`].
 pub fn dense(
@@ -32,7 +33,7 @@ pub fn dense(
         },
     };
     if done.is_none() {
-        portable::dense(segments, weights, records, quantization, scratch, out);
+        reference::dense(segments, weights, records, quantization, scratch, out);
     }
 }
 
@@ -62,10 +63,15 @@ fn row(
         [out.pixel_step as u32, least]
     };
     let walk = Walk::of(segments, kernel)?;
+    taken!(Fast);
     let kernel = kernels::function(kernel);
     for group in 0..groups {
-        let weights = weights.get(group * 4 * length..).unwrap_or_default();
-        let records = records.get(group * 4 * RECORD_BYTES..).unwrap_or_default();
+        let (Some(weights), Some(records)) = (
+            weights.get(group * 4 * length..),
+            records.as_chunks::<{ 4 * RECORD_BYTES }>().0.get(group),
+        ) else {
+            break;
+        };
         let (biases, multipliers) = record4(records);
         *bias = biases.map(|bias| bias as u32);
         let [m0, m1, m2, m3] = multipliers.map(|multiplier| multiplier as u32);

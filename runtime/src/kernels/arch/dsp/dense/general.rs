@@ -6,8 +6,9 @@
 
 use super::{Proof, widen};
 use crate::graph::RECORD_BYTES;
-use crate::kernels::dense::Segment;
-use crate::kernels::{Output, Quantization, record4};
+use crate::kernels::row::Segment;
+use crate::kernels::row::record4;
+use crate::kernels::{Output, Quantization};
 
 /// A segment of the next pixel.
 #[repr(C)]
@@ -181,9 +182,14 @@ pub fn row(
     if segments.len() >= job.runs.len() {
         return None;
     }
+    taken!(General);
     for group in 0..groups {
-        let weights = weights.get(group * 4 * length..).unwrap_or_default();
-        let records = records.get(group * 4 * RECORD_BYTES..).unwrap_or_default();
+        let (Some(weights), Some(records)) = (
+            weights.get(group * 4 * length..),
+            records.as_chunks::<{ 4 * RECORD_BYTES }>().0.get(group),
+        ) else {
+            break;
+        };
         widen(weights, pairs);
         // The kernel leaves its job behind the row's last pixel.
         for (run, s) in job.runs.iter_mut().zip(segments) {

@@ -11,7 +11,7 @@ use super::finish::{Finish, lanes, records4};
 use super::store::Row;
 use super::{BLOCK, FLIP, load};
 use crate::kernels::arch::checked::Dense;
-use crate::kernels::dense::Segment;
+use crate::kernels::row::Segment;
 use crate::kernels::{Output, Quantization};
 
 /// Most bytes of all planes: three image rows of sixteen channels and more.

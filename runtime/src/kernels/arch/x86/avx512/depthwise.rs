@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use super::finish::{Finish, lanes, records4};
 use super::store::Row;
 use super::{BLOCK, FLIP, load};
-use crate::kernels::depthwise::{PLANE_START, plane_bytes};
+use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
 /// See [`crate::kernels::depthwise::depthwise_row`].

@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::finish::{Finish, Order};
 use super::{BLOCK, first};
-use crate::kernels::image_conv::{CodeRow, Table};
+use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
 
 /// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
