@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use base16ct::lower::encode_string;
 use sha2::{Digest, Sha256};
 
 /// Writes a file: a reader sees the old content or the new, whole.
@@ -18,7 +19,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// SHA-256 of `bytes`, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
+    encode_string(&Sha256::digest(bytes))
 }
 
 /// Length and SHA-256 of a file, which is read once.
@@ -31,13 +32,9 @@ pub fn sha256_of_file(path: &Path) -> io::Result<(u64, String)> {
     loop {
         let read = file.read(&mut block)?;
         if read == 0 {
-            return Ok((bytes, hexadecimal(&hash.finalize())));
+            return Ok((bytes, encode_string(&hash.finalize())));
         }
         hash.update(&block[..read]);
         bytes += read as u64;
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
