@@ -10,8 +10,8 @@ use super::row::{Output, Segment};
 
 /// One row of a dense convolution, of up to three segments.
 ///
-/// `weights` are `[g][k/4][j][k%4]` over all segments' bytes `k`, `records` one a channel. What `scratch`
-/// holds does not matter; see [`scratch_bytes`](super::row::scratch_bytes).
+/// The order of `weights` is `[g][k/4][j][k%4]`, where `k` counts the bytes of all segments. `records` has one
+/// record a channel. `scratch` may hold anything; its length is [`scratch_bytes`](super::row::scratch_bytes).
 pub fn dense_row(
     segments: &[Segment<'_>],
     weights: &[u8],

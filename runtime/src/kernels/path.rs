@@ -101,8 +101,6 @@ pub enum SlowReason {
     MaskChannels,
     /// The maximum pool has neither 8 nor 16 channels.
     PoolChannels,
-    /// The maximum pool has neither 8 nor 16 channels.
-    PoolChannels,
     /// The layer concatenates tensors with different numbers of channels.
     Concatenation,
     /// The accumulators are shifted before they are multiplied.
@@ -128,7 +126,6 @@ impl fmt::Display for SlowReason {
                 return write!(f, "the channels of an input are not a multiple of {n}");
             }
             Self::MaskChannels => "the mask head does not read 8 channels",
-            Self::PoolChannels => "the maximum pool has neither 8 nor 16 channels",
             Self::PoolChannels => "the maximum pool has neither 8 nor 16 channels",
             Self::Concatenation => "it concatenates tensors with different numbers of channels",
             Self::Shift => "its multipliers are so large that the accumulators are shifted",
