@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// Writes a file: a reader sees the old content or the new, whole.
 ///
 /// # Errors
-/// What the file system refused, with the path.
+/// When the file system refuses, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = lightwafer_maps::file::write(path, bytes);
     written.with_context(|| format!("cannot write {}", path.display()))
@@ -25,7 +25,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// Length and SHA-256 of a file, which is read once.
 ///
 /// # Errors
-/// What the file system refused.
+/// When the file system refuses.
 pub fn sha256_of_file(path: &Path) -> io::Result<(u64, String)> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let (mut block, mut bytes) = (vec![0; 1 << 16], 0);
