@@ -255,48 +255,53 @@ fn layer(
         weights: 0,
         records: 0,
     };
-    let (weight_count, _) = layer.parameters(cin);
-    let pool = matches!(from.op, Op::MaxPool2 | Op::AvgPool2);
-    let channels = if pool { 0 } else { cout };
-    let multipliers = if from.op == Op::MaskHead { 0 } else { channels };
-    let size = |tensor, values: usize, expected| {
-        let error = WriteError::Tensor {
-            layer: index,
-            tensor,
-            expected,
-            found: values,
-        };
-        (values == expected).then_some(()).ok_or(error)
-    };
-    size("weights", from.weights.len(), weight_count)?;
-    size("bias", from.bias.len(), channels)?;
-    size("multipliers", from.multipliers.len(), multipliers)?;
-    if pool {
+    check_tensors(index, from, layer.parameters(cin).0)?;
+    if matches!(from.op, Op::MaxPool2 | Op::AvgPool2) {
         return Ok(layer);
     }
+    let records = records(specs, index, from)?;
+    let position = |data: &Vec<u8>| u32::try_from(data.len()).map_err(|_| WriteError::Size);
+    layer.weights = position(data)?;
+    let weights = reorder(from.op, cin, cout, |at| from.weights[at]);
+    data.extend(weights.into_iter().map(|w| w as u8));
+    data.resize(data.len().next_multiple_of(4), 0);
+    layer.records = position(data)?;
+    data.extend(records);
+    Ok(layer)
+}
 
+/// Checks that a layer's tensors have as many values as its shape says; `weights` is how many weights that is.
+fn check_tensors(index: usize, from: &LayerSpec, weights: usize) -> Result<(), WriteError> {
+    let pool = matches!(from.op, Op::MaxPool2 | Op::AvgPool2);
+    let channels = if pool { 0 } else { from.channels.into() };
+    let multipliers = if from.op == Op::MaskHead { 0 } else { channels };
+    for (tensor, expected, found) in [
+        ("weights", weights, from.weights.len()),
+        ("bias", channels, from.bias.len()),
+        ("multipliers", multipliers, from.multipliers.len()),
+    ] {
+        if expected != found {
+            return Err(WriteError::Tensor {
+                layer: index,
+                tensor,
+                expected,
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The records of a layer's output channels: its biases, with the input's zero point folded in, and multipliers.
+fn records(specs: &[LayerSpec], index: usize, from: &LayerSpec) -> Result<Vec<u8>, WriteError> {
+    let (cin, cout) = (channels_in(specs, from), usize::from(from.channels));
     let input = specs.get(usize::from(from.inputs[0]));
+    let input_zero_point = i32::from(input.map_or(0, |l| l.zero_point));
     let zero_point = match from.op {
         // The look-up table counts colours that are on, so the zero point of the image is not used.
         Op::ImageConv3x3 => 0,
         Op::ClassHead => i32::from(from.zero_point),
-        _ => i32::from(input.map_or(0, |l| l.zero_point)),
-    };
-    let w = |at: usize| from.weights[at];
-    // The sum of the weights for output channel `at`. For transposed convolutions `at` counts taps and channels.
-    let sum = |at: usize| -> i32 {
-        let of = |range: std::ops::Range<usize>| range.map(|i| i32::from(w(i))).sum();
-        match from.op {
-            Op::ImageConv3x3 | Op::Conv3x3 => of(at * 9 * cin..(at + 1) * 9 * cin),
-            Op::Depthwise3x3 => of(at * 9..(at + 1) * 9),
-            Op::TransposedConv2x2 => {
-                let (tap, co) = (at / cout, at % cout);
-                (0..cin)
-                    .map(|ci| i32::from(w((ci * cout + co) * 4 + tap)))
-                    .sum()
-            }
-            _ => of(at * cin..(at + 1) * cin),
-        }
+        _ => input_zero_point,
     };
     let mut records = Vec::new();
     let mut record = |bias: i32, multiplier: i32| {
@@ -305,28 +310,40 @@ fn layer(
     };
     if from.op == Op::ClassHead {
         let pixels = i32::from(from.height) * i32::from(from.width);
-        record(
-            -pixels * i32::from(input.map_or(0, |l| l.zero_point)),
-            from.mean_multiplier,
-        );
+        record(-pixels * input_zero_point, from.mean_multiplier);
     }
-    let taps = if from.op == Op::TransposedConv2x2 {
-        4
-    } else {
-        1
+    let taps = match from.op {
+        Op::TransposedConv2x2 => 4,
+        _ => 1,
     };
     for at in 0..taps * cout {
-        let bias = i64::from(from.bias[at % cout]) - i64::from(zero_point) * i64::from(sum(at));
+        let sum = i64::from(weight_sum(from, cin, at));
+        let bias = i64::from(from.bias[at % cout]) - i64::from(zero_point) * sum;
         let bias =
             i32::try_from(bias).map_err(|_| WriteError::Model(ModelError::Overflow(index)))?;
         record(bias, from.multipliers.get(at % cout).copied().unwrap_or(0));
     }
-    layer.weights = u32::try_from(data.len()).map_err(|_| WriteError::Size)?;
-    data.extend(reorder(from.op, cin, cout, w).into_iter().map(|w| w as u8));
-    data.resize(data.len().next_multiple_of(4), 0);
-    layer.records = u32::try_from(data.len()).map_err(|_| WriteError::Size)?;
-    data.extend(records);
-    Ok(layer)
+    Ok(records)
+}
+
+/// The sum of the weights of output channel `at`; for transposed convolutions `at` counts taps and channels.
+fn weight_sum(from: &LayerSpec, cin: usize, at: usize) -> i32 {
+    let cout = usize::from(from.channels);
+    let own = |length: usize| {
+        let own = &from.weights[at * length..(at + 1) * length];
+        own.iter().map(|&w| i32::from(w)).sum()
+    };
+    match from.op {
+        Op::ImageConv3x3 | Op::Conv3x3 => own(9 * cin),
+        Op::Depthwise3x3 => own(9),
+        Op::TransposedConv2x2 => {
+            let (tap, co) = (at / cout, at % cout);
+            (0..cin)
+                .map(|ci| i32::from(from.weights[(ci * cout + co) * 4 + tap]))
+                .sum()
+        }
+        _ => own(cin),
+    }
 }
 
 /// Reorders weights from PyTorch's order to that of the kernel (see [`Op`]).

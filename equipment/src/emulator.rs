@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -142,62 +142,21 @@ impl Emulator {
         if !options.firmware.is_file() {
             return Err(EmulatorError::NoFirmware(options.firmware.clone()));
         }
-        let mut command = Command::new(&options.qemu);
-        command
-            .args([
-                "-M",
-                &options.machine,
-                "-display",
-                "none",
-                "-monitor",
-                "none",
-            ])
-            .args(["-serial", "pty", "-S", "-qmp", "stdio"])
-            // QMP uses stdout, so the firmware's logs must go elsewhere.
-            .args(["-chardev", &chardev(options.log.as_deref())])
-            .args(["-semihosting-config", "enable=on,target=native,chardev=log"])
-            .arg("-kernel")
-            .arg(&options.firmware)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(shift) = options.icount_shift {
-            command.arg("-icount").arg(format!("shift={shift}"));
-        }
-        if let Some(socket) = &options.debugger {
-            let path = escaped(socket);
-            command
-                .arg("-gdb")
-                .arg(format!("unix:path={path},server=on,wait=off"));
-        }
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                EmulatorError::NoQemu(options.qemu.to_string_lossy().into_owned())
-            }
-            _ => EmulatorError::Io(error),
-        })?;
-        let output = Arc::new(Mutex::new(VecDeque::new()));
-        let (sender, messages) = mpsc::channel();
+        let mut child = command(options)
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    EmulatorError::NoQemu(options.qemu.to_string_lossy().into_owned())
+                }
+                _ => EmulatorError::Io(error),
+            })?;
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(EmulatorError::Io(io::ErrorKind::BrokenPipe.into()));
         };
-        let lines = Arc::clone(&output);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                match serde_json::from_str(&line) {
-                    Ok(message) => drop(sender.send(message)),
-                    Err(_) => keep(&lines, line),
-                }
-            }
-        });
-        let lines = Arc::clone(&output);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                keep(&lines, line);
-            }
-        });
+        let output = Arc::new(Mutex::new(VecDeque::new()));
+        let messages = listen(stdout, stderr, &output);
         // From here on, dropping `emulator` ends the child.
         let mut emulator = Self {
             child,
@@ -313,6 +272,64 @@ impl Drop for Emulator {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// QEMU with its options.
+fn command(options: &EmulatorOptions) -> Command {
+    let mut command = Command::new(&options.qemu);
+    command
+        .args([
+            "-M",
+            &options.machine,
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ])
+        .args(["-serial", "pty", "-S", "-qmp", "stdio"])
+        // QMP uses stdout, so the firmware's logs must go elsewhere.
+        .args(["-chardev", &chardev(options.log.as_deref())])
+        .args(["-semihosting-config", "enable=on,target=native,chardev=log"])
+        .arg("-kernel")
+        .arg(&options.firmware)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(shift) = options.icount_shift {
+        command.arg("-icount").arg(format!("shift={shift}"));
+    }
+    if let Some(socket) = &options.debugger {
+        let path = escaped(socket);
+        command
+            .arg("-gdb")
+            .arg(format!("unix:path={path},server=on,wait=off"));
+    }
+    command
+}
+
+/// Reads what QEMU prints for as long as it runs: the messages of QMP, and other lines into `output`.
+fn listen(
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    output: &Arc<Mutex<VecDeque<String>>>,
+) -> Receiver<Value> {
+    let (sender, messages) = mpsc::channel();
+    let lines = Arc::clone(output);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(message) => drop(sender.send(message)),
+                Err(_) => keep(&lines, line),
+            }
+        }
+    });
+    let lines = Arc::clone(output);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            keep(&lines, line);
+        }
+    });
+    messages
 }
 
 fn keep(lines: &Mutex<VecDeque<String>>, line: String) {

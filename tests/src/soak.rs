@@ -7,11 +7,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use anyhow::{Context, Result, bail, ensure};
 use lightwafer_device::protocol::frame::{FrameDecoder, decode};
@@ -311,6 +311,25 @@ impl Wafer {
             tries: 0,
         }
     }
+
+    /// Its map, in `packed`.
+    fn map<'p>(&self, packed: &'p mut [u8]) -> Result<DieMap<'p>> {
+        let dies = synthesize(self.class, self.seed, self.rows, self.cols);
+        DieMap::pack(self.rows, self.cols, &dies, packed).context("dies")
+    }
+}
+
+impl fmt::Display for Wafer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "wafer of {}×{} dies, class {}, seed {}",
+            self.rows,
+            self.cols,
+            self.class.label(),
+            self.seed
+        )
+    }
 }
 
 /// Short waits: the line is one of this machine.
@@ -341,7 +360,6 @@ pub fn run(
     plan: &Plan,
     mut progress: impl FnMut(u32),
 ) -> Result<Outcome> {
-    static RUNS: AtomicU32 = AtomicU32::new(0);
     let start = Instant::now();
     let image = std::fs::read(model).with_context(|| model.display().to_string())?;
     let image = AlignedBox::from(image);
@@ -349,33 +367,7 @@ pub fn run(
     let mut arena = AlignedBox::zeroed(model.header().arena_bytes as usize);
     let mut engine = FixedEngine::new(model, &mut arena).context("not a model")?;
 
-    let number = RUNS.fetch_add(1, Ordering::Relaxed);
-    let socket = format!("lightwafer-soak-{}-{number}", std::process::id());
-    let socket = std::env::temp_dir().join(socket);
-    let mut options = EmulatorOptions::new(machine, firmware);
-    options.icount_shift = plan.icount_shift;
-    options.debugger = Some(socket.clone());
-    let _socket = Removed(socket.clone());
-    let mut emulator = Emulator::start(&options)?;
-    let line = emulator.line()?;
-    emulator.resume()?;
-    let rough = Rough {
-        line,
-        emulator,
-        debugger: Debugger::new(socket, firmware)?,
-        rng: fastrand::Rng::with_seed(plan.seed),
-        rate: plan.frames,
-        ways: Default::default(),
-        partial: Vec::new(),
-        to_host: VecDeque::new(),
-        plugged: true,
-        event: None,
-        reset_at: None,
-        faults: BTreeMap::new(),
-        events: BTreeMap::new(),
-        broken: None,
-    };
-    let shared = Shared(Rc::new(RefCell::new(rough)));
+    let (shared, _socket) = boot(machine, firmware, plan)?;
     let mut board = Board::over_with(shared.clone(), patience())?;
 
     let mut queue: VecDeque<Wafer> = (0..plan.wafers).map(|at| Wafer::draw(plan, at)).collect();
@@ -384,44 +376,18 @@ pub fn run(
     let mut stack = vec![0u32; 10];
     let mut done = 0;
     while let Some(mut wafer) = queue.pop_front() {
-        {
-            let mut rough = shared.0.borrow_mut();
-            rough.event = wafer.event.take();
-            rough.reset_at = None;
-        }
-        let what = format!(
-            "wafer of {}×{} dies, class {}, seed {}",
-            wafer.rows,
-            wafer.cols,
-            wafer.class.label(),
-            wafer.seed
-        );
-        let dies = synthesize(wafer.class, wafer.seed, wafer.rows, wafer.cols);
-        let mut packed = vec![0; dies.len().div_ceil(4)];
-        let map = DieMap::pack(wafer.rows, wafer.cols, &dies, &mut packed).context("dies")?;
-        let answer = board.classify(&map);
-        if let Some(error) = shared.0.borrow_mut().broken.take() {
-            return Err(error);
-        }
-        let report = match answer {
+        let what = wafer.to_string();
+        let mut packed = vec![0; DieMap::packed_len(wafer.rows, wafer.cols).context("grid")?];
+        let map = wafer.map(&mut packed)?;
+        let answer = match ask(&shared, &mut board, &mut wafer, &map).context(what.clone())? {
             Ok(report) => report,
-            Err(error) => {
-                let why = match &error {
-                    ClassifyError::Lost { .. } => "lost twice",
-                    ClassifyError::Refused { .. } => "refused",
-                    ClassifyError::BadReport { .. } => "contradicted",
-                    _ => return Err(error).context(what),
-                };
-                wafer.tries += 1;
-                if wafer.tries >= MOST_TRIES {
-                    return Err(error).context(what);
-                }
+            Err(why) => {
                 *queued_again.entry(why).or_default() += 1;
                 queue.push_back(wafer);
                 continue;
             }
         };
-        compare(&report, &map, &mut engine).context(what)?;
+        compare(&answer, &map, &mut engine).context(what)?;
         done += 1;
         if done % BETWEEN == 0 || done == plan.wafers {
             let now = board.statistics().context("statistics")?;
@@ -437,26 +403,8 @@ pub fn run(
     }
     let health = board.health().context("health")?;
     let rough = shared.0.borrow();
-    let count = |event| rough.events.get(&event).copied().unwrap_or(0);
-    let resets = count(Event::ResetInTransfer) + count(Event::ResetInInference);
-    let [power, external, software, watchdog, panic, fault] = health.starts.map(u64::from);
-    ensure!(
-        (power, external, watchdog) == (1, resets, count(Event::Hang)),
-        "{resets} resets and {} hangs, but starts are {:?}",
-        count(Event::Hang),
-        health.starts
-    );
-    ensure!(
-        (software, panic, fault) == (0, 0, 0),
-        "starts that nothing explains: {:?}",
-        health.starts
-    );
-    let (first, second) = stack.split_at(stack.len() / 2);
-    let [first, second] = [first, second].map(|half| half.iter().copied().max().unwrap_or(0));
-    ensure!(
-        first == 0 || second <= first + INTERRUPT,
-        "the stack got deeper: {stack:?}"
-    );
+    explained(&rough.events, health.starts)?;
+    steady(&stack)?;
     Ok(Outcome {
         board: board.facts().board.clone(),
         seed: plan.seed,
@@ -478,6 +426,101 @@ pub fn run(
         stack,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// An emulated board behind a line that goes wrong, and its debugger's socket.
+fn boot(machine: &str, firmware: &Path, plan: &Plan) -> Result<(Shared, Removed)> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    let socket = format!("lightwafer-soak-{}-{number}", std::process::id());
+    let socket = std::env::temp_dir().join(socket);
+    let mut options = EmulatorOptions::new(machine, firmware);
+    options.icount_shift = plan.icount_shift;
+    options.debugger = Some(socket.clone());
+    let removed = Removed(socket.clone());
+    let mut emulator = Emulator::start(&options)?;
+    let line = emulator.line()?;
+    emulator.resume()?;
+    let rough = Rough {
+        line,
+        emulator,
+        debugger: Debugger::new(socket, firmware)?,
+        rng: fastrand::Rng::with_seed(plan.seed),
+        rate: plan.frames,
+        ways: Default::default(),
+        partial: Vec::new(),
+        to_host: VecDeque::new(),
+        plugged: true,
+        event: None,
+        reset_at: None,
+        faults: BTreeMap::new(),
+        events: BTreeMap::new(),
+        broken: None,
+    };
+    Ok((Shared(Rc::new(RefCell::new(rough))), removed))
+}
+
+/// Sends a wafer. Gives the report, or why the wafer has to be sent again.
+fn ask(
+    shared: &Shared,
+    board: &mut Board<Shared>,
+    wafer: &mut Wafer,
+    map: &DieMap<'_>,
+) -> Result<Result<Report, &'static str>> {
+    {
+        let mut rough = shared.0.borrow_mut();
+        rough.event = wafer.event.take();
+        rough.reset_at = None;
+    }
+    let answer = board.classify(map);
+    if let Some(error) = shared.0.borrow_mut().broken.take() {
+        return Err(error);
+    }
+    let error = match answer {
+        Ok(report) => return Ok(Ok(report)),
+        Err(error) => error,
+    };
+    let why = match &error {
+        ClassifyError::Lost { .. } => "lost twice",
+        ClassifyError::Refused { .. } => "refused",
+        ClassifyError::BadReport { .. } => "contradicted",
+        _ => return Err(error.into()),
+    };
+    wafer.tries += 1;
+    if wafer.tries >= MOST_TRIES {
+        return Err(error.into());
+    }
+    Ok(Err(why))
+}
+
+/// Whether every start of the board is one that the run brought about.
+fn explained(events: &BTreeMap<Event, u64>, starts: [u32; ResetCause::COUNT]) -> Result<()> {
+    let count = |event| events.get(&event).copied().unwrap_or(0);
+    let (resets, hangs) = (
+        count(Event::ResetInTransfer) + count(Event::ResetInInference),
+        count(Event::Hang),
+    );
+    let [power, external, software, watchdog, panic, fault] = starts.map(u64::from);
+    ensure!(
+        (power, external, watchdog) == (1, resets, hangs),
+        "{resets} resets and {hangs} hangs, but starts are {starts:?}"
+    );
+    ensure!(
+        (software, panic, fault) == (0, 0, 0),
+        "starts that nothing explains: {starts:?}"
+    );
+    Ok(())
+}
+
+/// Whether the stack gets no deeper in the second half of a run; `stack` is its depth in equal parts of it.
+fn steady(stack: &[u32]) -> Result<()> {
+    let (first, second) = stack.split_at(stack.len() / 2);
+    let [first, second] = [first, second].map(|half| half.iter().copied().max().unwrap_or(0));
+    ensure!(
+        first == 0 || second <= first + INTERRUPT,
+        "the stack got deeper: {stack:?}"
+    );
+    Ok(())
 }
 
 /// A socket that goes when the run ends.
