@@ -22,7 +22,9 @@ use crate::link::{LineStatistics, Link, LinkError, Patience};
 use crate::report::{BadReport, Checked, Report};
 use crate::transport::{SerialLine, Transport};
 
-/// Line speed, timeouts and retries.
+/// Line speed, waits, and how often what goes wrong is tried again.
+///
+/// A request is *repeated*, a line *reopened*, a wafer *resent*, an update *resumed*. [`LineStatistics`] counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardOptions {
     /// Bits a second on the line.
@@ -30,17 +32,20 @@ pub struct BoardOptions {
     /// How long to wait for a response before the request is repeated. Time on the line is not counted.
     pub request_timeout: Duration,
     /// How often a request is repeated before the board counts as silent.
-    pub retries: u32,
+    pub repeats: u32,
     /// How long to wait for an inference. Emulated boards and small cores take seconds.
     pub run_timeout: Duration,
     /// How long to wait for an inference before asking again. A board repeats its answer without computing.
     pub run_repeat: Duration,
-    /// How often a wafer is sent again after the board lost it, that is, was reset, stopped answering, or does not
-    /// know the wafer any more. One more loss is [`ClassifyError::Lost`].
+    /// How often a lost line is reopened for one request.
+    pub reopens: u32,
+    /// How often a wafer is resent because the board refused it, or because answers contradicted it or each other.
     pub resends: u32,
-    /// How often a wafer is sent again because answers contradicted it or each other. Also how often a lost line is
-    /// opened again for one answer, and how often a model transfer is tried without progress.
-    pub restarts: u32,
+    /// How often a wafer is resent after the board lost it, that is, was reset, stopped answering, or does not
+    /// know the wafer any more. One more loss is [`ClassifyError::Lost`].
+    pub resends_after_loss: u32,
+    /// How often an update is resumed without a byte of progress.
+    pub resumes: u32,
     /// How long to wait for the first answer of a board, which may still be starting.
     pub connect_timeout: Duration,
     /// How long to wait until a port that disappeared is back.
@@ -52,11 +57,13 @@ impl Default for BoardOptions {
         Self {
             baud: 115_200,
             request_timeout: Duration::from_secs(1),
-            retries: 8,
+            repeats: 8,
             run_timeout: Duration::from_secs(120),
             run_repeat: Duration::from_secs(5),
-            resends: 1,
-            restarts: 4,
+            reopens: 4,
+            resends: 4,
+            resends_after_loss: 1,
+            resumes: 4,
             connect_timeout: Duration::from_secs(15),
             reconnect_timeout: Duration::from_secs(10),
         }
@@ -73,7 +80,7 @@ impl BoardOptions {
     pub(crate) fn patience(&self) -> Patience {
         Patience {
             reply: self.reply_time(),
-            sends: self.retries + 1,
+            sends: self.repeats + 1,
         }
     }
 
@@ -93,7 +100,7 @@ pub struct Board<T: Transport = SerialLine> {
     pub(crate) facts: BoardFacts,
     wafer: u32,
     /// How often the line may still be opened again before the next answer.
-    reopenings: u32,
+    reopens_left: u32,
 }
 
 /// Why one attempt to classify a wafer failed.
@@ -159,7 +166,7 @@ impl<T: Transport> Board<T> {
             options,
             facts,
             wafer: random as u32,
-            reopenings: 0,
+            reopens_left: 0,
         })
     }
 
@@ -231,7 +238,7 @@ impl<T: Transport> Board<T> {
             let patience = self.options.patience();
             match self.link.request(command, patience, &accept) {
                 Ok(result) => return Ok(result),
-                Err(LinkError::Io(error)) if tries < self.options.restarts => {
+                Err(LinkError::Io(error)) if tries < self.options.reopens => {
                     tries += 1;
                     self.reconnect(error)?;
                 }
@@ -244,7 +251,7 @@ impl<T: Transport> Board<T> {
     ///
     /// Damaged and lost frames are repeated, and a lost line is opened again. If the board itself loses the wafer (it was
     /// reset, stopped answering, or does not know the wafer any more), the wafer is sent again, but only
-    /// [`BoardOptions::resends`] times. So a wafer that makes the board hang cannot keep it hanging.
+    /// [`BoardOptions::resends_after_loss`] times. So a wafer that makes the board hang cannot keep it hanging.
     ///
     /// # Errors
     /// [`ClassifyError`]; the board can be asked again afterwards.
@@ -253,7 +260,7 @@ impl<T: Transport> Board<T> {
         if bytes > limit as usize {
             return Err(ClassifyError::TooLarge { bytes, limit });
         }
-        self.reopenings = self.options.restarts;
+        self.reopens_left = self.options.reopens;
         let (mut times, mut losses) = (0, Vec::new());
         loop {
             // Each attempt has a new number, so an answer to an earlier one cannot fit.
@@ -269,7 +276,7 @@ impl<T: Transport> Board<T> {
                         silent,
                         reset,
                     });
-                    if losses.len() > self.options.resends as usize {
+                    if losses.len() > self.options.resends_after_loss as usize {
                         return Err(ClassifyError::Lost {
                             rows: map.rows(),
                             cols: map.cols(),
@@ -284,7 +291,7 @@ impl<T: Transport> Board<T> {
             };
             if let Some(failed) = failed {
                 times += 1;
-                if times > self.options.restarts {
+                if times > self.options.resends {
                     return Err(match failed {
                         Ok(reason) => ClassifyError::BadReport { reason, times },
                         Err((request, reply)) => ClassifyError::Refused {
@@ -295,7 +302,7 @@ impl<T: Transport> Board<T> {
                     });
                 }
             }
-            self.link.statistics.restarts += 1;
+            self.link.statistics.resends += 1;
         }
     }
 
@@ -427,14 +434,14 @@ impl<T: Transport> Board<T> {
         loop {
             let error = match self.link.request(command, patience, &mut accept) {
                 Ok(result) => {
-                    self.reopenings = self.options.restarts;
+                    self.reopens_left = self.options.reopens;
                     return Ok(result);
                 }
                 Err(error) => error,
             };
             return Err(match error {
-                LinkError::Io(error) if self.reopenings > 0 => {
-                    self.reopenings -= 1;
+                LinkError::Io(error) if self.reopens_left > 0 => {
+                    self.reopens_left -= 1;
                     match self.reconnect(error) {
                         Ok(()) => continue,
                         Err(error) => Setback::Final(error.into()),
@@ -478,7 +485,7 @@ impl<T: Transport> Board<T> {
                     self.link.reset();
                     match hello(&mut self.link, &self.options) {
                         Ok(facts) => {
-                            self.link.statistics.reconnects += 1;
+                            self.link.statistics.reopens += 1;
                             return Ok(facts);
                         }
                         Err(LinkError::Io(_)) => false,

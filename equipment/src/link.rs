@@ -14,18 +14,18 @@ use crate::transport::Transport;
 pub struct LineStatistics {
     /// Requests; repeats are not counted.
     pub requests: u64,
-    /// How often a request was sent again.
-    pub repeated: u64,
+    /// How often a request was repeated.
+    pub repeats: u64,
     /// Frames from the board that were damaged or made no sense.
     pub damaged: u64,
     /// Responses that belonged to no open request.
     pub stale: u64,
-    /// Wafers that were sent again from the start.
-    pub restarts: u64,
+    /// How often the line was reopened.
+    pub reopens: u64,
     /// How often the board lost a wafer: it was reset, stopped answering, or did not know the wafer any more.
     pub losses: u64,
-    /// How often the line was opened again.
-    pub reconnects: u64,
+    /// How often a wafer was resent, after a loss or for another reason.
+    pub resends: u64,
 }
 
 /// How long to wait for a response, and how often to send the request.
@@ -107,7 +107,7 @@ impl<T: Transport> Link<T> {
         // Damage costs no time, so more repeats are allowed for it.
         while silences < patience.sends.max(1) && damages < 4 * patience.sends.max(4) {
             if sent > 0 {
-                self.statistics.repeated += 1;
+                self.statistics.repeats += 1;
             }
             self.transport.write(bytes).map_err(LinkError::Io)?;
             sent += 1;

@@ -276,7 +276,7 @@ impl<T: Transport> Board<T> {
             progress(Step::Interrupted);
             tries = if received > best { 0 } else { tries + 1 };
             best = best.max(received);
-            if tries > self.options.restarts {
+            if tries > self.options.resumes {
                 return Err(UpdateError::Stuck { tries, received });
             }
         }
@@ -298,7 +298,7 @@ impl<T: Transport> Board<T> {
         let version = loop {
             match self.ask_model("rollback", &command, patience, runs) {
                 Ok(version) => break version,
-                Err(Setback::Lost(error)) if tries < self.options.restarts => {
+                Err(Setback::Lost(error)) if tries < self.options.reopens => {
                     tries += 1;
                     self.facts = self.reopen(error)?;
                 }

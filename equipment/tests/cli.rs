@@ -222,7 +222,7 @@ fn exit_codes_of_wrong_usage_and_unreachable_parts() {
     check(
         &["info", "--emulate", "no-such-board"],
         1,
-        "only mps2-an500,"
+        "only mps2-an500,",
     );
     check(&["synth", "no/such/folder.npz"], 1, "no/such/folder.npz");
 }

@@ -115,7 +115,7 @@ fn a_wafer_survives_an_unplugged_cable() {
             (report.class, &report.mask),
             (expected.class, &expected.mask)
         );
-        assert_eq!(board.line().reconnects, 1, "after {requests} requests");
+        assert_eq!(board.line().reopens, 1, "after {requests} requests");
         second.join().unwrap().unplug();
     }
 }
@@ -162,7 +162,7 @@ fn a_wafer_that_is_lost_twice_is_an_error_that_names_it() {
         other => panic!("{other}"),
     }
     let line = board.line();
-    assert_eq!((line.losses, line.reconnects), (2, 2));
+    assert_eq!((line.losses, line.reopens), (2, 2));
     // The board as such is well.
     board.classify(&map).unwrap();
     others.join().unwrap().unplug();

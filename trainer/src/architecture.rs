@@ -10,7 +10,7 @@ use crate::topology::{CLASSES, SIZE, Topology};
 
 /// The student's name, which stands in front of its shape.
 pub const STUDENT: &str = "LightWaferSegClassNet";
-/// What stands behind the shape of a student that is trained as int8.
+/// The word behind the shape of a student in quantization-aware training.
 const INT8: &str = "int8";
 /// The teacher's name, which stands in front of its encoder.
 const TEACHER: &str = "DeepLabV3+";
@@ -85,7 +85,7 @@ impl Architecture {
         self.topology().map_or(CLASSES, Topology::classes)
     }
 
-    /// Side of the images that it ends its training with, where nothing else is said, in pixels.
+    /// The image side of its last training stage by default, in pixels.
     pub fn size(&self) -> i64 {
         self.topology().map_or(SIZE, Topology::size)
     }

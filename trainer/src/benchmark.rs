@@ -53,7 +53,7 @@ pub struct Speed {
 /// Trains `network` for a few steps with hard losses.
 ///
 /// # Errors
-/// What torch throws, such as that memory is short.
+/// Torch's exceptions, such as when memory is short.
 pub fn measure(network: &dyn Network, load: &Load) -> Result<Speed> {
     let device = network.vars().device();
     let groups = Vec::from(network.groups()).into_iter();

@@ -29,7 +29,7 @@ pub struct Info {
     pub split: Option<Protocol>,
     /// Headline metrics of the last validation, by name.
     pub metrics: HashMap<String, f64>,
-    /// The run's state as JSON, where the file can be resumed from.
+    /// The run's state as JSON; only in a file that a run can be resumed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
 }
@@ -39,7 +39,7 @@ const INFO: &str = "lightwafer";
 /// Writes named tensors (as f32, contiguous) with `info`.
 ///
 /// # Errors
-/// What the file system refused, with the path.
+/// When the file system refuses, with the path.
 pub fn save(path: &Path, tensors: &[(String, Tensor)], info: &Info) -> Result<()> {
     let mut bytes = Vec::new();
     for (name, tensor) in tensors {

@@ -1,4 +1,4 @@
-//! Two evaluations of the same wafers compared class by class: what a model loses when it becomes int8.
+//! Compares two evaluations of the same wafers class by class, such as those of a student and of its int8 image.
 
 use std::fmt::Write;
 

@@ -37,9 +37,9 @@ use crate::topology::{Topology, TopologyOverrides};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// What the run is for.
+    /// The purpose of the run.
     pub description: Option<String>,
-    /// Seed of both networks, where they have none of their own.
+    /// The seed of a network that has none of its own.
     pub seed: Option<u64>,
     /// Keep repeated maps when splitting, as published.
     #[serde(default)]
@@ -113,7 +113,7 @@ impl Config {
         Protocol::of_flag(self.paper_split)
     }
 
-    /// The teacher, where one is trained.
+    /// The teacher, if one is trained.
     ///
     /// # Errors
     /// When a key is unknown or a value out of its range.
@@ -136,7 +136,7 @@ impl Config {
         }))
     }
 
-    /// The student, where one is trained; `teacher` is the checkpoint of the run's own teacher.
+    /// The student, if one is trained; `teacher` is the checkpoint of the run's own teacher.
     ///
     /// # Errors
     /// When a setting is out of its range, or the shape is none that boards can run.

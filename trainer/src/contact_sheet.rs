@@ -23,7 +23,7 @@ const TOP: i32 = 34;
 /// Draws the first wafers of every class, spread over the file, as a PNG file's bytes.
 ///
 /// # Errors
-/// Only what the PNG encoder refuses.
+/// Only errors of the PNG encoder.
 pub fn contact_sheet(data: &Data, title: &str) -> io::Result<Vec<u8>> {
     let rows = Class::all().count().div_ceil(COLUMNS);
     let column = LABEL + WAFERS as i32 * (SIDE + GAP) + GAP;

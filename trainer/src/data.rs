@@ -66,7 +66,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The published protocol where `--paper-split` is given.
+    /// The published protocol if `--paper-split` is given.
     pub fn of_flag(paper_split: bool) -> Self {
         if paper_split {
             Self::Paper

@@ -198,7 +198,7 @@ impl Distiller {
         self.shaped(source, answer, batch, size)
     }
 
-    /// The mean answer over the views, about the wafers as they are in the data set.
+    /// The mean answer over the views, about the wafers unturned.
     fn ask(&self, source: &Source, wafers: &[u32], want_mask: bool) -> Answer {
         let mut sum: Option<Answer> = None;
         for view in 0..self.settings.views {

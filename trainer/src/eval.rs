@@ -104,7 +104,7 @@ pub fn logit_rows(output: &Output) -> Vec<[f32; CLASS_COUNT]> {
     flat.as_chunks().0.to_vec()
 }
 
-/// The pixel counts of each wafer's mask; none where there are no masks.
+/// The pixel counts of each wafer's mask; empty if there are no masks.
 pub fn pixel_counts(batch: &Batch, output: &Output) -> Vec<PixelCounts> {
     let Some(mask) = &output.mask else {
         return Vec::new();

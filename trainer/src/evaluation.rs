@@ -170,7 +170,7 @@ impl Evaluation {
     /// The text of a file.
     ///
     /// # Errors
-    /// Only what the JSON writer refuses.
+    /// Only errors of the JSON writer.
     pub fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
     }

@@ -1,7 +1,6 @@
 //! LightWafer's trainer: from labelled wafer maps to a trained student and its int8 image.
 //!
-//! Pixels, classes and the int8 arithmetic come from the runtime, so that what is measured here is
-//! what a board does.
+//! Pixels, classes and the int8 arithmetic come from the runtime, so figures measured here hold for boards.
 //!
 //! * Networks: [`topology`] is the student's shape; [`architecture`] names networks; [`student`] and [`teacher`] are
 //!   [`network`]s; [`weights`] of other programs; [`zoo`] builds and opens them all.

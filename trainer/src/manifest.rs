@@ -13,7 +13,7 @@ use tch::Device;
 use crate::files::{sha256_of_file, write_atomically};
 use crate::native;
 
-/// What a run was made from.
+/// The origin of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The settings or the configuration.
@@ -63,7 +63,7 @@ pub struct MachineFacts {
     pub threads: i32,
     /// Memory.
     pub memory_bytes: u64,
-    /// GPU, where one computes.
+    /// The GPU, if one computes.
     pub gpu: Option<String>,
     /// Version of libtorch.
     pub torch: String,

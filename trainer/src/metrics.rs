@@ -86,7 +86,7 @@ impl Collector {
         self.masks += masks;
     }
 
-    /// Adds what another collector has seen.
+    /// Adds the answers of another collector.
     pub fn merge(&mut self, other: Self) {
         self.scores.extend(other.scores);
         self.truth.extend(other.truth);
@@ -152,7 +152,7 @@ impl Collector {
     }
 }
 
-/// Area under the ROC curve of scores, each beside whether it is of a positive; ties count half. None where all
+/// The area under the ROC curve of scores, each with a flag for positives; ties count half. None if all
 /// are positive or none is.
 fn auc(mut ranked: Vec<(f64, bool)>) -> Option<f64> {
     let positives = ranked.iter().filter(|r| r.1).count();
@@ -199,13 +199,13 @@ pub struct ClassRow {
     pub class: String,
     /// Wafers of this class.
     pub support: u64,
-    /// Right among those predicted as this class.
+    /// The share of wafers of this class among those predicted as it.
     pub precision: f64,
-    /// Found among those of this class.
+    /// The share of wafers predicted as this class among those of it.
     pub recall: f64,
     /// Harmonic mean of both.
     pub f1: f64,
-    /// One-vs-rest AUC of the softmax; none where the class or the rest is absent.
+    /// One-vs-rest AUC of the softmax; none if the class or the rest is absent.
     pub auc: Option<f64>,
 }
 
@@ -237,7 +237,7 @@ pub struct Report {
     pub f1: f64,
     /// Macro one-vs-rest AUC.
     pub auc: f64,
-    /// Metrics of the masks, where they were predicted.
+    /// Metrics of the masks, if they were predicted.
     pub mask: Option<MaskReport>,
     /// One row a class.
     pub classes: Vec<ClassRow>,

@@ -9,7 +9,7 @@ use tch::nn::{self, ModuleT};
 
 use crate::architecture::Architecture;
 
-/// What a network says about a batch of B images of S×S pixels.
+/// A network's answer about a batch of B images of S×S pixels.
 #[derive(Debug)]
 pub struct Output {
     /// Class logits, (B, classes).
@@ -23,17 +23,17 @@ pub struct Output {
 /// A part of a network and its trainable parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartSize {
-    /// What it is.
+    /// Its name.
     pub part: String,
     /// Trainable parameters.
     pub parameters: i64,
-    /// What the paper prints for it, where it prints something.
+    /// The paper's number, if it gives one.
     pub paper: Option<i64>,
 }
 
 /// A network that segments and classifies.
 pub trait Network {
-    /// What it is; its checkpoints carry the name.
+    /// Its architecture, whose name its checkpoints carry.
     fn architecture(&self) -> Architecture;
 
     /// Parameters and running statistics, by their PyTorch state-dict names.
@@ -49,14 +49,14 @@ pub trait Network {
     /// Trainable parameters by part.
     fn parts(&self) -> Vec<PartSize>;
 
-    /// What the paper prints for the whole.
+    /// The paper's number of parameters of the whole network, if it gives one.
     fn paper_parameters(&self) -> Option<i64>;
 
-    /// Probability that dropout drops a value in training, where the network leaves a choice.
+    /// Sets the probability that dropout drops a value in training. Networks with a fixed one ignore it.
     fn set_dropout(&mut self, _probability: f64) {}
 
-    /// Trainable variables in a fixed order (by name): those that the class needs, then those that
-    /// only the mask needs.
+    /// Trainable variables in two groups, sorted by name: those that the class depends on, and those that only the
+    /// mask depends on.
     fn groups(&self) -> [Vec<(String, Tensor)>; 2] {
         let (mask, class) = trainable(self.vars())
             .into_iter()
@@ -69,7 +69,7 @@ pub trait Network {
         self.parts().iter().map(|part| part.parameters).sum()
     }
 
-    /// The parameter counts in words, beside the paper's.
+    /// The parameter counts in words, with the paper's beside them.
     fn describe(&self) -> String {
         let beside = |paper: Option<i64>| paper.map_or(String::new(), |n| format!(" (paper {n})"));
         let parts: Vec<_> = self
@@ -95,7 +95,7 @@ pub fn trainable(vars: &nn::VarStore) -> Vec<(String, Tensor)> {
     named
 }
 
-/// The trainable parameters under each of `prefixes`; what is under none counts to the last.
+/// The number of trainable parameters under each of `prefixes`; the last count includes those under none.
 pub(crate) fn count<const N: usize>(vars: &nn::VarStore, prefixes: [&str; N]) -> [i64; N] {
     let mut counts = [0; N];
     for (name, tensor) in trainable(vars) {

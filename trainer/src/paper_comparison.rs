@@ -10,7 +10,7 @@ use crate::metrics::{MaskReport, Report};
 use crate::paper_figures as paper;
 use crate::run_folder::reader::RunFolder;
 
-/// One line: the paper's figure, and ours where there is a run.
+/// One line: the paper's figure, and ours if there is a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
     /// The model.
@@ -19,7 +19,7 @@ pub struct Line {
     pub figure: &'static str,
     /// The paper's.
     pub paper: Option<f64>,
-    /// Ours; absent where no run has it.
+    /// Ours; absent if no run has it.
     pub ours: Option<f64>,
     /// The folder of the run that ours is from.
     pub from: Option<String>,

@@ -22,9 +22,9 @@ pub struct Stage {
     pub size: i64,
     /// Epochs; parts of an epoch are fine.
     pub epochs: f64,
-    /// Wafers in a step, where not the run's.
+    /// Wafers in a step, if not the run's.
     pub batch: Option<usize>,
-    /// Peak learning rate, where not the run's.
+    /// Peak learning rate, if not the run's.
     pub rate: Option<f64>,
 }
 
@@ -93,7 +93,7 @@ impl From<Stage> for String {
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// bfloat16 where libtorch's autocast finds it safe.
+    /// bfloat16 in the operators that libtorch's autocast considers safe.
     Bf16,
 }
 
@@ -216,7 +216,7 @@ impl Settings {
     }
 }
 
-/// Settings that can be given for any network; what is absent stays as it is.
+/// Settings that can be given for any network. Those not given keep their defaults.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Overrides {
@@ -335,7 +335,7 @@ impl Distillation {
     }
 }
 
-/// Settings of a distillation; what is absent stays as the paper has it.
+/// Settings of a distillation. Those not given are the paper's.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DistillOverrides {

@@ -1,4 +1,4 @@
-//! The plan of one training stage: how many steps it has, and what each of them learns from.
+//! The plan of one training stage: the number of its steps, and the wafers that each step learns from.
 //!
 //! Everything random in a step (order, symmetries, dropout) is a function of the seed, the stage and the step's
 //! number, so that a resumed run takes the same steps.
@@ -29,7 +29,7 @@ pub(crate) struct PlannedStep {
     pub(crate) symmetries: Vec<Symmetry>,
     /// Whether the mask's loss is part of the step.
     pub(crate) with_mask: bool,
-    /// The seed of what torch draws in the step.
+    /// The seed of torch's generator in the step.
     pub(crate) seed: i64,
     /// The learning rate.
     pub(crate) rate: f64,
@@ -70,8 +70,8 @@ impl StagePlan {
         steps >= self.steps || stale >= self.settings.patience.unwrap_or(u32::MAX)
     }
 
-    /// The step that follows after `steps` steps, of the training wafers `train`; `order` keeps what does not
-    /// change within an epoch.
+    /// The step that follows after `steps` steps, with wafers of the training part `train`. `order` keeps the order of
+    /// the epoch from step to step.
     pub(crate) fn step(&self, steps: u64, train: &[u32], order: &mut Order) -> PlannedStep {
         let seed = self.settings.seed;
         let (epoch, at) = (steps / self.per_epoch, (steps % self.per_epoch) as usize);

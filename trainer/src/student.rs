@@ -1,6 +1,6 @@
 //! The student, LightWaferSegClassNet: an encoder with a class head and a decoder with a mask head.
 //!
-//! [`Topology`] says which layers it has. Variables have the names of a PyTorch state dict
+//! [`Topology`] lists its layers. Variables have the names of a PyTorch state dict
 //! (`encoder.0.conv.weight`, …). Padding is the real value zero in every channel, as in the integer network.
 
 use std::convert::Infallible;
@@ -17,9 +17,9 @@ use crate::topology::{Layer, Part, Topology, walk};
 
 /// The paper's parameters of encoder, decoder and classifier.
 pub const PAPER_PARAMETERS: [i64; 3] = [35_160, 22_569, 2_534];
-/// What the paper prints for the whole: the most that the published shape may have.
+/// The paper's parameters of the whole: the most that the published shape may have.
 pub const PARAMETER_BUDGET: i64 = 60_263;
-/// What the parts are called in reports.
+/// The names of the parts in reports.
 const PARTS: [&str; 3] = ["encoder", "decoder with mask head", "class head"];
 
 /// The sizes of a student's parts, beside the paper's for the published shape.
@@ -34,7 +34,7 @@ pub fn part_sizes(topology: &Topology, parameters: [i64; 3]) -> Vec<PartSize> {
     parts.map(size).collect()
 }
 
-/// What the paper prints for the whole of a student of this shape.
+/// The paper's parameters of a student of this shape, if it is the paper's.
 pub fn paper_parameters(topology: &Topology) -> Option<i64> {
     (*topology == Topology::default()).then_some(PARAMETER_BUDGET)
 }
@@ -49,7 +49,7 @@ fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
 
 /// The trainable part of a layer.
 enum Weights {
-    /// A convolution without bias; batch normalization and ReLU follow where there is one.
+    /// A convolution. If there is a batch normalization, it follows, and then a ReLU.
     Convolution(nn::Conv2D, Option<nn::BatchNorm>),
     Up(nn::ConvTranspose2D),
     ClassHead(nn::Linear),
@@ -128,7 +128,7 @@ impl Student {
         &self.topology
     }
 
-    /// What a layer makes of its input.
+    /// The output of a layer for its input `x`.
     fn layer(&self, at: usize, x: &Tensor, train: bool) -> Tensor {
         let layer = &self.layers[at];
         match &self.weights[at] {

@@ -49,7 +49,7 @@ impl Events {
     /// Begins a new event file in `folder`.
     ///
     /// # Errors
-    /// What the file system refused, with the path.
+    /// When the file system refuses, with the path.
     pub fn begin(folder: &Path) -> Result<Self> {
         let now = now();
         // TensorBoard looks for `tfevents` in the name and reads files in its order.
@@ -74,7 +74,7 @@ impl Events {
     /// Adds the values of one step.
     ///
     /// # Errors
-    /// What the file system refused, with the path.
+    /// When the file system refuses, with the path.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         let value = values.iter().map(|(tag, value)| Scalar {
             tag: (*tag).into(),

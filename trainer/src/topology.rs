@@ -7,7 +7,7 @@
 //! that list, so none of them repeats the shape.
 //!
 //! As text, the published shape is `8-16-16-32-64/32-16-16-8`: channels of the encoder's blocks, then of the
-//! decoder's, deepest first. What differs from the defaults follows in words: `8-16-32/16-8 pools=max-max size=64`.
+//! decoder's, deepest first. Values other than the defaults follow: `8-16-32/16-8 pools=max-max size=64`.
 
 pub mod layers;
 
@@ -45,7 +45,7 @@ pub fn check_size(size: i64) -> Result<(), String> {
     }
 }
 
-/// The published choice for `count` pools: means in the last one, where few pixels are left.
+/// The published choice for `count` pools: maxima, and means in the last one, whose input has the fewest pixels.
 fn usual_pools(count: usize) -> Vec<Pool> {
     let mut pools = vec![Pool::Max; count];
     if let Some(last) = pools.last_mut() {
@@ -284,7 +284,7 @@ impl From<Topology> for String {
     }
 }
 
-/// A shape as flags or the TOML table `[topology]` give it; what is absent is as published.
+/// A shape from flags or from the TOML table `[topology]`. A value that is not given is that of the published student.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TopologyOverrides {

@@ -60,7 +60,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(180);
 const SAVE_AROUND_VALIDATION: Duration = Duration::from_secs(30);
 /// Time between lines of the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// Time between updates of the losses where a person watches.
+/// Time between updates of the losses on a terminal.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// One step of this many is timed by its parts.
 const TIMED_EVERY: u64 = 20;
@@ -79,7 +79,7 @@ pub struct Run {
     out: PathBuf,
     network: Box<dyn Network>,
     distiller: Option<Distiller>,
-    /// For what the class needs, what only the mask needs, and the feature projection if there is one.
+    /// One for each group of [`Network::groups`], and one for the feature projection if there is one.
     optimizers: Vec<AdamW>,
     state: State,
     device: Device,
@@ -88,7 +88,7 @@ pub struct Run {
     before: f64,
 }
 
-/// What is shown, logged and saved from time to time while a stage runs.
+/// The clocks of a running stage: when to show, log and save.
 struct Watch {
     bar: Progress,
     meter: Meter,
@@ -127,7 +127,7 @@ impl Run {
         Ok(())
     }
 
-    /// A new run. `network` makes the network; what it draws from torch's generator depends on the seed.
+    /// A new run. `network` makes the network, after torch's generator was seeded.
     ///
     /// # Errors
     /// When the folder already holds a run, the network cannot be trained with the settings, the teacher cannot be
@@ -407,7 +407,7 @@ impl Run {
         Ok(End::Finished)
     }
 
-    /// Shows the losses, and logs them, where it is time for it.
+    /// Shows and logs the losses, if it is time to.
     fn show(&self, plan: &StagePlan, rate: f64, log: &mut Log, watch: &mut Watch) -> Result<()> {
         let (size, steps, at) = (plan.size, plan.steps, self.state.step);
         watch.bar.at(at);

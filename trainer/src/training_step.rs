@@ -1,4 +1,4 @@
-//! The gradients of one training step, whole or in parts, and the advice where memory is short.
+//! The gradients of one training step, whole or in parts; and advice when memory is short.
 
 use anyhow::{Error, anyhow};
 use tch::{Device, Kind};

@@ -1,6 +1,6 @@
 //! Starts a teacher from weights that other programs trained: `--encoder-weights`.
 //!
-//! Files of torchvision, timm and segmentation_models.pytorch are taken as they are; tensors go to the
+//! Files of torchvision, timm and segmentation_models.pytorch need no conversion: tensors go to the
 //! teacher's variables **by name**. Those three call a ResNet's tensors alike (`layer1.0.bn1.weight`),
 //! behind prefixes such as `encoder.`, `backbone.` or `state_dict.model.`: the prefix is found by looking
 //! for the ResNet. Where it ends in `encoder.`, its siblings `decoder.`, `segmentation_head.` and
@@ -268,7 +268,7 @@ fn grouped(names: &[String]) -> Vec<String> {
             .map_or(name.as_str(), |(group, _)| group);
         groups.entry(group).or_default().push(name);
     }
-    // Many small groups say less than few large ones.
+    // A few large groups are easier to read than many small ones.
     if groups.len() > 12 {
         let mut large: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for name in groups.into_values().flatten() {

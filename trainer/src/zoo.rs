@@ -14,8 +14,8 @@ use crate::student::Student;
 use crate::teacher::Teacher;
 use crate::train::Run;
 
-/// A network with fresh weights, drawn from torch's generator; those of a student for quantization-aware training
-/// are zero until they are loaded or put in.
+/// A network with fresh weights, drawn from torch's generator. A student for quantization-aware training has zeros
+/// until its weights are loaded or put in.
 pub fn build(architecture: &Architecture, device: Device) -> Box<dyn Network> {
     match architecture {
         Architecture::Student(topology) => Box::new(Student::new(topology, device)),
@@ -41,7 +41,7 @@ pub fn open(path: &Path, device: Device) -> Result<(Box<dyn Network>, Checkpoint
 /// A new run in the folder `out`. `init` puts weights to start from into the fresh network.
 ///
 /// # Errors
-/// As [`Run::start`], and what `init` gives.
+/// As [`Run::start`], and the errors of `init`.
 pub fn start(
     out: &Path,
     settings: Settings,

@@ -1,4 +1,4 @@
-//! `trainer data` through the command line: what it finds, what it writes, and what it refuses.
+//! `trainer data` through the command line: statistics, splits, synthetic wafers, and errors.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Teacher and student in one go, on synthetic wafers: what is learned, resumed, kept, and refused.
+//! Distillation on synthetic wafers: runs resume to the same bits, a whole configuration runs, misuse is refused.
 
 mod common;
 
@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use tch::Device;
@@ -18,9 +17,6 @@ use trainer::run_folder::{best, last};
 use trainer::settings::{DistillOverrides, Distillation, Settings};
 use trainer::train::{End, Run};
 use trainer::zoo;
-
-/// Torch's random generator is one for the whole process: one test at a time trains.
-static TRAINING: Mutex<()> = Mutex::new(());
 
 fn settings(architecture: Architecture, stages: &str) -> Settings {
     Settings {
@@ -77,7 +73,6 @@ fn tensors_differ(a: &Path, b: &Path) -> Vec<String> {
 #[test]
 fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
     let _alone = common::alone();
-    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     tch::set_num_threads(1);
     let data = common::data(&[0, 4, 19], 30);
     let dir = tempfile::tempdir().unwrap();
@@ -150,7 +145,6 @@ fn a_distillation_resumes_to_the_same_bits_and_needs_no_kept_answers() {
 #[test]
 fn the_teachers_answer_is_the_same_for_every_symmetry() {
     let _alone = common::alone();
-    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     tch::set_num_threads(1);
     let data = common::data(&[4, 19], 20);
     let dir = tempfile::tempdir().unwrap();
@@ -183,7 +177,6 @@ fn the_teachers_answer_is_the_same_for_every_symmetry() {
 fn a_student_does_not_teach() {
     let _alone = common::alone();
     let dir = tempfile::tempdir().unwrap();
-    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     let data = common::data(&[0, 4], 10);
     start(dir.path(), settings(common::student(), "32x1"))
         .train(&data, &|| false)
@@ -195,7 +188,7 @@ fn a_student_does_not_teach() {
     assert!(format!("{error:#}").contains("is no teacher"), "{error:#}");
 }
 
-/// The command line: a whole configuration, twice, and what is refused.
+/// `trainer run`: a whole configuration, the same again, and another one in the same folder.
 #[test]
 fn a_configuration_runs_once_and_its_figures_are_left() {
     let _alone = common::alone();

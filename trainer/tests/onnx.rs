@@ -1,4 +1,4 @@
-//! The ONNX models say what the networks say that they were made from: checked by onnx, run by onnxruntime.
+//! The ONNX models give the answers of the networks that they were made from. onnx checks them, onnxruntime runs them.
 //!
 //! Those checks need a Python with onnx, onnxruntime, numpy and safetensors, named by `LIGHTWAFER_PYTHON`
 //! (`cargo xtask setup --pytorch`); the script on its side is `pytorch/onnx_answers.py`. The whole test
@@ -29,7 +29,7 @@ use trainer::onnx::file::{About, encode};
 use trainer::onnx::{proto, qdq};
 use trainer::zoo;
 
-/// Wafers that go to Python at once.
+/// Wafers that are handed to Python at once.
 const SHARE: usize = 128;
 
 fn crate_folder() -> &'static Path {
@@ -40,7 +40,7 @@ fn published(name: &str) -> PathBuf {
     crate_folder().join("../models").join(name)
 }
 
-/// The Python with onnxruntime; none, said aloud, where none is named or it has no onnxruntime.
+/// The Python with onnxruntime. If none is named, or it has no onnxruntime, a line says that the test is skipped.
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os("LIGHTWAFER_PYTHON").map(PathBuf::from);
     let imports = |python: &PathBuf| {
@@ -67,7 +67,7 @@ fn synthetic(per_class: u32) -> Data {
     Data::split(wafers, labels, Protocol::Distinct)
 }
 
-/// What onnxruntime says about `wafers` of `data`.
+/// The answers of onnxruntime about `wafers` of `data`.
 fn answers(python: &Path, model: &Path, data: &Data, wafers: &[u32], flags: &[&str]) -> Checkpoint {
     let dir = tempfile::tempdir().unwrap();
     let [dies, said] = ["dies", "answers"].map(|name| dir.path().join(name));
@@ -94,7 +94,7 @@ fn answers(python: &Path, model: &Path, data: &Data, wafers: &[u32], flags: &[&s
     Checkpoint::read(&said).unwrap()
 }
 
-/// Most that an output of the float model differs from the student's in libtorch.
+/// The largest difference between an output of the float model and the student's in libtorch.
 fn float_apart(python: &Path, data: &Data, wafers: &[u32], flags: &[&str]) -> f64 {
     let student = zoo::open(&published("light/student.safetensors"), Device::Cpu)
         .unwrap()
@@ -120,16 +120,16 @@ fn float_apart(python: &Path, data: &Data, wafers: &[u32], flags: &[&str]) -> f6
     most
 }
 
-/// How far the int8 model is from its image, run by the runtime.
+/// The agreement of the int8 model with its image, run by the runtime.
 #[derive(Debug, Default)]
 struct Agreement {
     wafers: usize,
     same_classes: usize,
     pixels: u64,
     other_pixels: u64,
-    /// Values of embeddings, by how many steps they are apart: 0, 1, more.
+    /// Values of embeddings that differ by 0 steps, 1 step, and more.
     steps: [usize; 3],
-    /// Most that a logit is apart.
+    /// The largest difference of a logit.
     logits: f32,
 }
 

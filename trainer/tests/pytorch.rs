@@ -1,4 +1,4 @@
-//! The trainer and Python's PyTorch are one: checkpoints of either give the same answers in the other.
+//! Checkpoints of the trainer and of Python's PyTorch give the same answers in both.
 //!
 //! Needs a Python with torch, numpy and safetensors, named by `LIGHTWAFER_PYTHON`; `cargo xtask test`
 //! makes one (`cargo xtask setup --pytorch`). The networks on its side are `pytorch/networks.py`.
@@ -17,14 +17,14 @@ use trainer::topology::Topology;
 use trainer::weights::{StateDict, load_encoder};
 use trainer::zoo;
 
-/// Most that an output may differ: sums in another order, in 32-bit floats.
+/// The largest difference allowed between outputs, whose 32-bit floats are summed in another order.
 const TOLERANCE: f64 = 1e-4;
 
 fn crate_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The Python with PyTorch; none, said aloud, where none is named.
+/// The Python with PyTorch. If none is named, a line says that the test is skipped.
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os("LIGHTWAFER_PYTHON").map(PathBuf::from);
     if python.is_none() {
@@ -58,7 +58,7 @@ fn save(path: &Path, tensors: &[(String, Tensor)]) {
     checkpoint::save(path, tensors, &Info::default()).unwrap();
 }
 
-/// Gives fresh weights what training gives them: scales and shifts, and statistics of what they see.
+/// Gives fresh weights scales, shifts and running statistics, as training would.
 fn as_if_trained(network: &dyn Network, image: &Tensor) {
     tch::no_grad(|| {
         for (_, mut variable) in network.vars().variables() {
@@ -72,7 +72,7 @@ fn as_if_trained(network: &dyn Network, image: &Tensor) {
     });
 }
 
-/// Whether the network says what the file says, and it is something.
+/// Checks that the network's answers are those in the file, and that they vary.
 fn says(network: &dyn Network, image: &Tensor, file: &Path) {
     let output = tch::no_grad(|| network.forward(image, false, true));
     let expected = Checkpoint::read(file).unwrap();

@@ -1,4 +1,4 @@
-//! A student fine-tuned as int8 answers as the image that is exported from it.
+//! A student of quantization-aware training gives the answers of the image that is exported from it.
 
 mod common;
 
@@ -28,10 +28,10 @@ use trainer::zoo;
 
 /// Wafers that are compared.
 const WAFERS: usize = 12;
-/// How far logits may be from the engine's in 32-bit floats, of logits of a few units: a sum may fall on the
-/// other side of a rounding, which moves a value by one step.
+/// The largest difference allowed between logits in 32-bit floats and the engine's, which are a few units: a sum may
+/// fall on the other side of a rounding, which moves a value by one step.
 const LOGITS: f32 = 0.05;
-/// For the same reason, mask pixels that may differ: 1 %, of a mask that has hardly been trained.
+/// Mask pixels that may differ for the same reason: 1 % of a mask that has hardly been trained.
 const PIXELS: usize = WAFERS * IMAGE_SIZE * IMAGE_SIZE / 100;
 
 fn float_student(out: &Path, data: &Data) {
@@ -135,7 +135,7 @@ fn a_fine_tuned_student_computes_what_its_image_does_and_resumes_to_the_same_bit
     assert!((float - int).abs().max().double_value(&[]) > f64::from(off.logits));
 }
 
-/// How far a network and its image are apart.
+/// The differences between a network and its image.
 #[derive(Debug)]
 struct Off {
     logits: f32,

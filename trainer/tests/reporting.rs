@@ -1,4 +1,4 @@
-//! The report of a small run: every section is there, and nothing outside is needed.
+//! The report of a small run has every section and loads nothing from elsewhere.
 
 mod common;
 

@@ -25,7 +25,7 @@ use trainer::onnx::{float, proto, qdq};
 use trainer::student::Student;
 use trainer::topology::{SIZE, Topology};
 
-/// A fresh student whose normalizations have statistics of what they see, and its tensors.
+/// A fresh student whose normalizations have seen `images`, and its tensors.
 fn student(topology: &Topology, images: &Tensor) -> (Student, HashMap<String, Tensor>) {
     tch::manual_seed(5);
     let student = Student::new(topology, Device::Cpu);

@@ -1,11 +1,10 @@
-//! Training runs: they learn, they resume to the same bits, and they refuse what does not fit.
+//! Training runs learn, resume to the same bits, and refuse wrong files and settings.
 
 mod common;
 
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Tensor, nn};
 use trainer::checkpoint::{self, Checkpoint, Info};
@@ -17,13 +16,6 @@ use trainer::student::{PARAMETER_BUDGET, Student};
 use trainer::topology::Topology;
 use trainer::train::{End, Run};
 use trainer::zoo;
-
-/// Torch's random generator is one for the whole process: one test at a time trains.
-static TRAINING: Mutex<()> = Mutex::new(());
-
-fn alone() -> impl Drop {
-    TRAINING.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn settings(stages: &str) -> Settings {
     Settings {
@@ -60,7 +52,6 @@ fn same_tensors(a: &Path, b: &Path) -> bool {
 #[test]
 fn a_stopped_run_resumes_to_the_same_bits() {
     let _alone = common::alone();
-    let _alone = alone();
     tch::set_num_threads(1);
     let data = common::data(&[0, 4, 19], 30);
     let dir = tempfile::tempdir().unwrap();
@@ -106,7 +97,6 @@ fn a_stopped_run_resumes_to_the_same_bits() {
 #[test]
 fn two_kinds_of_wafer_are_told_apart_and_masked() {
     let _alone = common::alone();
-    let _alone = alone();
     let data = common::data(&[0, 4], 80);
     let dir = tempfile::tempdir().unwrap();
     let mut run = zoo::start(
@@ -145,7 +135,6 @@ fn a_folder_with_a_run_is_not_overwritten() {
 #[test]
 fn another_architecture_is_refused_by_name() {
     let _alone = common::alone();
-    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.safetensors");
     let student = Student::new(&Topology::default(), Device::Cpu);
@@ -179,7 +168,6 @@ fn another_architecture_is_refused_by_name() {
 #[test]
 fn a_damaged_checkpoint_is_an_error() {
     let _alone = common::alone();
-    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
     let vars = nn::VarStore::new(Device::Cpu);
@@ -196,7 +184,6 @@ fn a_damaged_checkpoint_is_an_error() {
 #[test]
 fn the_student_is_within_its_budget_and_has_the_stated_cost() {
     let _alone = common::alone();
-    let _alone = alone();
     let student = Student::new(&Topology::default(), Device::Cpu);
     assert_eq!(student.parameters(), 54_239);
     assert!(student.parameters() <= PARAMETER_BUDGET);

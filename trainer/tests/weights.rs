@@ -1,4 +1,4 @@
-//! Weights of other programs: read whole and by name, or refused by name; damaged files never panic.
+//! Weights of other programs are loaded by name or refused with the names; damaged files never panic.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn files_of_another_kind_are_refused_with_what_to_do() {
     }
 }
 
-/// Reads all that a file has; what matters is that it returns.
+/// Reads everything in a file. It must return, with an error or not.
 fn read_all(path: &Path) {
     if let Ok(mut dict) = StateDict::read(path) {
         let names: Vec<_> = dict.names().map(str::to_owned).collect();
@@ -221,7 +221,7 @@ fn save(path: &Path, tensors: &[(String, Tensor)]) {
     checkpoint::save(path, tensors, &Info::default()).unwrap();
 }
 
-/// The encoder's tensors of `tensors` under `prefix`, and what torchvision has beside them.
+/// The encoder's tensors of `tensors` under `prefix`, with the others of a torchvision ResNet.
 fn encoder_of(tensors: &[(String, Tensor)], prefix: &str) -> Vec<(String, Tensor)> {
     let ours = tensors.iter().filter_map(|(name, tensor)| {
         let name = name.strip_prefix("encoder.")?;

@@ -16,8 +16,8 @@ use crate::{lightwafer, toolchain};
 const TESTS: [&str; 4] = [
     "kernels::",
     "dies::die_map",
-    "tests::a_wafer_goes_through",
-    "tests::refuses_by_name",
+    "a_wafer_goes_through",
+    "refuses_by_name",
 ];
 /// No longer than this.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -60,6 +60,8 @@ pub fn check() -> Result<Outcome> {
         "--package",
         "lightwafer-device",
         "--lib",
+        "--test",
+        "station",
         "--",
     ]);
     process::run_within(cargo.args(TESTS), LIMIT)?;

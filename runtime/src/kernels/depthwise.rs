@@ -1,13 +1,13 @@
-//! 3×3 convolution of each channel with itself.
+//! Depthwise 3×3 convolution: each channel is convolved with itself.
 //!
-//! Its input rows are planar: with a channel's pixels side by side, one word holds four of them, and the
-//! same nine weights serve the whole row.
+//! The input rows are planar. The pixels of a channel lie side by side, so that one word holds four of them, and the
+//! same nine weights are used for the whole row.
 
 use super::arch;
 use super::requantize::Quantization;
 use super::row::Output;
 
-/// One row: three planar input rows, weights `[g][ky][kx][j]`, one record a channel.
+/// One row of a depthwise convolution, from three planar input rows. The order of `weights` is `[g][ky][kx][j]`.
 pub fn depthwise_row(
     rows: [&[i8]; 3],
     weights: &[u8],

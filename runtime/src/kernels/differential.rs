@@ -16,7 +16,7 @@ use crate::kernels::row::{CODES, CodeRow, Table};
 use crate::kernels::row::{Segment, scratch_bytes};
 use crate::kernels::{Output, Quantization, pool};
 
-/// The kernels that inference uses here.
+/// The kernels that inference uses on this processor.
 pub const CHOSEN: Set = Set {
     dense: arch::dense,
     depthwise: arch::depthwise,
@@ -25,27 +25,27 @@ pub const CHOSEN: Set = Set {
     max4: max4::max4,
 };
 
-/// Bytes of the input, which are more than any case reads, and of the outputs.
+/// Number of bytes of the input and of each output, which is more than any case uses.
 const BYTES: usize = 6144;
 
-/// How the cases of one kernel went.
+/// The result of all cases of one kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// The kernel.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// Cases that differed, or were computed by another kernel than [`path`] names.
+    /// Number of cases whose result differed, or that another kernel than [`path`] names computed.
     pub differ: u32,
-    /// Cases that a fast kernel computed, as far as that is known: on boards.
+    /// Number of cases that a fast kernel computed. Only known on boards.
     pub fast: u32,
-    /// The random state before the first that did.
+    /// The random state before the first case that differed.
     pub first: u32,
 }
 
-/// What a case works on: 37 kB, for a `static`.
+/// The buffers of the test: 37 kB, for a `static`.
 #[derive(Debug)]
 pub struct Differential {
     random: Random,
-    /// Cases of the present kernel that a fast one computed.
+    /// Number of cases of the current kernel that a fast kernel computed.
     fast_cases: u32,
     input: Aligned<[i8; BYTES]>,
     weights: Aligned<[u8; BYTES]>,
@@ -76,7 +76,7 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// Any value, the extreme ones often.
+    /// Any value; extreme values are frequent.
     fn byte(&mut self) -> u8 {
         match self.below(4) {
             0 => 0x80,
@@ -85,8 +85,8 @@ impl Random {
         }
     }
 
-    /// Pixels, of at most `step` bytes in a row, and groups of four channels. Most are few; sets that compute many
-    /// pixels at a time see several such turns as well.
+    /// A number of pixels, of at most `step` bytes each, and a number of groups of four channels. Most rows are short. Some
+    /// are long enough for several turns of kernels that compute many pixels at a time.
     fn extent(&mut self, step: usize) -> (usize, usize) {
         let groups = 1 + self.below(6);
         let pixels = match self.below(8) {
@@ -96,13 +96,13 @@ impl Random {
         (1 + self.below(pixels.min(IMAGE_SIZE) as u32), groups)
     }
 
-    /// Where a run of so many bytes of the input begins: on a word but for one in sixteen.
+    /// A position in the input for a run of `len` bytes. One in sixteen is not aligned to a word.
     fn start(&mut self, len: usize) -> usize {
         let at = self.below((BYTES - len - 4) as u32) & !3;
         if self.one_in(16) { at + 1 } else { at }
     }
 
-    /// The first bytes of a buffer; now and then those after the first, which lie on no word.
+    /// The first `len` bytes of a buffer. One in 32 begins at the second byte, which is not aligned to a word.
     fn part<'b>(&mut self, bytes: &'b [u8], len: usize) -> &'b [u8] {
         let at = usize::from(self.one_in(32));
         bytes.get(at..at + len).unwrap_or_default()
@@ -126,7 +126,7 @@ impl Default for Differential {
 }
 
 impl Differential {
-    /// The same cases every time.
+    /// A test with the same cases every time.
     pub const fn new() -> Self {
         Self {
             random: Random(0x9e37_79b9),
@@ -141,7 +141,7 @@ impl Differential {
         }
     }
 
-    /// Compares `set` with the reference kernels, `cases` times each.
+    /// Compares each kernel of `set` with its reference kernel, in `cases` cases.
     pub fn compare(&mut self, set: &Set, cases: u32) -> [Outcome; 4] {
         let kernels: [(&str, Case); 4] = [
             ("dense", Self::dense),
@@ -173,7 +173,7 @@ impl Differential {
         })
     }
 
-    /// New input, weights and records; multipliers mostly such that outputs are not all saturated.
+    /// Makes new input, weights and records. Most multipliers are chosen so that few outputs saturate.
     fn refill(&mut self) {
         let random = &mut self.random;
         self.input.0.fill_with(|| random.byte() as i8);
@@ -213,7 +213,7 @@ impl Differential {
             _ if random.one_in(8) => len + 4,
             _ => len,
         };
-        // Now and then the last segment is another one than those before: a concatenation of unequal tensors.
+        // In one of eight cases the last segment differs from the others: a concatenation of different tensors.
         let (mut lens, mut strides) = ([len; 3], [step; 3]);
         if random.one_in(8)
             && let (Some(len), Some(step)) = (lens.get_mut(count - 1), strides.get_mut(count - 1))
@@ -245,7 +245,7 @@ impl Differential {
         let segments = segments.get(..count).unwrap_or_default();
         let start = 4 + self.random.below(8);
         let reach = (pixels - 1) * steps.0 + (channels - 1) * steps.1 + 1;
-        // Too short by one now and then: the rest is written all the same.
+        // In one of 32 cases the output is one byte too short.
         let short = self.random.one_in(32);
         let reach = reach - usize::from(short);
         let weights = self.random.part(&self.weights.0, 4 * groups * length);
@@ -318,7 +318,7 @@ impl Differential {
             codes
         });
         let (quantization, aligned) = (random.quantization(), !random.one_in(16));
-        // The sum of three terms fits a halfword.
+        // The sum of three terms fits 16 bits.
         let table = self.table.0.get_mut(usize::from(!aligned)..);
         let table = table.unwrap_or_default();
         for term in table.as_chunks_mut::<2>().0 {
@@ -351,7 +351,7 @@ impl Differential {
         self.fast == self.plain && as_said
     }
 
-    /// The row of maxima that inference uses here; not part of a set.
+    /// The maximum pool, which is not part of a set.
     fn pool(&mut self) -> bool {
         let channels = [8, 16, 4, 32][self.random.below(4)];
         let bytes = channels * (1 + self.random.below(20));
@@ -397,7 +397,7 @@ impl Differential {
     }
 }
 
-/// Whether the last row was computed as `path` says; on hosts never known.
+/// Whether the last row was computed as `path` says. Hosts do not know, and return false.
 fn taken(path: KernelPath) -> bool {
     #[cfg(all(arm_dsp, feature = "differential"))]
     let taken = super::arch::taken::last(path);
@@ -409,8 +409,8 @@ fn taken(path: KernelPath) -> bool {
     taken
 }
 
-/// Whether the last row, of slices that a kernel can read and write, was computed as `path` says; true where that is not
-/// known. Counts it if it was computed by a fast kernel.
+/// Whether the last row was computed as `path` says. True if that is not known, and if the slices were not `proper`: too
+/// short, or not aligned. Adds to `fast` if a fast kernel computed the row.
 fn as_said(proper: bool, path: KernelPath, fast: &mut u32) -> bool {
     *fast += u32::from(taken(KernelPath::Fast));
     !proper || Isa::TARGET == Isa::Portable || taken(path)
@@ -420,7 +420,7 @@ fn on_word<T>(slice: &[T]) -> bool {
     slice.as_ptr().addr().is_multiple_of(4)
 }
 
-/// Runs a case and tells whether the kernels agree.
+/// Runs one case. Returns whether the kernels agree.
 type Case = fn(&mut Differential, &Set) -> bool;
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! The two outputs: mask bits, and the embedding with its class logits.
+//! The two outputs of the network: the mask, and the embedding with the class logits.
 
 use super::arch;
 use super::requantize::{Quantization, requantize};
 use super::row::record;
 use crate::dies::CLASS_COUNT;
 
-/// Channels that the fast kernels for the mask head read.
+/// The number of channels that the fast kernels of the mask head support.
 pub const MASK_CHANNELS: usize = 8;
 
-/// One mask row from an input row without borders: bit = accumulator + bias ≥ 0.
+/// One row of the mask from an input row without padding. A bit is set if accumulator + bias ≥ 0.
 #[inline]
 pub fn mask_row(row: &[i8], channels: usize, weights: &[u8], records: &[u8], out: &mut [u8]) {
     let (bias, _) = record(records, 0);
@@ -29,7 +29,7 @@ pub fn mask_row(row: &[i8], channels: usize, weights: &[u8], records: &[u8], out
     }
 }
 
-/// Adds a row without borders to the channels' sums.
+/// Adds a row without padding to the sums of the channels.
 #[inline]
 pub fn add_row(row: &[i8], channels: usize, sums: &mut [i32]) {
     for pixel in row.chunks_exact(channels.max(1)) {
@@ -39,7 +39,7 @@ pub fn add_row(row: &[i8], channels: usize, sums: &mut [i32]) {
     }
 }
 
-/// The embedding of whole sums, by record 0.
+/// The embedding from the sums over all pixels, requantized with record 0.
 pub fn embed(sums: &[i32], records: &[u8], quantization: Quantization, out: &mut [i8]) {
     let (bias, multiplier) = record(records, 0);
     for (value, &sum) in out.iter_mut().zip(sums) {
@@ -47,7 +47,7 @@ pub fn embed(sums: &[i32], records: &[u8], quantization: Quantization, out: &mut
     }
 }
 
-/// Class logits in units of 2⁻¹⁶, by the records after the first.
+/// The class logits in units of 2⁻¹⁶, requantized with the records after the first.
 pub fn logits(embedding: &[i8], weights: &[u8], records: &[u8], shift: u32) -> [i32; CLASS_COUNT] {
     let mut out = [0; CLASS_COUNT];
     let rows = weights.chunks_exact(embedding.len().max(1));

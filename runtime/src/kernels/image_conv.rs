@@ -1,8 +1,8 @@
-//! The first convolution, by table: a pixel has three states, so three neighbours have few.
+//! The first convolution, by look-up table (LUT). A pixel of the image has only three states.
 //!
-//! For each row of the 3×3 window, the states of its three pixels (2 bits each; 3 outside the image)
-//! are a code that indexes a table of the sums those pixels add to every output channel. Three look-ups
-//! replace 27 multiplications a channel.
+//! In each row of the 3×3 window, the states of the three pixels (2 bits each; 3 means outside the image) form an
+//! index, called code here. It selects a table entry: the sums that these three pixels add to the output channels.
+//! Three look-ups replace 27 multiplications a channel.
 
 use super::arch;
 use super::requantize::Quantization;
@@ -10,13 +10,12 @@ use super::row::{CODES, CodeRow, Output, record4};
 use crate::dies::PALETTE;
 use crate::graph::RECORD_BYTES;
 
-/// Bytes of the table for `channels` output channels: `[g][ky][left | middle << 2 | right << 4][j]`,
-/// i16 little endian.
+/// Number of bytes of the table for `channels` output channels: `[g][ky][code][j]`, as i16 in little endian.
 pub const fn table_bytes(channels: usize) -> usize {
     3 * 64 * channels * 2
 }
 
-/// Fills the table from weights `[ky][kx][ci][co]`.
+/// Fills the table. The order of `weights` is `[ky][kx][ci][co]`.
 pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
     for (at, entry) in table.as_chunks_mut::<2>().0.iter_mut().enumerate() {
         let (states, co) = (at / 4 % 64, at / (4 * 64 * 3) * 4 + at % 4);
@@ -36,9 +35,9 @@ pub fn fill_table(weights: &[u8], channels: usize, table: &mut [i8]) {
     }
 }
 
-/// One row: the codes of three image rows.
+/// One row of the first convolution, from the codes of three image rows.
 ///
-/// An accumulator is bias + 255 · (sum of lit weights): the image's scale is 1/255.
+/// The accumulator is bias + 255 · (sum of the weights of lit colours), because the scale of the image is 1/255.
 #[inline(never)]
 pub fn image_conv_row(
     codes: [&CodeRow; 3],

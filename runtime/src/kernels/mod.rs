@@ -1,9 +1,11 @@
-//! The integer operators, one subject a file, each working on whole rows.
+//! The integer operators. Each computes whole rows, and each has a file.
 //!
-//! A row is interleaved channels, or one plane a channel where a depthwise convolution reads it, with
-//! zero points around it where a 3×3 operator does ([`crate::plan::layout`]). Activations enter a sum as
-//! they are stored: the input's zero point is folded into the bias by the exporter. Every operator is
-//! total: on slices of unexpected length it leaves outputs untouched, it never panics.
+//! A row is stored as interleaved channels (NHWC), or as one plane a channel if a depthwise convolution reads it; see
+//! [`crate::plan::layout`]. Activations enter a sum as they are stored, because the exporter folds the zero point of
+//! the input into the bias. Parameters named `records` hold the channel records: the bias and the requantization
+//! multiplier of each output channel, [`RECORD_BYTES`] each.
+//!
+//! Operators never panic. If a slice has an unexpected length, they leave the output unchanged.
 
 pub mod arch;
 pub mod dense;
@@ -22,7 +24,7 @@ pub use row::{Output, record};
 
 use row::{CodeRow, Segment};
 
-/// The operators on rows. [`Native`] computes them; another implementation may only look at what is asked for.
+/// The operators on rows. [`Native`] computes them. Another implementation can observe which rows are requested.
 pub trait Kernels {
     /// See [`dense::dense_row`].
     fn dense(

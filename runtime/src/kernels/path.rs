@@ -1,8 +1,8 @@
-//! Which kernel computes a row, decided by shapes and quantization alone.
+//! Selects the kernel that computes a row, from shapes and quantization alone.
 //!
-//! A board's dispatchers decide with the functions of this module, and a host asks them the same question for any
-//! board: see `crate::engine::paths`. What a kernel needs besides (bytes that are there, words that are aligned) holds
-//! for every row of a checked model in an arena; the dispatchers prove it again.
+//! Boards call these functions to select a kernel. A host can call them for any board, and so tell how a board would
+//! run a model: see `KernelTable`. A kernel also needs slices that are long enough and aligned to words. Every row of a
+//! checked model in an aligned arena fulfils that; boards check it again before they call a kernel.
 
 pub mod dsp;
 pub mod helium;
@@ -13,13 +13,13 @@ use super::requantize::Quantization;
 use super::row::Output;
 use super::row::Segment;
 
-/// An instruction set that kernels are written for and boards have.
+/// An instruction set of microcontrollers that kernels are written for.
 ///
-/// Hosts have sets of their own (AVX-512, AVX2, NEON), which take rows of every shape that a model can have.
+/// Hosts have other sets (AVX-512, AVX2, NEON), whose kernels support every shape that a model can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isa {
-    /// None: the reference kernels.
+    /// None of them: all rows are computed by the reference kernels.
     Portable,
     /// Arm's DSP extension: Cortex-M4, M7, M33.
     Dsp,
@@ -28,11 +28,11 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// Those that have kernels of their own.
+    /// All sets that have kernels.
     pub const ALL: [Self; 2] = [Self::Dsp, Self::Helium];
 
-    /// What this program was built for, if it was built for a board: firmware that must not run the reference
-    /// kernels can assert it.
+    /// The instruction set that this program was built for, if it was built for a microcontroller. Firmware that must
+    /// not run the reference kernels can assert it at compile time.
     pub const TARGET: Self = if cfg!(arm_mve) {
         Self::Helium
     } else if cfg!(arm_dsp) {
@@ -56,10 +56,10 @@ impl Isa {
 pub enum KernelPath {
     /// By a kernel that was written for such rows.
     Fast,
-    /// In assembly that takes any row, which costs up to twice as many instructions; on Helium a multiple of that,
-    /// since it is the DSP kernel.
+    /// By a kernel of the DSP extension for any row. It takes up to twice as many instructions as a fast kernel, on
+    /// Helium six to eight times as many.
     General(SlowReason),
-    /// By the reference kernel, which costs several times as many instructions.
+    /// By the reference kernel. It takes at least twice as many instructions as the general kernel.
     Reference(SlowReason),
 }
 
@@ -73,7 +73,7 @@ impl KernelPath {
         }
     }
 
-    /// Why it is not the fast one.
+    /// Why it is not a fast kernel.
     pub const fn reason(self) -> Option<SlowReason> {
         match self {
             Self::Fast => None,
@@ -81,7 +81,7 @@ impl KernelPath {
         }
     }
 
-    /// What a check gives where all kernels but the reference are fast.
+    /// The path of an operator that has a fast kernel and the reference kernel only.
     fn of(chosen: Result<(), SlowReason>) -> Self {
         chosen.map_or_else(Self::Reference, |()| Self::Fast)
     }
@@ -95,23 +95,25 @@ pub enum SlowReason {
     Isa,
     /// No instruction set has a kernel for the operator.
     Operator,
-    /// The input's channels, of each tensor, are no multiple of so many.
+    /// The channels of an input are not a multiple of this number.
     Channels(u16),
-    /// The mask head reads another number of channels than 8.
+    /// The mask head does not read 8 channels.
     MaskChannels,
-    /// A concatenation of tensors of different channels.
+    /// The maximum pool has neither 8 nor 16 channels.
+    PoolChannels,
+    /// The layer concatenates tensors with different numbers of channels.
     Concatenation,
-    /// Accumulators are shifted before they are multiplied.
+    /// The accumulators are shifted before they are multiplied.
     Shift,
-    /// A ReLU whose zero point is not −128, and the row is read by a depthwise convolution.
+    /// The layer has a ReLU, its zero point is not −128, and a depthwise convolution computes or reads it.
     Relu,
-    /// Such an operator's row is written for other readers: one plane a channel, or not.
+    /// The form of the output row: no fast kernel of this operator writes it planar, or interleaved.
     Form,
-    /// Fewer columns than a kernel takes at once, or no whole number of times.
+    /// The number of columns: too few for the kernel, or not a multiple of what it computes at a time.
     Columns,
-    /// Channels of an output pixel lie too far apart.
+    /// The output pixels are too far apart.
     Apart,
-    /// Input rows lie more than 64 KiB apart in the arena.
+    /// The input rows lie more than 64 KiB apart in the arena.
     Arena,
 }
 
@@ -121,16 +123,17 @@ impl fmt::Display for SlowReason {
             Self::Isa => "the processor has neither the DSP extension nor Helium",
             Self::Operator => "there is no faster kernel for this operator",
             Self::Channels(n) => {
-                return write!(f, "the input's channels are no multiple of {n}");
+                return write!(f, "the channels of an input are not a multiple of {n}");
             }
-            Self::MaskChannels => "the mask head reads another number of channels than 8",
-            Self::Concatenation => "it concatenates tensors of different channels",
-            Self::Shift => "its multipliers are so large that accumulators are shifted",
-            Self::Relu => "a ReLU before a depthwise convolution whose zero point is not -128",
-            Self::Form => "this operator's rows are fast for other readers only",
-            Self::Columns => "too few columns, or no whole number of a kernel's turns",
-            Self::Apart => "too many channels for one store",
-            Self::Arena => "input rows lie more than 64 KiB apart in the arena",
+            Self::MaskChannels => "the mask head does not read 8 channels",
+            Self::PoolChannels => "the maximum pool has neither 8 nor 16 channels",
+            Self::Concatenation => "it concatenates tensors with different numbers of channels",
+            Self::Shift => "its multipliers are so large that the accumulators are shifted",
+            Self::Relu => "a ReLU with a zero point other than -128, in or before a depthwise convolution",
+            Self::Form => "no fast kernel of this operator writes rows for such a reader",
+            Self::Columns => "the number of columns is too small, or not a multiple of what a kernel computes at a time",
+            Self::Apart => "the output pixels are too far apart (too many channels)",
+            Self::Arena => "the input rows lie more than 64 KiB apart in the arena",
         })
     }
 }
@@ -155,8 +158,8 @@ pub fn dense(
     }
 }
 
-/// How `isa` computes a row of a depthwise convolution whose input rows begin at these addresses, or this many bytes
-/// into the arena.
+/// How `isa` computes a row of a depthwise convolution. `starts` are the addresses of the input rows, or their positions
+/// in the arena.
 pub fn depthwise(
     isa: Isa,
     starts: [usize; 3],
@@ -182,7 +185,7 @@ pub fn image(isa: Isa, quantization: &Quantization, out: &Output<'_>) -> KernelP
     }
 }
 
-/// How `isa` computes a row of maxima: so many bytes of so many channels a pixel.
+/// How `isa` computes a row of a maximum pool of `bytes` bytes.
 pub fn max(isa: Isa, channels: usize, bytes: usize) -> KernelPath {
     match isa {
         Isa::Portable => KernelPath::Reference(SlowReason::Isa),
@@ -193,7 +196,7 @@ pub fn max(isa: Isa, channels: usize, bytes: usize) -> KernelPath {
     }
 }
 
-/// How `isa` computes a row of so many bytes of the mask, from so many channels.
+/// How `isa` computes `bytes` bytes of a row of the mask, from `channels` channels.
 pub fn mask(isa: Isa, channels: usize, bytes: usize) -> KernelPath {
     match isa {
         Isa::Portable => KernelPath::Reference(SlowReason::Isa),

@@ -1,8 +1,8 @@
-//! 2×2 pools. The scale stays, so a pool works on stored values.
+//! 2×2 pools. Input and output have the same scale and zero point, so a pool works on the stored values.
 
 use super::arch::max4::max4;
 
-/// One row of 2×2 maxima; the input rows and `out` without borders. `channels` is a multiple of 4.
+/// One row of a maximum pool. The input rows and `out` have no padding. `channels` is a multiple of 4.
 #[inline(never)]
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
     if super::arch::max_row(rows, channels, out) {
@@ -13,7 +13,7 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
     });
 }
 
-/// One row of 2×2 means, (a + b + c + d + 2) >> 2: to nearest, ties up. As [`max_row`] otherwise.
+/// One row of a mean pool: (a + b + c + d + 2) >> 2, rounded to nearest with ties up. Arguments as for [`max_row`].
 #[inline(never)]
 pub fn mean_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) {
     pool(rows, channels, out, |a, b, c, d| {
@@ -34,7 +34,7 @@ fn pool(
     out: &mut [i8],
     f: impl Fn([i8; 4], [i8; 4], [i8; 4], [i8; 4]) -> [i8; 4],
 ) {
-    // Words of four channels.
+    // A pixel is so many words of four channels.
     let words = (channels / 4).max(1);
     let [top, bottom] = rows.map(|row| row.as_chunks::<4>().0.chunks_exact(2 * words));
     let pixels = out.as_chunks_mut::<4>().0.chunks_exact_mut(words);

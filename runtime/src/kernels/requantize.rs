@@ -1,35 +1,35 @@
-//! From a 32-bit accumulator to an int8 activation, with one rounding.
+//! Requantization: from a 32-bit accumulator to an int8 activation, with a single rounding.
 
 use super::arch::max4::max4;
 
-/// (acc·2^shift·multiplier + 2^31) >> 32 in 64 bits: one rounding, ties towards +∞; a single SMMULR
-/// on a Cortex-M with DSP. The checked model guarantees that acc·2^shift fits 32 bits.
+/// (acc·2^shift·multiplier + 2^31) >> 32, computed in 64 bits: one rounding, ties towards +∞. On a Cortex-M with the
+/// DSP extension it is one instruction, SMMULR. A checked model guarantees that acc·2^shift fits 32 bits.
 #[inline(always)]
 pub fn requantize(acc: i32, multiplier: i32, shift: u32) -> i32 {
     let product = i64::from(acc.wrapping_shl(shift)) * i64::from(multiplier);
     (product.wrapping_add(1 << 31) >> 32) as i32
 }
 
-/// How a layer's accumulators become activations.
+/// The quantization of a layer's output: how accumulators become activations.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantization {
-    /// Left shift before the multiplication.
+    /// Left shift of the accumulator before the multiplication.
     pub shift: u32,
     /// Zero point of the output.
     pub zero_point: i32,
-    /// Smallest output, −128 or the zero point.
+    /// The smallest activation: the zero point after a ReLU, −128 otherwise (`act_min` in TensorFlow Lite Micro).
     pub act_min: i32,
 }
 
 impl Quantization {
-    /// The activation of an accumulator: requantized, moved by the zero point, saturated.
+    /// The activation of an accumulator: requantized, zero point added, saturated to int8.
     #[inline(always)]
     pub fn activation(&self, acc: i32, multiplier: i32) -> i8 {
         let value = requantize(acc, multiplier, self.shift).saturating_add(self.zero_point);
         value.clamp(-128, 127).max(self.act_min) as i8
     }
 
-    /// Four channels' activations: as [`Quantization::activation`] of each.
+    /// The activations of four channels, as [`Quantization::activation`] computes each.
     #[inline(always)]
     pub fn activation4(&self, acc: [i32; 4], multipliers: [i32; 4]) -> [i8; 4] {
         let mut out = [0; 4];
@@ -45,7 +45,7 @@ impl Quantization {
 mod tests {
     use super::*;
 
-    /// The same in 128 bits and plain arithmetic: floor(x + 1/2).
+    /// The same in 128 bits and in plain arithmetic: floor(x + 1/2).
     fn oracle(acc: i32, multiplier: i32, shift: u32) -> i128 {
         let product = i128::from(acc) * (1i128 << shift) * i128::from(multiplier);
         (product + (1i128 << 31)).div_euclid(1i128 << 32)

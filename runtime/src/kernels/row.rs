@@ -1,63 +1,63 @@
-//! Rows as operators read and write them, and a channel's record: what every kernel is given.
+//! The types that every kernel works on: rows as operators read and write them, and channel records.
 
 use crate::dies::IMAGE_SIZE;
 use crate::graph::RECORD_BYTES;
 
-/// One run of input bytes a pixel reads.
+/// The input bytes that each pixel of a row reads from one tensor row: one run of bytes a pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
-    /// The input row, from the first byte that pixel 0 reads.
+    /// The input row. It begins with the first byte that pixel 0 reads.
     pub row: &'a [i8],
-    /// Bytes from one pixel's run to the next.
+    /// Distance from the run of one pixel to the run of the next, in bytes.
     pub step: usize,
-    /// Bytes of the run, a multiple of 4.
+    /// Length of the run in bytes, a multiple of 4.
     pub len: usize,
 }
 
-/// Words of scratch that `dense` may use for sums of `length` products: the weights as halfwords, and
-/// constants of four channels. The same for every set, so that an image has one arena size.
+/// Number of words of scratch that `dense` may use for sums of `length` products: for the weights as halfwords, and for
+/// constants of four channels. It is the same for every instruction set, so that a model has one arena size.
 pub const fn dense_scratch_words(length: usize) -> usize {
     2 * length + 16
 }
 
-/// Bytes of scratch for sums of `length` products.
+/// Number of bytes of scratch that `dense::dense_row` needs for sums of `length` products.
 pub const fn scratch_bytes(length: usize) -> usize {
     dense_scratch_words(length) * 4
 }
 
-/// Bytes of one channel's plane in a row of `width` pixels: [`PLANE_START`] bytes of which the last is a
-/// zero point, the pixels, a zero point, and what is missing to whole words.
+/// Number of bytes of the plane of one channel in a row of `width` pixels: [`PLANE_START`] bytes, the last of which is
+/// a zero point; the pixels; one zero point; and padding up to a multiple of 4.
 pub const fn plane_bytes(width: usize) -> usize {
     (PLANE_START + width + 1).next_multiple_of(4)
 }
 
-/// Where in its plane pixel 0 lies: the second pixel is the first of a word, because two columns go
-/// before those that complete a first output.
+/// The position of pixel 0 in its plane. The second pixel is the first of a word, because two columns come before
+/// the column that completes the first output.
 pub const PLANE_START: usize = 3;
 
-/// State of a pixel outside the image: all colours dark.
+/// The state of a pixel outside the image: all its colours are dark.
 pub(super) const OUTSIDE: u8 = 3;
-/// Codes there are.
+/// The number of codes.
 pub const CODES: usize = 64;
 
-/// For each pixel of an image row, the code of the pixel and its neighbours, below [`CODES`]:
-/// left | middle << 2 | right << 4.
+/// The codes of an image row: for each pixel, the states of the pixel and its two neighbours, as
+/// left | middle << 2 | right << 4. All codes are below [`CODES`].
 #[derive(Debug, Clone)]
 pub struct CodeRow([u8; IMAGE_SIZE]);
 
 impl CodeRow {
-    /// A row above or below the image.
+    /// The codes of a row above or below the image.
     pub const OUTSIDE: Self = Self([CODES as u8 - 1; IMAGE_SIZE]);
 
-    /// Any row, to be set.
+    /// A row whose codes have not been set.
     pub const EMPTY: Self = Self([0; IMAGE_SIZE]);
 
-    /// Takes the states of an image row, 0, 1 or 2 each; the codes are those from pixel `left` on.
+    /// Sets the codes from the states of an image row (0, 1 or 2 each). The first code is that of pixel `left`.
     pub fn set(&mut self, states: &[u8; IMAGE_SIZE], left: usize) {
         let (before, states) = states.split_at_checked(left).unwrap_or_default();
         let before = before.last().copied().unwrap_or(OUTSIDE);
         let first = states.first().copied().unwrap_or(OUTSIDE);
-        // As if before the first pixel: what a step then shifts down.
+        // The code one pixel further left. Each step shifts it by one pixel.
         let mut code = (before & 3) << 2 | (first & 3) << 4;
         let next = states.iter().skip(1).chain(&[OUTSIDE]);
         for (slot, &right) in self.0.iter_mut().zip(next) {
@@ -66,7 +66,7 @@ impl CodeRow {
         }
     }
 
-    /// Takes another row's codes.
+    /// Copies the codes of another row.
     pub fn copy_from(&mut self, other: &Self) {
         self.0.copy_from_slice(&other.0);
     }
@@ -77,24 +77,24 @@ impl CodeRow {
     }
 }
 
-/// The table of four channels, `[ky][code][j]`, i16 little endian.
+/// The table of four output channels, `[ky][code][j]`, as i16 in little endian.
 pub type Table = [[[i8; 8]; CODES]; 3];
 
-/// A row that an operator writes.
+/// The row that an operator writes.
 #[derive(Debug)]
 pub struct Output<'a> {
-    /// Its bytes, from the first pixel's first channel.
+    /// The bytes of the row. They begin with the first channel of the first pixel.
     pub bytes: &'a mut [i8],
-    /// Its pixels.
+    /// Number of pixels.
     pub pixels: usize,
-    /// Bytes from a pixel to the next.
+    /// Distance from one pixel to the next, in bytes.
     pub pixel_step: usize,
-    /// Bytes from a channel to the next.
+    /// Distance from one channel to the next, in bytes.
     pub channel_step: usize,
 }
 
 impl Output<'_> {
-    /// The same row from channel `channel` on; `None` when it has none.
+    /// The same row without its first `channel` channels. `None` if it has no more channels than that.
     pub(super) fn channels_from(&mut self, channel: usize) -> Option<Output<'_>> {
         Some(Output {
             bytes: self.bytes.get_mut(channel * self.channel_step..)?,
@@ -120,14 +120,14 @@ impl Output<'_> {
     }
 }
 
-/// The biases and multipliers of four channels' records.
+/// The biases and the multipliers of the first four channels.
 #[inline(always)]
 pub(super) fn record4(records: &[u8]) -> ([i32; 4], [i32; 4]) {
     let r = [0, 1, 2, 3].map(|j| record(records, j));
     (r.map(|r| r.0), r.map(|r| r.1))
 }
 
-/// A channel's bias and multiplier; zeros outside `records`.
+/// The bias and the multiplier of a channel. Zeros if `records` has no such channel.
 #[inline(always)]
 pub fn record(records: &[u8], channel: usize) -> (i32, i32) {
     let at = channel * RECORD_BYTES;

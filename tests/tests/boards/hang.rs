@@ -91,7 +91,7 @@ fn a_hang_ends_in_a_reset_and_the_answer_comes_all_the_same() {
         assert!(report.mask == expected.mask, "{machine}");
         assert_eq!(board.facts().reset, ResetCause::Watchdog, "{machine}");
         let line = board.line();
-        assert_eq!((line.losses, line.restarts), (1, 1), "{machine}");
+        assert_eq!((line.losses, line.resends), (1, 1), "{machine}");
         let starts = board.health().unwrap().starts;
         assert_eq!(starts, [1, 0, 0, 1, 0, 0], "{machine}");
         eprintln!("{machine}: hung, was reset, and answered in {took:.1} s");

@@ -59,9 +59,9 @@ struct Tally {
     board: Statistics,
     damaged: u64,
     stale: u64,
-    repeated: u64,
-    restarts: u64,
-    reconnects: u64,
+    repeats: u64,
+    resends: u64,
+    reopens: u64,
     longest: Duration,
 }
 
@@ -94,9 +94,9 @@ impl Tally {
             b.wafers
         );
         println!(
-            "  host saw: {} damaged, {} stale; repeated {} requests, restarted {} wafers, \
-             reconnected {} times",
-            self.damaged, self.stale, self.repeated, self.restarts, self.reconnects
+            "  host saw: {} damaged, {} stale; repeated {} requests, resent {} wafers, \
+             reopened the line {} times",
+            self.damaged, self.stale, self.repeats, self.resends, self.reopens
         );
         println!(
             "  {} right answers, 0 wrong ones, failures {:?}, {} hellos in vain, longest call {:.2} s",
@@ -178,9 +178,9 @@ fn endure<E: Engine>(
         let seen = board.line();
         tally.damaged += seen.damaged;
         tally.stale += seen.stale;
-        tally.repeated += seen.repeated;
-        tally.restarts += seen.restarts;
-        tally.reconnects += seen.reconnects;
+        tally.repeats += seen.repeats;
+        tally.resends += seen.resends;
+        tally.reopens += seen.reopens;
     }
     tally.board = sum(&tally.board, &line.seen());
     for (kind, count) in &line.injected {

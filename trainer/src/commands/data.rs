@@ -130,7 +130,7 @@ fn split(args: &SplitArgs) -> Result<()> {
         println!("{}: {} wafers", path(part).display(), wafers.len());
         positions.insert(part.to_string(), json!(wafers));
     }
-    // Written last: where it is, the split is whole.
+    // Written last: if this file is there, the split is whole.
     let text = json!({
         "source": source, "protocol": data.protocol, "seed": SPLIT_SEED, "positions": positions,
     });

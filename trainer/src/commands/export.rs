@@ -11,8 +11,8 @@ use super::quantized::{CALIBRATION, COMPARED, load_data, write_image};
 /// Quantize a checkpoint into the int8 model image that boards run.
 ///
 /// A student in floats is prepared first: batch normalization is folded, channels are equalized between layers where
-/// that helps, biases are corrected, and the range of every tensor is chosen on training wafers. The ranges that
-/// `trainer quantize` learned are taken as they are. The report says what was chosen and why, which kernels boards run
+/// that helps, biases are corrected, and the range of every tensor is chosen on training wafers. A student of
+/// `trainer quantize` keeps the ranges that it learned. The report says what was chosen and why, which kernels boards run
 /// for each layer (fast ones, or slower ones and why), and how far the image's answers are from the checkpoint's.
 #[derive(Args)]
 #[command(after_help = "Examples:

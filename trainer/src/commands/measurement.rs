@@ -118,7 +118,7 @@ impl Measurement<'_> {
         Ok((model, views))
     }
 
-    /// The figures on the wafers as they are and, if wanted, rotated.
+    /// The figures on the wafers as in the file and, if wanted, rotated.
     fn views(&self, measure: impl Fn(bool) -> Result<Option<Report>>) -> Result<Views> {
         let measure =
             |turned| measure(turned)?.context("stopped before the evaluation was complete");

@@ -28,7 +28,7 @@ use super::quantized::{CALIBRATION, load_data, quantized};
 /// Write a student as ONNX, in 32-bit floats or as the integers that boards compute with.
 ///
 /// From a checkpoint of a student in floats comes a model in 32-bit floats. From a model image (.lw) come its
-/// integers between QuantizeLinear and DequantizeLinear (QDQ): what boards compute, for runtimes that know that form.
+/// integers between QuantizeLinear and DequantizeLinear (QDQ): what boards compute, for runtimes that support QDQ.
 /// With --int8 a checkpoint is quantized first, as `trainer export` does it, and its integers are written.
 #[derive(Args)]
 #[command(after_help = "Examples:

@@ -1,4 +1,4 @@
-//! Quantizes a checkpoint on the wafers of a data set: what `export`, `onnx`, `quantize` and `run` share.
+//! Quantizes a checkpoint on the wafers of a data set. `export`, `onnx`, `quantize` and `run` share this.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -139,7 +139,7 @@ fn golden() -> Grid {
     }
 }
 
-/// The time in RFC 3339; that of `SOURCE_DATE_EPOCH`, where set, so that exports can be repeated.
+/// The time in RFC 3339; if `SOURCE_DATE_EPOCH` is set, that time, so that exports can be repeated.
 fn now() -> Result<String> {
     let time = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => {

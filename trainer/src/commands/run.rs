@@ -124,7 +124,7 @@ impl Work<'_> {
         Ok(End::Finished)
     }
 
-    /// Trains in `out`, from the start or from where it stands; a finished training is left alone.
+    /// Trains in `out`: starts or resumes the training. A finished one is left alone.
     fn network(
         &self,
         out: &Path,

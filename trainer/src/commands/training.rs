@@ -1,4 +1,4 @@
-//! Starts or resumes a run: what `student`, `teacher`, `distill` and `quantize` share.
+//! Starts or resumes a run. `student`, `teacher`, `distill` and `quantize` share this.
 
 use std::path::{Path, PathBuf};
 
@@ -108,7 +108,7 @@ pub fn run(
     Ok(())
 }
 
-/// Prints what is trained, and trains it.
+/// Describes the run on stderr, and trains.
 pub fn train(run: &mut Run, data: &Data) -> Result<End> {
     eprintln!("{}", run.describe());
     run.train(data, &stop_asked)

@@ -1,4 +1,4 @@
-//! Bias correction (Nagel et al., 2019): removes what rounding weights to int8 does to the mean of every channel.
+//! Bias correction (Nagel et al., 2019): removes the shift of every channel's mean that rounding weights to int8 causes.
 //!
 //! A weight's rounding error is fixed, so it moves the mean of every channel that the weight contributes to, and the
 //! shifts of many layers add up in the logits. The network runs twice side by side, in floats and with rounded

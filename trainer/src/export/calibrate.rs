@@ -158,7 +158,7 @@ fn histograms(
     histograms
 }
 
-/// Decides between the candidates for a range by what they do to the network's answers.
+/// Decides between the candidates for a range by their effect on the network's answers.
 struct Judge<'a> {
     student: &'a FoldedStudent,
     /// Some batches, and the answers about them in floats.
@@ -265,7 +265,7 @@ fn propose(counts: &[i64], extremes: (f64, f64)) -> [Candidate; 2] {
 /// ends; and the values that int8 keeps, the mass of each step spread evenly over the points it stands for.
 fn divergence(points: &[(f64, f64)], affine: Affine) -> f64 {
     let total: f64 = points.iter().map(|(_, n)| n).sum();
-    // Of each of the 256 steps: how many points it stands for, and their mass.
+    // For each of the 256 steps: the number of points that it stands for, and their mass.
     let zero = f64::from(affine.zero_point);
     let mut steps = [(0.0f64, 0.0f64); 256];
     let mut inside: Vec<(usize, f64)> = Vec::with_capacity(points.len());

@@ -114,7 +114,7 @@ pub fn equalize(student: &mut FoldedStudent, batches: &[Tensor]) {
     });
 }
 
-/// The ranges of what layers make, by the layer's position. Pools and heads have none.
+/// The range of each layer's output, by the layer's position. Pools and heads have none.
 fn ranges(student: &FoldedStudent, batches: &[Tensor]) -> HashMap<usize, Range> {
     let mut extremes: HashMap<usize, (Vec<Tensor>, Vec<Tensor>)> = HashMap::new();
     for images in batches {
@@ -166,7 +166,7 @@ fn rescale(student: &mut FoldedStudent, ranges: &HashMap<usize, Range>) {
     }
 }
 
-/// How the output of the layer at `at` is rescaled, given the `changes` of those before it.
+/// The change of the output of the layer at `at`, given the `changes` of the layers before it.
 fn change(
     layers: &[Layer],
     at: usize,

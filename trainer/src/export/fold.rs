@@ -25,7 +25,7 @@ pub struct Folded {
 }
 
 impl Folded {
-    /// What the operator makes of `x` with these weights.
+    /// The operator applied to `x` with these weights.
     pub(super) fn apply(&self, op: Op, x: &Tensor) -> Tensor {
         let (weight, bias) = (&self.weight, Some(&self.bias));
         match op {
@@ -42,7 +42,7 @@ impl Folded {
     }
 }
 
-/// Where the integer network rounds a tensor.
+/// A place where the integer network rounds a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundingSite {
     /// The tensor that the layer at this position makes, to the steps of this activation. A class head makes the
@@ -145,7 +145,7 @@ impl FoldedStudent {
         self.weights.get_mut(at)?.as_mut()
     }
 
-    /// The student with other weights: those that `f` makes of each layer's.
+    /// The same student with the weights of each layer replaced by those that `f` gives.
     pub fn map(&self, f: impl Fn(&Layer, &Folded) -> Folded) -> Self {
         let each = self.layers.iter().zip(&self.weights);
         let each = each.map(|(layer, weights)| weights.as_ref().map(|weights| f(layer, weights)));

@@ -136,7 +136,7 @@ impl Prepared {
     /// Writes the image. `golden` becomes its golden wafer; `created` is RFC 3339 in UTC.
     ///
     /// # Errors
-    /// What the image writer refuses.
+    /// When the image writer refuses.
     pub fn write(
         self,
         parameters: u32,
@@ -194,7 +194,7 @@ pub struct Exported {
     pub equalization: Option<Equalization>,
     /// The integer layers that the image was written from.
     pub layers: Vec<LayerSpec>,
-    /// The real value of one step of what each layer gives, see [`quantize::layers`].
+    /// The real value of one step of each layer's output, see [`quantize::layers`].
     pub scales: Vec<f64>,
 }
 

@@ -135,7 +135,7 @@ impl QatStudent {
         self.steps.iter().map(each).collect()
     }
 
-    /// The real value of one step of what a layer's weights meet.
+    /// The real value of one step of the layer's input.
     fn input_scale(&self, layer: &Layer) -> f64 {
         let scale = |activation| self.steps[&activation].affine().scale;
         layer.reads.map_or(Affine::IMAGE.scale, scale)

@@ -70,7 +70,7 @@ fn quantize(op: Op, layer: &Folded, input_scale: f64) -> Result<Quantized> {
 /// of the tensor that it reads.
 ///
 /// # Panics
-/// Where the layer's tensors cannot be read, which only memory decides.
+/// When the layer's tensors cannot be read, which happens only if memory is short.
 pub fn rounded(op: Op, layer: &Folded, input_scale: f64) -> Folded {
     let q = match quantize(op, layer, input_scale) {
         Ok(q) => q,

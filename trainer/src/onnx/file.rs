@@ -1,7 +1,7 @@
 //! An ONNX file of a student: names and shapes of its input and outputs, and its metadata.
 //!
 //! Input `image` (N, 3, S, S) in 0…1; outputs `mask` (N, 1, S, S) and `logits` (N, classes), both before
-//! sigmoid and softmax, and `embedding` (N, values). The metadata has what else a caller must know.
+//! sigmoid and softmax, and `embedding` (N, values). The metadata has the class labels, the colours and the origin.
 
 use anyhow::{Result, ensure};
 use lightwafer_runtime::dies::PALETTE;
@@ -34,7 +34,7 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// That of a student of this shape.
+    /// The interface of a student of this shape.
     pub fn of(topology: &Topology) -> Self {
         Self {
             size: topology.size() as usize,
@@ -43,7 +43,7 @@ impl Interface {
         }
     }
 
-    /// Declares the input and the outputs; `unit` is added to what is said about the mask's logits.
+    /// Declares the input and the outputs; `unit` is added to the description of the mask.
     pub(super) fn declare(&self, graph: &mut Builder, unit: &str) {
         use Axis::{Batch, Fixed};
         let (side, colours) = (Fixed(self.size), Fixed(COLOURS as usize));
@@ -58,7 +58,7 @@ impl Interface {
     }
 }
 
-/// What a file says about its model.
+/// The facts about a model that its file carries.
 #[derive(Debug, Clone)]
 pub struct About {
     /// The model's name.

@@ -124,12 +124,12 @@ impl Builder {
         self.node("Concat", name, inputs, vec![int("axis", 1)])
     }
 
-    /// Says what the caller gives: 32-bit floats.
+    /// Declares an input of 32-bit floats.
     pub fn input(&mut self, name: &str, axes: &[Axis], meaning: &str) {
         self.graph.input.push(value(name, axes, meaning));
     }
 
-    /// Says what the caller gets: 32-bit floats.
+    /// Declares an output of 32-bit floats.
     pub fn output(&mut self, name: &str, axes: &[Axis], meaning: &str) {
         self.graph.output.push(value(name, axes, meaning));
     }

@@ -19,7 +19,7 @@ pub struct Model {
     /// That program's version.
     #[prost(string, tag = "3")]
     pub producer_version: String,
-    /// What the model is, for people.
+    /// A description of the model, for people.
     #[prost(string, tag = "6")]
     pub doc_string: String,
     /// The network.
@@ -67,10 +67,10 @@ pub struct Graph {
     /// Constants.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
-    /// What the caller gives.
+    /// The inputs.
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfo>,
-    /// What the caller gets.
+    /// The outputs.
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfo>,
 }
@@ -164,7 +164,7 @@ pub struct ValueInfo {
     /// What it is.
     #[prost(message, optional, tag = "2")]
     pub r#type: Option<Type>,
-    /// What it means, for people.
+    /// A description, for people.
     #[prost(string, tag = "3")]
     pub doc_string: String,
 }

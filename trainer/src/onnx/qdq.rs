@@ -18,7 +18,7 @@ use super::proto::Graph;
 use crate::export::calibrate::Affine;
 use crate::topology::layers::{kernel, output_axis};
 
-/// The real value of a step where none is known. Any would do; a power of two is exact.
+/// The real value of a step if none is known. Any value would do; a power of two is exact.
 const STEP: f64 = 1.0 / 64.0;
 const TWO_32: f64 = 4_294_967_296.0;
 
@@ -26,7 +26,7 @@ const TWO_32: f64 = 4_294_967_296.0;
 /// embedding for a class head, of the accumulator for a mask head.
 ///
 /// # Errors
-/// When layers do not fit together, which those of a checked image do.
+/// When layers do not fit together. Those of a checked image always do.
 pub fn graph(layers: &[LayerSpec], scales: Option<&[f64]>) -> Result<Graph> {
     let mut net = Qdq {
         graph: Builder::new("LightWaferSegClassNet-int8"),
@@ -110,7 +110,7 @@ impl Made {
 struct Qdq<'l> {
     graph: Builder,
     layers: &'l [LayerSpec],
-    /// What every layer made.
+    /// The output of every layer.
     made: Vec<Made>,
 }
 

@@ -258,7 +258,7 @@ pub(crate) fn roc(scores: &[f32], positive: &[bool]) -> Vec<(f64, f64)> {
     points
 }
 
-/// The mean of curves over false positives, on a grid finer where curves bend.
+/// The mean of curves over false positives, on a grid that is finer near zero, where the curves bend.
 pub(crate) fn mean_roc(curves: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     let at = |curve: &[(f64, f64)], x: f64| {
         let reached = curve.iter().take_while(|p| p.0 <= x);

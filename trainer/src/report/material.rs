@@ -16,7 +16,7 @@ pub struct Material<'a> {
     pub source: &'a Source,
     /// Teacher and student, as far as there are checkpoints.
     pub subjects: Vec<Subject>,
-    /// Evaluation of the int8 image, where the run left one.
+    /// The evaluation of the int8 image, if the run has one.
     pub int8: Option<Evaluation>,
     /// The parts that are missing, in words.
     pub missing: Vec<String>,

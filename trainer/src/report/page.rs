@@ -158,7 +158,7 @@ fn curves(training: &Training) -> Markup {
     }
 }
 
-/// Where the time of a step goes.
+/// The shares of a step's time.
 fn time(shares: &serde_json::Map<String, Value>) -> Markup {
     let order = ["data", "teacher", "forward", "backward", "optimizer"];
     let share = |name: &str| shares.get(name).and_then(Value::as_f64).unwrap_or(0.0);

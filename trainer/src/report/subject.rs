@@ -29,7 +29,7 @@ pub struct Subject {
     pub scores: Vec<Vec<f32>>,
     /// Dice of each one's mask.
     pub dice: Vec<f32>,
-    /// The place of each on a plane: near each other where embeddings are.
+    /// The place of each wafer on a plane; similar embeddings are near each other.
     pub places: Vec<[f32; 2]>,
     /// Values of an embedding.
     pub features: usize,

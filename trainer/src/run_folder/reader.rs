@@ -26,11 +26,11 @@ pub struct Training {
 /// A run.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
-    /// Where it is.
+    /// Its folder.
     pub path: PathBuf,
     /// The manifest.
     pub manifest: Option<Manifest>,
-    /// Teacher and student, as far as they are there.
+    /// The trainings in it: teacher, student, or both.
     pub trainings: Vec<Training>,
     /// The int8 image.
     pub image: Option<PathBuf>,
@@ -71,7 +71,7 @@ impl RunFolder {
         self.trainings.iter().find(|training| training.name == name)
     }
 
-    /// The evaluation of this name, as `trainer run` leaves it; none where the file is missing.
+    /// The evaluation of this name; none if the file is missing.
     ///
     /// # Errors
     /// When it is there and cannot be read.

@@ -1,8 +1,8 @@
 //! A student layer by layer, in the order that boards compute it, and the walk over that list.
 //!
 //! Positions in the list are those of the model image's layers. An [`Activation`] is an int8 tensor with a range of
-//! its own: pools keep that of what they read, and an up-sampled tensor shares that of the skip it is joined with,
-//! since a concatenation has one scale.
+//! its own. A pool's output has the range of its input. An up-sampled tensor shares the range of the skip connection
+//! that it is concatenated with, since a concatenation has one scale.
 
 use clap::ValueEnum;
 use lightwafer_runtime::graph::Op;
@@ -21,7 +21,7 @@ pub enum Pool {
     Average,
 }
 
-/// What of the network a layer is.
+/// The part of the network that a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// A block's first convolution: 3×3 in the encoder, 1×1 in the decoder. Normalization and ReLU follow.
@@ -40,7 +40,7 @@ pub enum Part {
     MaskHead,
 }
 
-/// Where a layer's input comes from.
+/// The source of a layer's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The image.
@@ -59,11 +59,11 @@ pub struct Activation(pub usize);
 pub struct Layer {
     /// Its name: `encoder.0.first`, `…depthwise`, `…pointwise`, `…pool`, `decoder.0.up`, `class_head`, `mask_head`.
     pub name: String,
-    /// What of the network it is.
+    /// The part of the network that it is.
     pub part: Part,
     /// The operator of the model image.
     pub op: Op,
-    /// What it reads; two inputs are concatenated, the first one's channels first.
+    /// Its inputs. Two are concatenated, with the channels of the first one first.
     pub inputs: Vec<Source>,
     /// Channels that it reads, of all inputs together.
     pub input_channels: i64,
@@ -93,7 +93,7 @@ impl Layer {
         }
     }
 
-    /// Its name in a float student's state dict, where first convolutions are called after what they do.
+    /// Its name in the state dict of a float student, where first convolutions are called `conv` and `reduce`.
     pub fn state_dict_name(&self) -> String {
         match (self.part, self.name.strip_suffix("first")) {
             (Part::First, Some(block)) if self.op == Op::Pointwise => format!("{block}reduce"),
@@ -102,7 +102,7 @@ impl Layer {
         }
     }
 
-    /// The state-dict name of the batch normalization that follows, where one does.
+    /// The state-dict name of the batch normalization that follows, if one does.
     pub fn normalization(&self) -> Option<String> {
         let (block, _) = self.name.rsplit_once('.')?;
         match self.part {
@@ -136,7 +136,7 @@ pub fn serves_mask_only(name: &str) -> bool {
     name.starts_with("decoder.") || name.starts_with("mask_head")
 }
 
-/// Side of an operator's window in pixels; 1 where it has none.
+/// The side of an operator's window in pixels; 1 if it has none.
 pub fn kernel(op: Op) -> usize {
     match op {
         Op::ImageConv3x3 | Op::Conv3x3 | Op::Depthwise3x3 => 3,
@@ -157,7 +157,7 @@ pub fn activations(layers: &[Layer]) -> Vec<Activation> {
     own.map(|(at, _)| Activation(at)).collect()
 }
 
-/// What an activation is called in reports and checkpoints: after the layer that makes it.
+/// The name of an activation in reports and checkpoints: that of the layer that makes it.
 pub fn activation_name(layers: &[Layer], activation: Activation) -> &str {
     match layers.get(activation.0) {
         Some(layer) if layer.part == Part::ClassHead => "embedding",
@@ -269,7 +269,7 @@ impl Builder {
         self.add(name, Part::Pool, op, &[input], channels)
     }
 
-    /// An up-sampled tensor, which shares the activation of the skip that it is joined with.
+    /// An up-sampled tensor, which shares the activation of the skip that it is concatenated with.
     fn up(&mut self, name: &str, input: Source, skip: Source, channels: i64) -> Source {
         self.size *= 2;
         let shared = self.activation(skip);
@@ -281,8 +281,8 @@ impl Builder {
     }
 }
 
-/// Computes layer after layer: `compute` gets a layer, its position and what it reads, and its result goes to the
-/// layers that read it. Results are dropped after their last reader. Without `with_mask` it ends at the class head.
+/// Computes layer after layer. `compute` gets a layer's position, the layer and its inputs, and gives its output, which
+/// is kept until its last reader is computed. Without `with_mask` the walk ends at the class head.
 ///
 /// # Errors
 /// The first that `compute` gives.

@@ -15,11 +15,11 @@ use anyhow::{Context, Result, bail, ensure};
 pub use machine::Dtype;
 use machine::{Machine, Tensor, Value};
 
-/// Most bytes of a pickle, which holds names and shapes: many times what a deep network needs.
+/// The most bytes of a pickle, which holds names and shapes: many times the need of a deep network.
 pub const LIMIT: usize = 8 << 20;
 /// Most dictionaries and lists around a tensor.
 const DEPTH: usize = 16;
-/// Most values that are looked at for tensors: many times what a deep network needs.
+/// The most values that are searched for tensors: many times the need of a deep network.
 const VISITS: usize = 1 << 16;
 /// Most bytes of a key.
 const KEY: usize = 256;

@@ -244,7 +244,7 @@ impl<R: Read + Seek> Archive<R> {
         let all = self.bytes;
         let mut read = || {
             let mut entry = self.zip.by_name(&name)?;
-            // Uncompressed, as torch.save writes: what is read is never more than the file has.
+            // Uncompressed, as torch.save writes it, so that no more is read than the file has.
             ensure!(
                 entry.compression() == CompressionMethod::Stored,
                 "it is compressed"

@@ -1,4 +1,4 @@
-//! What the trainer's tests share: synthetic wafers, runs of them, an image of a student.
+//! Synthetic wafers and the published student, for the trainer's tests.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +9,8 @@ use trainer::architecture::Architecture;
 use trainer::data::{Data, Protocol};
 use trainer::topology::Topology;
 
-/// Lets no other test of the program run: libtorch draws random numbers from one generator a process, which a run
-/// seeds, and another one's draws in between would change its bits.
+/// Keeps other tests of the program from running: libtorch has one random generator a process. A run seeds it, and
+/// draws of another test in between would change the run's bits.
 #[allow(dead_code)] // Some programs have but one such test.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());

@@ -85,6 +85,11 @@ fn from_index() -> Result<()> {
     Ok(())
 }
 
+/// Whether the trainer can be built without any set-up.
+pub fn has_libtorch() -> bool {
+    own_libtorch().is_some() || process::libtorch_link().join("lib").is_dir()
+}
+
 /// A libtorch of the user's own, in words.
 fn own_libtorch() -> Option<String> {
     let link = process::libtorch_link();

@@ -85,6 +85,11 @@ pub const STEPS: [Step; 22] = [
         deny::check,
     ),
     step(
+        "lint",
+        "clippy on all host crates, warnings are errors",
+        steps::lint,
+    ),
+    step(
         "msrv",
         "the stated Rust version is one and the same, and compiles the project",
         msrv::check,
@@ -98,11 +103,6 @@ pub const STEPS: [Step; 22] = [
         "package",
         "the runtime's package builds by itself, as crates.io would have it",
         steps::package,
-    ),
-    step(
-        "lint",
-        "clippy on all host crates, warnings are errors",
-        steps::lint,
     ),
     step("docs", "documentation builds without warnings", steps::docs),
     step(

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{process, project, toolchain, workspaces};
+use crate::{process, project, setup, toolchain, workspaces};
 
 /// Compares what manifests and `rust-toolchain.toml` state, then compiles with that version where it is installed.
 ///
@@ -49,9 +49,13 @@ pub fn check() -> Result<Outcome> {
         )]));
     };
     let mut cargo = process::cargo_of(&toolchain);
-    // The trainer needs libtorch and tract takes minutes; neither is anybody's dependency.
-    cargo.args(["check", "--workspace", "--exclude", "trainer"]);
-    process::run(cargo.args(["--exclude", "lightwafer-tract"]))?;
+    // tract takes minutes, and nobody depends on it.
+    cargo.args(["check", "--workspace", "--exclude", "lightwafer-tract"]);
+    // Nor on the trainer, which is left out where libtorch is not there anyway.
+    if !setup::torch::has_libtorch() {
+        cargo.args(["--exclude", "trainer"]);
+    }
+    process::run(&mut cargo)?;
     Ok(Outcome::Whole)
 }
 

@@ -22,13 +22,18 @@ const EMBED_ANSWER: &str = "Normal, 0 pixels marked";
 /// When a file is formatted in another way; rustfmt shows how.
 pub fn format() -> Result<Outcome> {
     toolchain::components()?;
+    let mut failed = Vec::new();
     for workspace in workspaces::folders(project::root())? {
         let mut cargo = process::cargo();
-        process::run(
-            cargo
-                .current_dir(workspace)
-                .args(["fmt", "--all", "--check"]),
-        )?;
+        cargo
+            .current_dir(&workspace)
+            .args(["fmt", "--all", "--check"]);
+        if process::run(&mut cargo).is_err() {
+            failed.push(workspace.display().to_string());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("run cargo fmt --all in {}", failed.join(" and "));
     }
     Ok(Outcome::Whole)
 }

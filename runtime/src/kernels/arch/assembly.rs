@@ -1,10 +1,11 @@
-//! What kernels in assembly share: their operands.
+//! Macros for kernels in assembly: operands that are named after struct fields.
 
-/// The body of a naked function that reads a `#[repr(C)]` struct: `naked_asm!` with the offset of each field as an
-/// operand of the field's name, so that assembly names what it reads and a new field moves nothing.
+/// The body of a naked function that reads a `#[repr(C)]` struct: `naked_asm!` with one operand a field. The operand has
+/// the name of the field and is its offset. So the assembly names the fields that it reads, and stays correct when the
+/// struct gets a new field.
 ///
-/// `naked_asm!` refuses an operand that its text does not use, and hardly a kernel reads every field; so a comment
-/// in the assembly names them all. Operands of other names may follow.
+/// `naked_asm!` refuses operands that the assembly does not use, and few kernels read every field. Therefore a comment
+/// in the assembly names them all. Operands with other names may follow.
 macro_rules! naked_asm_of {
     (
         $job:ident { $($field:ident),* $(,)? },
@@ -21,8 +22,8 @@ macro_rules! naked_asm_of {
     };
 }
 
-/// Fields that one instruction loads together lie side by side: each second field follows so many bytes after the
-/// first.
+/// Asserts that fields lie side by side because one instruction loads them together: the second field of each pair
+/// begins so many bytes after the first.
 macro_rules! adjacent {
     ($job:ident: $($first:ident + $bytes:literal = $second:ident),* $(,)?) => {
         $(const _: () = assert!(

@@ -1,7 +1,7 @@
-//! What a kernel that reads and writes through raw pointers must know before it starts.
+//! The bounds check of kernels that read and write through raw pointers.
 //!
-//! Each function proves, from slices alone, that every byte the kernel will touch lies inside them; `None`
-//! sends the caller to the reference kernel, which is total.
+//! Each function proves that every byte which the kernel will read or write lies inside its slices. If the proof fails,
+//! the function returns `None`, and the caller uses the reference kernel, which accepts any slices.
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::Output;
@@ -10,20 +10,20 @@ use crate::kernels::record;
 use crate::kernels::row::Segment;
 use crate::kernels::row::plane_bytes;
 
-/// Most channels that one call of a kernel here takes; what has more goes to the reference kernel.
+/// The most output channels in one call of a kernel. Calls with more channels go to the reference kernel.
 pub const MAX_OUTPUTS: usize = 4 * crate::limits::MAX_CHANNELS;
 
-/// The bytes that a dense convolution's four output channels meet at a pixel, and how many fours there are.
+/// The size of a dense convolution.
 #[derive(Debug, Clone, Copy)]
 pub struct Dense {
-    /// Bytes of all segments, a multiple of 4.
+    /// Number of bytes that a pixel reads, over all segments; a multiple of 4.
     pub length: usize,
-    /// Groups of four output channels.
+    /// Number of groups of four output channels.
     pub groups: usize,
 }
 
-/// Every segment has its run for every pixel, weights and records are there for `groups`, and the output
-/// has a byte for each of their channels at each pixel.
+/// Checks a dense convolution: every segment has a run for every pixel, the weights and records are complete for all
+/// `groups`, and the output has a byte for each of their channels at each pixel.
 pub fn dense(
     segments: &[Segment<'_>],
     weights: &[u8],
@@ -41,7 +41,8 @@ pub fn dense(
     reaches(out, 4 * groups).then_some(Dense { length, groups })
 }
 
-/// Every plane of the three rows is whole and so is the output; returns the channels, a multiple of 4.
+/// Checks a depthwise convolution: every plane of the three rows is complete, and so is the output. Returns the number
+/// of channels, a multiple of 4.
 pub fn depthwise(
     rows: [&[i8]; 3],
     weights: &[u8],
@@ -53,8 +54,8 @@ pub fn depthwise(
     (rows.into_iter().all(long) && reaches(out, channels)).then_some(channels)
 }
 
-/// Whether `out` has a byte for the first `channels` channels, at least one, of each of its pixels, at least
-/// one, and whether no more channels are asked for than kernels have room for.
+/// Whether `out` has a byte for the first `channels` channels of each of its pixels. There must be at least one channel,
+/// at least one pixel, and at most [`MAX_OUTPUTS`] channels.
 fn reaches(out: &Output<'_>, channels: usize) -> bool {
     match (out.pixels.checked_sub(1), channels.checked_sub(1)) {
         (Some(pixel), Some(channel)) => {
@@ -65,7 +66,7 @@ fn reaches(out: &Output<'_>, channels: usize) -> bool {
     }
 }
 
-/// Biases and multipliers of `N` channels from `first` on, zeros where `records` has none.
+/// The biases and multipliers of `N` channels, beginning with channel `first`. Zeros if `records` has no such channel.
 #[cfg(not(arm_dsp))]
 #[inline(always)]
 pub fn lanes<const N: usize>(records: &[u8], first: usize) -> ([i32; N], [i32; N]) {

@@ -1,28 +1,28 @@
-//! Arm DSP (Cortex-M4, M7, M33): two multiply-accumulates an instruction.
+//! Kernels for the Arm DSP extension (Cortex-M4, M7, M33): two multiply-accumulates an instruction.
 //!
-//! SXTB16 widens bytes 0 and 2 of a word (1 and 3 after a rotation) to halfwords, SMLAD multiplies
-//! two pairs of halfwords and adds both products, SMLABB and its like one pair. An int8 product is below
-//! 2^14 and the checked model bounds every sum, so no accumulator can overflow. SMMLAR requantizes: the
-//! rounded upper half of a product, plus the zero point.
+//! SXTB16 widens bytes 0 and 2 of a word (1 and 3 after a rotation) to halfwords. SMLAD multiplies two pairs of
+//! halfwords and adds both products; SMLABB and its variants multiply one pair. An int8 product is below 2^14 and the
+//! checked model bounds every sum, so no accumulator can overflow. SMMLAR requantizes: it gives the rounded upper half
+//! of a product, plus the zero point.
 //!
-//! Whole rows are loops in assembly: what a row needs is prepared once, and registers are too few to
-//! leave to a compiler. Which rows a loop is made for, [`path::dsp`](crate::kernels::path::dsp) says; of dense
-//! convolutions a general kernel computes the others, of the rest the reference kernel.
-//! `asm!` because the intrinsics are not stable; `build.rs` makes sure the target has the extension.
+//! Loops over whole rows are written in assembly, because they need all registers. [`path::dsp`](crate::kernels::path::dsp)
+//! says which rows they support. Of other rows, a general kernel computes the dense convolutions, and the reference
+//! kernels compute the rest. The code uses `asm!` because the intrinsics are not stable. `build.rs` makes sure that the
+//! target has the extension.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
 
-/// What assembly outside of functions starts with: there LLVM knows the target but not `target-cpu`, and the
-/// DSP extension is an option of Armv8-M. LLVM has no directive for the extension, so this names the smallest
-/// processor that has it. It holds for what follows too, which is meant for the same processor.
+/// The directive that naked functions begin with. Outside of ordinary functions, LLVM knows the target but not
+/// `target-cpu`, and the DSP extension is an option of Armv8-M. LLVM has no directive for the extension, so this one
+/// names the smallest processor that has it. It also applies to later assembly, which is for the same processor.
 #[cfg(arm_v8m)]
 macro_rules! processor {
     () => {
         ".cpu cortex-m33"
     };
 }
-/// Nothing: Armv7E-M is Armv7-M with DSP.
+/// No directive: Armv7E-M always has the DSP extension.
 #[cfg(not(arm_v8m))]
 macro_rules! processor {
     () => {
@@ -41,7 +41,7 @@ pub use dense::dense_general;
 pub use depthwise::depthwise;
 pub use image::image4;
 
-/// A register operation that multiplies two operands and adds a third.
+/// Defines a function for an instruction that multiplies two operands and adds a third.
 macro_rules! multiply {
     ($name:ident, $code:literal) => {
         #[inline(always)]
@@ -79,7 +79,7 @@ fn odd(word: u32) -> u32 {
     pair
 }
 
-/// Mask bits of pixels of eight channels, eight pixels a byte.
+/// A row of the mask, from pixels of eight channels; eight pixels a byte.
 #[inline(always)]
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     taken!(Fast);
@@ -88,7 +88,7 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
     }
 }
 
-/// Eight pixels of eight channels: bit x is set when pixel x's accumulator is not negative.
+/// The mask of eight pixels of eight channels. Bit x is set if the accumulator of pixel x is not negative.
 #[inline(always)]
 fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
     let words = |eight: &[i8; 8]| {
@@ -97,7 +97,7 @@ fn mask8(pixels: &[[i8; 8]; 8], weights: &[i8; 8], bias: i32) -> u8 {
     };
     let [v, w] = words(weights);
     let [v0, v1, w0, w1] = [even(v), odd(v), even(w), odd(w)];
-    // Signs, the last pixel's first.
+    // The signs, beginning with the last pixel.
     let mut negative = 0;
     for pixel in pixels.iter().rev() {
         let [x, y] = words(pixel);

@@ -1,25 +1,23 @@
-//! Helium (MVE; Cortex-M55): sixteen multiply-accumulates an instruction.
+//! Kernels for Helium (MVE; Cortex-M55): sixteen multiply-accumulates an instruction.
 //!
-//! VMLADAVA multiplies sixteen pairs of bytes and adds all products to one register, so a sum over channels or
-//! taps is a row of bytes against a row of weights. Sums of sixteen outputs are then requantized together:
-//! VRMULH is the project's rounding, (a·b + 2^31) >> 32 of each lane; the narrowing moves saturate; the
-//! zero point is added to sixteen bits with saturation, which the last narrowing makes the same as
-//! saturating once.
+//! VMLADAVA multiplies sixteen pairs of bytes and adds all products to one register. So the sum over channels or taps
+//! is a vector of activations times a vector of weights. The sums of sixteen outputs are then requantized together:
+//! VRMULH is the rounding of this project, (a·b + 2^31) >> 32 in each lane. The narrowing moves saturate. The zero point
+//! is added in sixteen bits with saturation; after the last narrowing, the result is the same as saturating once.
 //!
-//! Whole rows are functions in assembly. Which rows they are made for,
-//! [`path::helium`](crate::kernels::path::helium) says; the DSP extension's kernels compute the others.
-//! `build.rs` makes sure the processor has the extension.
+//! Loops over whole rows are written in assembly. [`path::helium`](crate::kernels::path::helium) says which rows they
+//! support; the kernels of the DSP extension compute the others. `build.rs` makes sure that the processor has Helium.
 #![allow(unsafe_code)]
 
-/// What assembly outside of functions starts with: there LLVM does not know `target-cpu`.
+/// The directive that naked functions begin with: outside of ordinary functions, LLVM does not know `target-cpu`.
 macro_rules! processor {
     () => {
         ".cpu cortex-m55"
     };
 }
 
-/// Four activations each of two pixels, q5 and q6, as sixteen bits in $to: even lanes the first pixel's.
-/// Takes q4 to q6; r7 has a job with `bias` and `multipliers`.
+/// Requantizes four activations of each of two pixels, q5 and q6, to sixteen bits in $to. The even lanes are those of the
+/// first pixel. Overwrites q4 to q6. r7 points to a job with `bias` and `multipliers`.
 macro_rules! requantize {
     ($to:literal) => {
         concat!(

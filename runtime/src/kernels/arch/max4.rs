@@ -1,6 +1,6 @@
-//! The larger of each two of four values, in one register where the processor can: pools and ReLUs need it.
+//! The maxima of four pairs of values, for pools and ReLUs. With the DSP extension they take two instructions.
 
-/// The larger of each two values.
+/// The maximum of each pair of values.
 #[cfg(arm_dsp)]
 #[allow(unsafe_code)]
 #[inline(always)]
@@ -18,7 +18,7 @@ pub fn max4(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
 #[cfg(not(arm_dsp))]
 pub use reference as max4;
 
-/// The larger of each two values, in plain Rust.
+/// The maximum of each pair of values, in portable Rust.
 #[inline(always)]
 pub fn reference(a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
     let mut out = a;

@@ -1,10 +1,10 @@
 //! Kernels written for an instruction set, and the reference kernels.
 //!
-//! Each set offers the same functions with the same results, bit for bit. `build.rs` and the target choose one; where
-//! a processor may have more than its target says, it is asked at run time. A row that a set has no kernel for is left
-//! to the reference kernel ([`super::path`] says which). Two things show that the sets agree: the differential test
-//! (`super::differential`), which runs on hosts and boards, and the whole-system tests, which compare boards with the host bit
-//! for bit.
+//! Each instruction set has the same functions with the same results, bit for bit. The target and `build.rs` select one.
+//! If a processor may have more extensions than its target says, they are detected at run time. If a set has no kernel
+//! for a row, the reference kernel computes it ([`super::path`] says when). Two kinds of tests show that the sets agree:
+//! the differential test (`super::differential`), which runs on hosts and boards, and the whole-system tests, which compare
+//! boards with the host bit for bit.
 
 #[macro_use]
 pub(super) mod taken;
@@ -51,7 +51,8 @@ pub use reference::{dense, depthwise, image4, mask_row};
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 pub use x86::{dense, depthwise, image4, mask_row, max_row};
 
-/// One row of 2×2 maxima; `false` where this set leaves that to words of four channels.
+/// A row of a maximum pool. This instruction set has no kernel for whole rows, so the function returns `false`, and
+/// [`super::pool`] computes words of four channels.
 #[cfg(not(any(arm_mve, all(target_arch = "x86_64", not(target_os = "none")))))]
 #[inline(always)]
 pub fn max_row(_rows: [&[i8]; 2], _channels: usize, _out: &mut [i8]) -> bool {

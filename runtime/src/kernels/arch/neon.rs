@@ -1,7 +1,7 @@
-//! AArch64: NEON, with SDOT where the processor has it, as found out at run time.
+//! Kernels for AArch64: NEON, and SDOT if the processor has it, which is detected at run time.
 //!
-//! Dense convolutions keep four output channels a vector, depthwise ones eight pixels. The first convolution,
-//! the mask head and the pools are the reference kernels.
+//! A vector holds four output channels of a dense convolution, or eight pixels of a depthwise one. The first
+//! convolution, the mask head and the pools are computed by the reference kernels.
 #![allow(unsafe_code)]
 
 use core::arch::aarch64::*;
@@ -13,10 +13,10 @@ use crate::kernels::{Output, Quantization};
 
 pub use reference::{image4, mask_row};
 
-/// Pixels whose sums are kept in registers at a time.
+/// Number of pixels whose sums are kept in registers at the same time.
 const PIXELS: usize = 8;
 
-/// Whether SDOT runs here.
+/// Whether this processor has SDOT.
 pub fn has_dot() -> bool {
     std::arch::is_aarch64_feature_detected!("dotprod")
 }
@@ -38,7 +38,7 @@ pub fn dense(
     }
 }
 
-/// Four products a lane and instruction.
+/// With SDOT: four products a lane and instruction.
 ///
 /// # Safety
 /// The processor has SDOT.
@@ -64,7 +64,7 @@ unsafe fn dense_dot(
         };
         let mut x = 0;
         while x < out.pixels {
-            // The last pixels are computed as often as fills the registers, and written once.
+            // If fewer pixels are left, the last one is computed several times and written once.
             let count = (out.pixels - x).min(PIXELS);
             let mut acc = [bias; PIXELS];
             let mut at = start.cast::<i8>();
@@ -98,7 +98,7 @@ unsafe fn dense_dot(
     }
 }
 
-/// Products of 16 bits, added in pairs.
+/// Without SDOT: products of 16 bits, added in pairs.
 fn dense_widening(
     segments: &[Segment<'_>],
     weights: &[u8],
@@ -122,7 +122,7 @@ fn dense_widening(
         let mut x = 0;
         while x < out.pixels {
             let count = (out.pixels - x).min(PIXELS);
-            // Of each channel two partial sums; two channels a vector.
+            // Two partial sums for each channel; two channels a vector.
             // SAFETY: NEON is part of AArch64.
             let mut sums = unsafe { [[vdupq_n_s32(0); 2]; PIXELS] };
             let mut at = start.cast::<i8>();
@@ -153,10 +153,10 @@ fn dense_widening(
     }
 }
 
-/// Four bytes as they lie there.
+/// Loads four bytes.
 ///
 /// # Safety
-/// They can be read.
+/// Four bytes at `from` can be read.
 #[inline(always)]
 unsafe fn word(from: *const i8) -> i32 {
     // SAFETY: as promised to us.
@@ -169,7 +169,7 @@ fn vector(lanes: &[i32; 4]) -> int32x4_t {
     unsafe { vld1q_s32(lanes.as_ptr()) }
 }
 
-/// How four accumulators become activations.
+/// Requantization of four accumulators.
 #[derive(Clone, Copy)]
 struct Requantize {
     multipliers: int32x4_t,
@@ -192,8 +192,8 @@ impl Requantize {
         }
     }
 
-    /// Requantized, moved by the zero point, and saturated to 16 bits. The rounding shift of a product is
-    /// the project's rounding; a product is below 2^62, so its upper half cannot saturate with the zero point.
+    /// Requantizes, adds the zero point, and saturates to 16 bits. The rounding shift of a product is the rounding of this
+    /// project. A product is below 2^62, so that its upper half plus the zero point does not overflow.
     #[inline(always)]
     fn halves(&self, acc: int32x4_t) -> int16x4_t {
         // SAFETY: NEON is part of AArch64.
@@ -206,7 +206,7 @@ impl Requantize {
         }
     }
 
-    /// Of two vectors, as [`Quantization::activation`] of each lane.
+    /// The activations of two vectors, as [`Quantization::activation`] computes each lane.
     #[inline(always)]
     fn eight(&self, low: int32x4_t, high: int32x4_t) -> [i8; 8] {
         // SAFETY: NEON is part of AArch64; a vector of eight bytes is eight bytes.
@@ -251,7 +251,7 @@ pub fn depthwise(
             let at = channel * plane + PLANE_START - 1 + x;
             let (mut low, mut high) = (bias, bias);
             for (ky, row) in rows.into_iter().enumerate() {
-                // Ten columns; zeros where the row ends, which nothing that is written needs.
+                // Ten columns. Beyond the end of the row they are zeros, which no written output depends on.
                 let mut short = [0; 10];
                 let row = row.get(at..).unwrap_or_default();
                 let columns = row.first_chunk::<10>().unwrap_or_else(|| {
@@ -281,7 +281,7 @@ pub fn depthwise(
     }
 }
 
-/// The sets that run on this processor, with their names: what tests compare.
+/// The sets that this processor supports, with their names, for tests.
 #[cfg(any(test, feature = "differential"))]
 pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
     let dot = super::set::Set {

@@ -1,5 +1,5 @@
-//! The reference kernels: plain Rust, against which every instruction set is tested, and what computes a row that a set has
-//! no kernel for.
+//! The reference kernels, in portable Rust. Every instruction set is tested against them. They also compute the rows
+//! that an instruction set has no kernel for.
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::row::Segment;
@@ -23,7 +23,7 @@ pub fn dense(
     let groups = weights
         .chunks_exact(block.max(1))
         .zip(records.chunks_exact(4 * RECORD_BYTES));
-    // Four channels over the whole row: what they need stays close by.
+    // Four channels at a time over the whole row, so that their weights stay in the cache.
     for (group, (weights, records)) in groups.enumerate() {
         let (bias, multipliers) = record4(records);
         let Some(mut out) = out.channels_from(4 * group) else {
@@ -43,7 +43,7 @@ pub fn dense(
     }
 }
 
-/// Adds the dot products of `run` with four channels' weights, `[k/4][j][k%4]`.
+/// Adds the dot products of `run` with the weights of four channels, `[k/4][j][k%4]`.
 #[inline(always)]
 fn dot4(run: &[i8], weights: &[u8], acc: &mut [i32; 4]) {
     for (x, w) in run
@@ -97,7 +97,7 @@ pub fn depthwise(
     }
 }
 
-/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
+/// A row of the first convolution: the first four channels of `out`.
 #[inline(never)]
 pub fn image4(
     codes: [&CodeRow; 3],
@@ -123,7 +123,7 @@ pub fn image4(
     }
 }
 
-/// Mask bits of pixels of eight channels, eight pixels a byte: bit x is set when pixel x's accumulator is
+/// A row of the mask, from pixels of eight channels; eight pixels a byte. Bit x is set if the accumulator of pixel x is
 /// not negative.
 #[inline]
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {

@@ -3,7 +3,7 @@
 use crate::kernels::requantize::Quantization;
 use crate::kernels::row::{CodeRow, Output, Segment, Table};
 
-/// The kernels of one instruction set, as its module offers them.
+/// The kernels of one instruction set.
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::type_complexity)]
 pub struct Set {

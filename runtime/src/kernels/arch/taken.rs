@@ -1,7 +1,7 @@
-//! Which kernel computed the last row of a board: the differential test compares it with what
-//! [`path`](crate::kernels::path) says. Without the feature `differential`, and on hosts, nothing is noted.
+//! Records which kernel computed the last row, on boards and with the feature `differential` only. The differential test
+//! compares it with what [`path`](crate::kernels::path) says.
 
-/// Notes the kernel that computes a row: `Fast`, `General` or `Reference`.
+/// Records the kernel that computes a row: `Fast`, `General` or `Reference`.
 macro_rules! taken {
     ($kernel:ident) => {
         #[cfg(all(arm_dsp, feature = "differential"))]
@@ -21,19 +21,19 @@ mod noted {
 
     use crate::kernels::path::KernelPath;
 
-    /// The kernels that a row can be computed by.
+    /// The kinds of kernels.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[repr(u8)]
     pub enum Taken {
-        /// One that was written for such rows.
+        /// A kernel that was written for such rows.
         Fast,
-        /// The one that takes any row.
+        /// The kernel for any row.
         General,
         /// The reference kernel.
         Reference,
     }
 
-    /// What computed the last row.
+    /// The kind of kernel that computed the last row.
     pub static LAST: AtomicU8 = AtomicU8::new(0);
 
     /// Whether the last row was computed as `path` says.

@@ -1,7 +1,8 @@
-//! x86-64: AVX-512 with VNNI and VBMI where the processor has them, else AVX2, else the reference kernels.
+//! Kernels for x86-64: AVX-512 with VNNI and VBMI if the processor has them, otherwise AVX2, otherwise the reference
+//! kernels.
 //!
-//! The choice is made at run time, so one program serves every host. Both sets compute whole rows: many
-//! output channels side by side for dense convolutions, many pixels side by side for depthwise ones.
+//! The set is selected at run time, so that one program runs on every host. A vector of AVX2 holds many output channels of
+//! a dense convolution, a vector of AVX-512 many pixels.
 #![allow(unsafe_code)]
 
 use std::sync::LazyLock;
@@ -15,9 +16,9 @@ pub mod avx2;
 pub mod avx512;
 mod tile;
 
-/// Whether [`avx512`] runs here.
+/// Whether this processor supports [`avx512`].
 pub fn has_avx512() -> bool {
-    // One question instead of six: it is asked for every row.
+    // One query instead of six, because it is made for every row.
     static HAS: LazyLock<bool> = LazyLock::new(|| {
         std::is_x86_feature_detected!("avx512f")
             && std::is_x86_feature_detected!("avx512bw")
@@ -29,7 +30,7 @@ pub fn has_avx512() -> bool {
     *HAS
 }
 
-/// Whether [`avx2`] runs here.
+/// Whether this processor supports [`avx2`].
 pub fn has_avx2() -> bool {
     std::is_x86_feature_detected!("avx2")
 }
@@ -77,7 +78,7 @@ pub fn depthwise(
     }
 }
 
-/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
+/// A row of the first convolution: the first four channels of `out`.
 pub fn image4(
     codes: [&CodeRow; 3],
     table: &Table,
@@ -100,7 +101,7 @@ pub fn image4(
     }
 }
 
-/// Mask bits of pixels of eight channels, eight pixels a byte.
+/// A row of the mask, from pixels of eight channels; eight pixels a byte.
 pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut [u8]) {
     if has_avx2() {
         // SAFETY: the processor was asked.
@@ -110,7 +111,7 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
     }
 }
 
-/// One row of 2×2 maxima of 8 channels or a multiple of 16; `false`, with nothing written, for others.
+/// A row of a maximum pool of 8 channels or a multiple of 16. For others it writes nothing and returns `false`.
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
     if !has_avx2() {
         return false;
@@ -119,7 +120,7 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
     unsafe { avx2::max_row(rows, channels, out) }
 }
 
-/// The sets that run on this processor, each for all shapes, with their names: what tests compare.
+/// The sets that this processor supports, each for all shapes, with their names, for tests.
 #[cfg(any(test, feature = "differential"))]
 pub fn sets() -> impl Iterator<Item = (&'static str, super::set::Set)> {
     use super::set::Set;

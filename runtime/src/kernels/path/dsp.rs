@@ -1,30 +1,31 @@
-//! What the kernels for Arm DSP are made for.
+//! The rows that the fast kernels for Arm DSP support.
 
 use super::SlowReason;
 use crate::kernels::row::Segment;
 use crate::kernels::{Output, Quantization};
 
-/// A kernel for rows of dense convolutions: the segments that a pixel reads, and what it writes.
+/// The fast kernels for dense convolutions. They differ in the segments that a pixel reads, and in the form that they
+/// write: words (four interleaved channels) or planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dense {
-    /// One segment of 8 bytes, to interleaved channels.
+    /// One segment of 8 bytes, to words.
     Words8,
-    /// One of 16.
+    /// One segment of 16 bytes, to words.
     Words16,
-    /// One of eights.
+    /// One segment of a multiple of 8 bytes, to words.
     Words,
-    /// Two segments of 8, to planes.
+    /// Two segments of 8 bytes, to planes.
     Planes8And8,
-    /// Two of 16.
+    /// Two segments of 16 bytes, to planes.
     Planes16And16,
-    /// Two of eights.
+    /// Two segments of multiples of 8 bytes, to planes.
     Planes2,
-    /// Three of 24s.
+    /// Three segments of multiples of 24 bytes, to planes.
     Planes3,
 }
 
 impl Dense {
-    /// How often it takes the bytes that it takes at a time, for a segment of so many; `None` where some are left.
+    /// The number of turns of the kernel's inner loop for a segment. `None` if the loop does not divide the segment.
     #[inline(always)]
     pub const fn turns(self, bytes: usize) -> Option<usize> {
         let (turns, rest) = match self {
@@ -35,7 +36,10 @@ impl Dense {
     }
 }
 
-/// The kernel for a row of a dense convolution; an error where it is the general one.
+/// The fast kernel for a row of a dense convolution.
+///
+/// # Errors
+/// Why there is none; the general kernel computes the row then.
 #[inline(always)]
 pub fn dense(
     segments: &[Segment<'_>],
@@ -46,7 +50,7 @@ pub fn dense(
     if quantization.shift != 0 {
         return Err(SlowReason::Shift);
     }
-    // The smallest value is free where it is int8's, and cheap in words of four channels.
+    // A smallest activation of −128 costs nothing: saturation does it. In words, any other is cheap.
     if planar && quantization.act_min != -128 {
         return Err(SlowReason::Relu);
     }
@@ -72,7 +76,10 @@ pub fn dense(
     }
 }
 
-/// Whether the kernel takes rows of such a depthwise convolution.
+/// Whether the fast kernel supports a row of a depthwise convolution.
+///
+/// # Errors
+/// Why not; the reference kernel computes the row then.
 #[inline(always)]
 pub fn depthwise(quantization: &Quantization) -> Result<(), SlowReason> {
     match quantization {
@@ -82,7 +89,10 @@ pub fn depthwise(quantization: &Quantization) -> Result<(), SlowReason> {
     }
 }
 
-/// Whether the kernel takes rows of such a first convolution.
+/// Whether the fast kernel supports a row of the first convolution.
+///
+/// # Errors
+/// Why not; the reference kernel computes the row then.
 #[inline(always)]
 pub fn image(quantization: &Quantization, out: &Output<'_>) -> Result<(), SlowReason> {
     match quantization {

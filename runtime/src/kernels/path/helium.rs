@@ -1,31 +1,35 @@
-//! What the kernels for Helium are made for.
+//! The rows that the fast kernels for Helium support. The kernels of the DSP extension compute the others.
 
 use super::SlowReason;
 use crate::kernels::row::Segment;
 use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
-/// A kernel for rows of dense convolutions: the segments that a pixel reads, and what it writes.
+/// The fast kernels for dense convolutions. They differ in the segments that a pixel reads, and in the form that they
+/// write: words (four interleaved channels) or planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dense {
-    /// One segment of 8 bytes, to interleaved channels.
+    /// One segment of 8 bytes, to words.
     Words8,
-    /// One of 16.
+    /// One segment of 16 bytes, to words.
     Words16,
-    /// Up to three of sixteens.
+    /// Up to three segments of multiples of 16 bytes, to words.
     Words,
-    /// Two segments of 8, to planes.
+    /// Two segments of 8 bytes, to planes.
     Planes8And8,
-    /// Three of 24.
+    /// Three segments of 24 bytes, to planes.
     Planes24,
-    /// Up to three of sixteens.
+    /// Up to three segments of multiples of 16 bytes, to planes.
     Planes,
 }
 
-/// Furthest apart that two pixels of four may be: the fourth's last byte is found by eight bits.
+/// The largest distance between two pixels in words: four pixels are written with offsets of eight bits.
 const MAX_PIXEL_STEP: usize = (255 - 3) / 3;
 
-/// The kernel for a row of a dense convolution; an error where it is the general one of the DSP extension.
+/// The fast kernel for a row of a dense convolution.
+///
+/// # Errors
+/// Why there is none; the general kernel of the DSP extension computes the row then.
 #[inline(always)]
 pub fn dense(
     segments: &[Segment<'_>],
@@ -65,26 +69,28 @@ pub fn dense(
     }
 }
 
-/// A kernel for rows of depthwise convolutions.
+/// The fast kernels for depthwise convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depthwise {
-    /// Outputs of a turn within 256 bytes.
+    /// The outputs of a turn lie within 256 bytes.
     Near,
-    /// Outputs that lie further apart.
+    /// They lie further apart.
     Far,
 }
 
-/// Outputs of a depthwise kernel's turn.
+/// Number of outputs that a depthwise kernel computes in one turn of its loop.
 pub const TURN: usize = 16;
 
-/// Bytes from an output pixel to the next, as a depthwise kernel writes them: a row that is no whole turn is written
-/// elsewhere first.
+/// Distance between two output pixels as a depthwise kernel writes them, in bytes. A row of less than one turn is
+/// written to a buffer first.
 pub const fn pixel_step(out: &Output<'_>) -> usize {
     if out.pixels < TURN { 1 } else { out.pixel_step }
 }
 
-/// The kernel for a row of a depthwise convolution whose input rows begin at `starts`; an error where it is that of the
-/// DSP extension.
+/// The fast kernel for a row of a depthwise convolution. `starts` are the addresses of the input rows.
+///
+/// # Errors
+/// Why there is none; the DSP extension decides then ([`super::dsp::depthwise`]).
 #[inline(always)]
 pub fn depthwise(
     starts: [usize; 3],
@@ -92,14 +98,14 @@ pub fn depthwise(
     out: &Output<'_>,
 ) -> Result<Depthwise, SlowReason> {
     super::dsp::depthwise(quantization)?;
-    // A narrow row's only turn reads, and computes, beyond its end, but within its plane.
+    // The only turn of a narrow row reads beyond the end of the row, but must stay inside the plane.
     if out.pixels < TURN && plane_bytes(out.pixels) <= PLANE_START + TURN {
         return Err(SlowReason::Columns);
     }
     if out.pixel_step >= 4096 {
         return Err(SlowReason::Apart);
     }
-    // A window's halfwords are found by sixteen bits from the lowest row on.
+    // The kernel addresses the three rows with offsets of sixteen bits, from the lowest row.
     let lowest = starts.into_iter().min().unwrap_or(0);
     if starts
         .iter()
@@ -114,17 +120,17 @@ pub fn depthwise(
     }
 }
 
-/// A kernel for rows of maxima.
+/// The fast kernels for maximum pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Max {
-    /// Of 8 channels.
+    /// For 8 channels.
     Channels8,
-    /// Of 16.
+    /// For 16 channels.
     Channels16,
 }
 
 impl Max {
-    /// Bytes that a turn writes.
+    /// Number of bytes that one turn of the loop writes.
     pub const fn turn(self) -> usize {
         match self {
             Self::Channels8 => 32,
@@ -133,13 +139,16 @@ impl Max {
     }
 }
 
-/// The kernel for a row of `bytes` bytes of maxima; an error where it is that of the DSP extension.
+/// The fast kernel for a row of a maximum pool of `bytes` bytes.
+///
+/// # Errors
+/// Why there is none; words of four channels are computed with the DSP extension then.
 #[inline(always)]
 pub fn max(channels: usize, bytes: usize) -> Result<Max, SlowReason> {
     let kernel = match channels {
         8 => Max::Channels8,
         16 => Max::Channels16,
-        _ => return Err(SlowReason::Operator),
+        _ => return Err(SlowReason::PoolChannels),
     };
     if bytes.is_multiple_of(kernel.turn()) {
         Ok(kernel)
@@ -148,7 +157,10 @@ pub fn max(channels: usize, bytes: usize) -> Result<Max, SlowReason> {
     }
 }
 
-/// Whether the kernel takes a mask row of so many bytes; an error where it is that of the DSP extension.
+/// Whether the fast kernel supports a row of the mask of `bytes` bytes.
+///
+/// # Errors
+/// Why not; the kernel of the DSP extension computes the row then.
 #[inline(always)]
 pub fn mask(bytes: usize) -> Result<(), SlowReason> {
     if bytes >= 2 && bytes.is_multiple_of(2) {

@@ -17,14 +17,15 @@ use crate::toolchain::{self, libraries};
 pub const TOOLCHAIN: &str = "lightwafer-arm";
 /// Goes into the sysroot's stamp: raise it when what is written there changes.
 const LAYOUT: u32 = 1;
+
 /// Debian's compiler, as `rustc -vV` names it.
-struct DebianRustc {
+struct Compiler {
     host: String,
     release: String,
     commit: String,
 }
 
-impl DebianRustc {
+impl Compiler {
     fn find() -> Option<Self> {
         Self::parse(&process::probe(
             process::command("/usr/bin/rustc").arg("-vV"),
@@ -74,7 +75,7 @@ fn folder() -> Result<PathBuf> {
 
 /// Whether the private sysroot is whole, of the compiler now installed, and known to rustup.
 pub fn is_ready() -> bool {
-    let (Some(rustc), Ok(sysroot)) = (DebianRustc::find(), folder()) else {
+    let (Some(rustc), Ok(sysroot)) = (Compiler::find(), folder()) else {
         return false;
     };
     fs::read_to_string(sysroot.join("stamp")).is_ok_and(|stamp| stamp == rustc.stamp())
@@ -89,13 +90,17 @@ fn linked_sysroot() -> Option<PathBuf> {
     process::probe(toolchain::rustc(TOOLCHAIN).args(["--print", "sysroot"])).map(PathBuf::from)
 }
 
+/// Installs Debian's compiler, builds what is missing, and gives the toolchain's name.
+///
+/// # Errors
+/// When a package cannot be installed or is too old, or a build fails.
 pub fn make() -> Result<String> {
-    let ready = |rustc: &DebianRustc| rustc.is_complete() && rustc.is_new_enough();
-    if !DebianRustc::find().is_some_and(|rustc| ready(&rustc)) {
+    let ready = |rustc: &Compiler| rustc.is_complete() && rustc.is_new_enough();
+    if !Compiler::find().is_some_and(|rustc| ready(&rustc)) {
         say("ARM targets: installing rustc-web, rust-web-src and rust-web-clippy with apt-get");
         process::apt_install(&["rustc-web", "rust-web-src", "rust-web-clippy"])?;
     }
-    let rustc = DebianRustc::find().context("/usr/bin/rustc does not start")?;
+    let rustc = Compiler::find().context("/usr/bin/rustc does not start")?;
     if !rustc.is_new_enough() {
         bail!(
             "/usr/bin/rustc is {}, this project needs {}",
@@ -145,7 +150,7 @@ fn lock(folder: &Path) -> Result<fs::File> {
 }
 
 /// A toolchain folder: Debian's compiler with this sysroot, driven by rustup's cargo and linker.
-fn lay_out(sysroot: &Path, rustc: &DebianRustc) -> Result<()> {
+fn lay_out(sysroot: &Path, rustc: &Compiler) -> Result<()> {
     let ordinary = toolchain::sysroot(&toolchain::active()?)?;
     let bin = sysroot.join("bin");
     let host = Path::new("lib/rustlib").join(&rustc.host);
@@ -193,7 +198,7 @@ fn link(to: &Path, at: &Path) -> Result<()> {
 }
 
 /// Builds the target's core and alloc from Debian's sources into the sysroot.
-fn build_core(sysroot: &Path, rustc: &DebianRustc, target: &str) -> Result<()> {
+fn build_core(sysroot: &Path, rustc: &Compiler, target: &str) -> Result<()> {
     let work = sysroot.join("build");
     fs::create_dir_all(work.join("src"))?;
     fs::write(
@@ -244,37 +249,30 @@ fn build_core(sysroot: &Path, rustc: &DebianRustc, target: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes plain `cargo run --release` in a board's folder use this toolchain, or no longer.
+/// Makes plain `cargo run --release` in the folders of firmware use this toolchain, or no longer.
 ///
 /// # Errors
 /// When rustup fails.
 pub fn set_override(wanted: bool) -> Result<()> {
-    let boards = project::boards();
     let list =
         process::probe(process::command("rustup").args(["override", "list"])).unwrap_or_default();
-    let line = list
-        .lines()
-        .find(|line| line.split_whitespace().next() == boards.to_str());
-    let ours = line.is_some_and(|line| line.contains(TOOLCHAIN));
-    let mut rustup = process::command("rustup");
-    match (wanted, ours) {
-        (true, false) => {
-            say(format_args!(
-                "ARM targets: rustup override set {TOOLCHAIN} --path {}, so that cargo there finds them",
-                boards.display()
-            ));
-            rustup.args(["override", "set", TOOLCHAIN, "--path"]);
-        }
-        (false, true) => {
-            say(format_args!(
-                "ARM targets: rustup override unset --path {}",
-                boards.display()
-            ));
-            rustup.args(["override", "unset", "--path"]);
-        }
-        _ => return Ok(()),
+    for folder in [project::boards(), project::root().join("examples")] {
+        let of_folder = |line: &&str| line.split_whitespace().next() == folder.to_str();
+        let line = list.lines().find(of_folder);
+        let ours = line.is_some_and(|line| line.contains(TOOLCHAIN));
+        let arguments: &[&str] = match (wanted, ours) {
+            (true, false) => &["override", "set", TOOLCHAIN, "--path"],
+            (false, true) => &["override", "unset", "--path"],
+            _ => continue,
+        };
+        say(format_args!(
+            "ARM targets: rustup {} {}, for cargo there",
+            arguments.join(" "),
+            folder.display()
+        ));
+        process::run(process::command("rustup").args(arguments).arg(&folder))?;
     }
-    process::run(rustup.arg(&boards))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -285,12 +283,12 @@ mod tests {
     fn debians_compiler_is_read_and_compared() {
         let text = "rustc 1.96.0 (ac68faa20 2026-05-25)\nbinary: rustc\ncommit-hash: ac68faa20\n\
                     host: x86_64-unknown-linux-gnu\nrelease: 1.96.0\nLLVM version: 21.1\n";
-        let rustc = DebianRustc::parse(text).unwrap();
+        let rustc = Compiler::parse(text).unwrap();
         assert_eq!(rustc.source(), Path::new("/usr/src/rustc-1.96.0"));
         assert!(rustc.is_new_enough());
-        let old = DebianRustc::parse(&text.replace("1.96.0", "1.85.0")).unwrap();
+        let old = Compiler::parse(&text.replace("1.96.0", "1.85.0")).unwrap();
         assert!(!old.is_new_enough());
         assert_ne!(old.stamp(), rustc.stamp());
-        assert!(DebianRustc::parse("rustc 1.96.0").is_none());
+        assert!(Compiler::parse("rustc 1.96.0").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Dense convolutions: the proof that a kernel may compute a row, and how it has its weights.
+//! Dense convolutions: the check that a kernel may compute a row, and the preparation of weights.
 
 use core::arch::asm;
 
@@ -7,7 +7,7 @@ use crate::kernels::arch::checked;
 use crate::kernels::row::Segment;
 use crate::kernels::row::dense_scratch_words;
 
-/// Four activations, in the named register, against four channels' weights (r12), into r4…r7.
+/// Multiplies four activations, in the named register, with the weights of four channels (r12). Adds to r4…r7.
 macro_rules! four {
     ($x:literal) => {
         concat!(
@@ -52,17 +52,17 @@ pub use fast::dense;
 #[cfg(arm_mve)]
 pub use general::dense as dense_general;
 
-/// What was proved of a row: every byte that a kernel touches is there, and its words are aligned.
+/// A row that passed the check: every byte that a kernel reads or writes lies in its slice, and all words are aligned.
 struct Proof<'a> {
-    /// Bytes that a pixel reads, of all segments.
+    /// Number of bytes that a pixel reads, over all segments.
     length: usize,
-    /// Fours of output channels.
+    /// Number of groups of four output channels.
     groups: usize,
-    /// Scratch for constants and for the weights of four channels as halfwords.
+    /// Scratch, for constants and for the weights of four channels as halfwords.
     words: &'a mut [u32],
 }
 
-/// `None` where it cannot be proved.
+/// Checks a row. `None` if a kernel must not compute it.
 #[inline(always)]
 fn prove<'a>(
     segments: &[Segment<'_>],
@@ -85,14 +85,14 @@ fn prove<'a>(
     })
 }
 
-/// Widens words of four weights, an even number of them, to pairs of halfwords: bytes 0 and 2, 1 and 3.
+/// Widens words of four weights to pairs of halfwords: bytes 0 and 2, then bytes 1 and 3. The number of words is even.
 #[inline(always)]
 fn widen(weights: &[u8], pairs: &mut [u32]) {
     let count = (weights.len() / 8).min(pairs.len() / 4);
     if count == 0 {
         return;
     }
-    // SAFETY: reads 8·count bytes, of which LDR needs no alignment, and writes 4·count words.
+    // SAFETY: reads 8·count bytes of `weights` (LDR needs no alignment) and writes 4·count words of `pairs`.
     unsafe {
         asm!(
             "2: ldr {b}, [{w}], #4",

@@ -1,4 +1,4 @@
-//! Depthwise convolutions: rows of one channel as a loop in assembly.
+//! Depthwise convolutions: a loop in assembly over a row of one channel.
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, reference};
@@ -6,29 +6,29 @@ use crate::kernels::row::plane_bytes;
 use crate::kernels::row::record4;
 use crate::kernels::{Output, Quantization, path};
 
-/// What [`depthwise_fours`] needs of a channel and a row.
+/// The input of [`depthwise_fours`]: one channel of one row.
 #[repr(C)]
 struct Row {
-    /// For each column the weights of the first two rows.
+    /// For each column, the weights of the first two rows.
     upper: [u32; 3],
     bias: i32,
-    /// The input rows, each from its end.
+    /// The ends of the input rows.
     rows: [*const i8; 3],
-    /// The third row's weights: first and third, then the second.
+    /// The weights of the third row: first and third in one word, the second in the next.
     outer: u32,
     middle: u32,
     multiplier: i32,
     zero_point: i32,
-    /// Bytes from an output to the next, and three times that.
+    /// Distance between two outputs in bytes, and three times that.
     step: usize,
     step3: usize,
 }
 
 adjacent!(Row: upper + 12 = bias, rows + 12 = outer, multiplier + 4 = zero_point, step + 4 = step3);
-// LDM begins there.
+// LDM reads from the beginning of the struct.
 const _: () = assert!(core::mem::offset_of!(Row, upper) == 0);
 
-/// The next four columns of the first two rows, each a pair: r9, r8, r7, r6.
+/// Loads the next four columns of the first two rows. Each column is a pair of halfwords: r9, r8, r7, r6.
 macro_rules! columns {
     () => {
         concat!(
@@ -47,15 +47,15 @@ macro_rules! columns {
     };
 }
 
-/// One row of one channel, four outputs at a time, each as soon as its last column is there. `from` is
-/// minus the bytes of the columns to come, counted from the word before the first.
+/// Computes a row of one channel, four outputs at a time. Each output is computed when its last column has been loaded.
+/// `from` is minus the number of bytes still to load, counted from the word before the first column.
 ///
-/// Three outputs share a column's first two rows as one pair of halfwords; four outputs need 22 instead
-/// of 36 multiplications.
-// SAFETY (of a call): each row has the word before and the columns' words, as many outputs are writable.
+/// Three outputs use the first two rows of a column, as one pair of halfwords. So four outputs need 22 multiplications
+/// instead of 36.
+// SAFETY (of a call): each row has the word before the columns and the words of all columns; all outputs are writable.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_fours(row: *const Row, out: *mut i8, from: isize) {
-    // r3, r4: pairs of the two columns before; r5: their third row.
+    // r3, r4: the pairs of the previous two columns; r5: the third row of these columns.
     naked_asm_of!(
         Row {
             rows,
@@ -143,7 +143,7 @@ pub fn depthwise(
     }
 }
 
-/// `None`, with nothing written, for what the assembly is not made for.
+/// Computes a row. Returns `None` and writes nothing if the assembly does not support the row.
 #[inline(never)]
 fn depthwise_fast(
     rows: [&[i8]; 3],
@@ -161,7 +161,7 @@ fn depthwise_fast(
     taken!(Fast);
     #[cfg(arm_mve)]
     taken!(General);
-    // Whole fours, and what is left of a last one.
+    // The pixels of complete groups of four, and the remaining pixels.
     let (fours, rest) = (out.pixels & !3, out.pixels & 3);
     let mut starts = rows.map(<[i8]>::as_ptr);
     let mut start = out.bytes.as_mut_ptr();
@@ -181,8 +181,9 @@ fn depthwise_fast(
                 step: out.pixel_step,
                 step3: 3 * out.pixel_step,
             };
-            // SAFETY: a plane has its pixels' words and one before, the last of them whole, and was
-            // checked to be there for every channel, as were the outputs. A last four is cut.
+            // SAFETY: a plane has the words of all pixels and the word before them. The check showed that the planes and
+            // the outputs of every channel exist. The last group goes to a buffer, from which only the remaining pixels
+            // are copied.
             unsafe {
                 if fours > 0 {
                     depthwise_fours(&row, start, -(fours as isize) - 4);

@@ -1,34 +1,34 @@
-//! The first convolution: rows of four channels as a loop in assembly.
+//! The first convolution: a loop in assembly over a row of four channels.
 
 use crate::kernels::arch::reference;
 use crate::kernels::row::{CODES, CodeRow, Table};
 use crate::kernels::{Output, Quantization, path};
 
-/// What [`image_pixels`] needs of four channels.
+/// The input of [`image_pixels`]: four channels of one row.
 #[repr(C)]
 struct Image {
-    /// What a lit weight counts: 255.
+    /// The value of a lit colour: 255.
     lit: i32,
     bias: [i32; 4],
     multipliers: [i32; 4],
     zero_point: i32,
-    /// Bytes from a plane to the next, and three times that.
+    /// Distance between two planes in bytes, and three times that.
     step: usize,
     step3: usize,
-    /// The third row's codes.
+    /// The codes of the third row.
     codes: *const u8,
 }
 
 adjacent!(Image: lit + 4 = bias, step + 4 = step3);
-// LDM begins there.
+// LDM reads from the beginning of the struct.
 const _: () = assert!(core::mem::offset_of!(Image, lit) == 0);
-// An entry of a table is found by a shift.
+// The assembly computes the address of a table entry with a shift.
 const _: () = assert!(size_of::<[i8; 8]>() == 1 << 3);
 
-/// One row of four channels. `codes` are of the first and the second row, `table` is the second row's,
-/// between the other two.
-// SAFETY (of a call): there are `count` codes a row, all below 64, three aligned tables of 64 entries of
-// eight bytes, and as many writable outputs in four planes.
+/// Computes a row of four channels. `codes0` and `codes1` are the codes of the first two rows. `table` is the table of the
+/// second row; the tables of the other two rows lie before and after it.
+// SAFETY (of a call): each row has `count` codes, all below 64; there are three aligned tables of 64 entries of eight
+// bytes; `count` outputs are writable in each of four planes.
 #[unsafe(naked)]
 unsafe extern "C" fn image_pixels(
     image: *const Image,
@@ -49,7 +49,7 @@ unsafe extern "C" fn image_pixels(
             "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
             "mov r5, r3",
             "ldr r3, [r0, #{codes}]",
-            // Behind nine registers: the table, the count.
+            // The arguments `table` and `count` lie above nine saved registers.
             "ldrd r4, lr, [sp, #9 * 4]",
             "2: ldrb r6, [r1], #1",
             "ldrb r8, [r2], #1",
@@ -93,7 +93,7 @@ unsafe extern "C" fn image_pixels(
     )
 }
 
-/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
+/// A row of the first convolution: the first four channels of `out`.
 #[inline(always)]
 pub fn image4(
     codes: [&CodeRow; 3],
@@ -121,8 +121,8 @@ pub fn image4(
         step3: 3 * out.channel_step,
         codes: c.as_ptr(),
     };
-    // SAFETY: a row of codes has at least `pixels`, each below 64 by construction; the middle table lies
-    // between the other two of an aligned `table`; `out` reaches to its fourth plane's last pixel.
+    // SAFETY: each row has a code for every pixel, and all codes are below 64 by construction. The middle table lies
+    // between the other two of an aligned `table`. `out` contains the last pixel of the fourth plane.
     unsafe {
         let middle = table.as_ptr().cast::<[i8; 8]>().add(middle.len());
         let out = (out.bytes.as_mut_ptr(), out.pixels);

@@ -1,4 +1,4 @@
-//! Dense convolutions: which kernel computes a row, the proof that it may, and what it wants prepared.
+//! Dense convolutions: selects the kernel for a row, checks that it may compute the row, and prepares its input.
 
 mod kernels;
 
@@ -27,7 +27,7 @@ pub fn dense(
     }
 }
 
-/// `None`, with nothing written, for what no kernel here is made for and for what cannot be proved.
+/// Computes a row. Returns `None` and writes nothing if no fast kernel supports the row or if the check fails.
 #[inline(always)]
 fn dense_fast(
     segments: &[Segment<'_>],
@@ -56,15 +56,15 @@ fn dense_fast(
     Some(())
 }
 
-/// How a row is computed.
+/// What [`prepare`] found out about a row.
 #[derive(Clone, Copy)]
 struct Plan {
     kernel: Dense,
-    /// The first segment of the first pixel.
+    /// The first run of the first pixel.
     run: *const i8,
-    /// Bytes of weights of four channels.
+    /// Number of bytes of the weights of four channels.
     block: usize,
-    /// Fours of channels.
+    /// Number of groups of four channels.
     groups: usize,
 }
 
@@ -77,8 +77,8 @@ impl Plan {
     };
 }
 
-/// Chooses the kernel, proves that what it touches is there, and fills what is the same for all channels. By itself,
-/// so that it takes no stack below the kernels.
+/// Selects the kernel, checks that it may compute the row, and sets the fields of the job that are the same for all
+/// channels. Not inlined, so that the kernels do not run on top of its stack frame.
 #[inline(never)]
 fn prepare(
     (job, plan): (&mut Job, &mut Plan),
@@ -104,7 +104,7 @@ fn prepare(
     walk(job, kernel, segments);
     if !gathers {
         for (j, place) in job.places.iter_mut().enumerate() {
-            // Below 256, as the choice has made sure.
+            // Below 256: the kernel was selected only for such distances.
             let pixels = [0, 1, 2, 3].map(|x| (x * out.pixel_step + j) as u8);
             *place = u32::from_le_bytes(pixels);
         }
@@ -118,7 +118,7 @@ fn prepare(
     Some(())
 }
 
-/// How a kernel walks from one segment to the next: by the differences of their addresses.
+/// Sets how the kernel moves from one segment to the next: by the differences of their addresses.
 #[inline(always)]
 fn walk(job: &mut Job, kernel: Dense, segments: &[Segment<'_>]) {
     let start = |s: &Segment<'_>| s.row.as_ptr().expose_provenance();
@@ -134,7 +134,8 @@ fn walk(job: &mut Job, kernel: Dense, segments: &[Segment<'_>]) {
     }
     if let ([a, b, ..], false) = (segments, blocks) {
         let (a, b) = (start(a), start(b));
-        // The words of two rests, counted from the run; or of two whole segments, from a pixel before.
+        // The words to gather: the remaining words of two segments, relative to the run; or the words of two whole
+        // segments, as addresses one pixel before the run.
         let before = match kernel {
             Dense::Planes24 => a.wrapping_sub(16),
             _ => 8,
@@ -154,14 +155,14 @@ fn run(
     out: &mut Output<'_>,
 ) {
     let kernel = function(plan.kernel);
-    // Where the kernel has left the places that are addresses.
+    // How far the kernel has advanced the places that are addresses.
     let mut left = 0usize;
     job.extra = scratch.as_ptr().cast();
     for group in 0..plan.groups {
         let weights = weights.get(group * plan.block..).unwrap_or_default();
         let records = records.get(group * 4 * RECORD_BYTES..).unwrap_or_default();
         job.weights = weights.as_ptr();
-        // One by one: an array of four is in the way on a small stack.
+        // One by one, because arrays of four would take stack.
         for (j, (bias, multiplier)) in job.bias.iter_mut().zip(&mut job.multipliers).enumerate() {
             (*bias, *multiplier) = record(records, j);
         }
@@ -179,22 +180,21 @@ fn run(
                 }
                 left = skipped + 4 * job.turns * job.step;
             }
-            // SAFETY: every segment was checked to have its run for each pixel, the weights to be there and
-            // aligned, and `out` to reach the last channel of the last pixel; a turn's pixels are four of
-            // those.
+            // SAFETY: the check showed that every segment has a run for each pixel, that the weights are complete and
+            // aligned, and that `out` contains the last channel of the last pixel. Each turn computes four of these pixels.
             unsafe { kernel(job) };
             if pixel > 0 || out.pixels.is_multiple_of(4) {
                 break;
             }
-            // A last turn where pixels are left, so that it ends with the last; it begins behind the first.
+            // The remaining pixels are computed by one more turn, which ends with the last pixel.
             pixel = out.pixels - 4;
             job.turns = 1;
         }
     }
 }
 
-/// Prepares weights that are not read as they lie in the image. Scratch for sums of 8 has room for 64 bytes,
-/// for sums of 72 for more than 128.
+/// Prepares the weights of kernels that do not read them in the order of the image. The scratch for sums of 8 products has
+/// at least 64 bytes, the scratch for sums of 72 products more than 128.
 #[inline(never)]
 fn put_together(kernel: Dense, weights: &[u8], scratch: &mut [i8]) {
     match kernel {

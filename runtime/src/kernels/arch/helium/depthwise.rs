@@ -1,8 +1,8 @@
-//! Depthwise convolutions: rows of one channel after the other, sixteen pixels a turn.
+//! Depthwise convolutions: a loop in assembly over the channels of a row, sixteen pixels a turn.
 //!
-//! One gathering load takes four columns of all three rows, as six halfwords: the windows of two outputs side by
-//! side. A VMLADAV with the nine weights in the right bytes is a whole sum, with the weights a byte further the
-//! next one.
+//! One gather load reads four columns of all three rows, as six halfwords: the windows of two neighbouring outputs. One
+//! VMLADAV with the nine weights in the right bytes computes the sum of the first output. Another one, with the weights
+//! one byte further, computes the sum of the second.
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::arch::{checked, dsp};
@@ -10,36 +10,36 @@ use crate::kernels::path::helium::{Depthwise, TURN};
 use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization, path};
 
-/// What [`near`] and [`far`] need of a row.
+/// The input of [`near`] and [`far`]: one row.
 #[repr(C, align(8))]
 struct Job {
-    /// The next channel's first weight; the others of a channel are four bytes apart.
+    /// The first weight of the next channel. The weights of a channel are four bytes apart.
     weights: *const u8,
-    /// The column before the next channel's first, of the row that lies lowest.
+    /// The column before the first one of the next channel, in the row with the lowest address.
     columns: *const i8,
-    /// Bytes from an input plane to the next.
+    /// Distance between two input planes in bytes.
     plane: usize,
     out: *mut i8,
-    /// Bytes from an output to the next, and from a channel to the next.
+    /// Distance between two outputs and between two channels, in bytes.
     pixel_step: usize,
     channel_step: usize,
     zero_point: i32,
     channels: usize,
-    /// Whole turns of a channel, at least one.
+    /// Number of complete turns a channel, at least one.
     turns: usize,
-    /// How many pixels back a last turn begins; 0 when there is none.
+    /// By how many pixels an additional last turn overlaps the previous one; 0 if there is none.
     back: usize,
     records: *const u8,
-    /// The next channel's place among four.
+    /// The position of the next channel in its group of four.
     within: usize,
-    /// Which bytes of a window have a weight, for the first and for the second output.
+    /// The bytes of a window that have a weight, for the first and for the second output.
     used: [u32; 2],
     _align: [u32; 2],
-    /// Where those weights lie.
+    /// The positions of these weights.
     taps: [[u8; 16]; 2],
-    /// Where the halfwords of a window lie.
+    /// The positions of the halfwords of a window.
     window: [u16; 8],
-    /// Where the sixteen outputs of a turn go: bytes from `out`; or, for far outputs, eight halfwords.
+    /// The positions of the sixteen outputs of a turn, relative to `out`, as bytes; in [`far`], eight halfwords.
     places: [u8; 16],
 }
 
@@ -67,7 +67,7 @@ impl Job {
     };
 }
 
-/// The sums of two pairs of outputs: the first at r1, the second eight pixels on.
+/// The sums of two pairs of outputs: one pair at r1, the other eight pixels further.
 macro_rules! pairs {
     ($high:literal, $low:literal) => {
         concat!(
@@ -92,7 +92,7 @@ macro_rules! pairs {
     };
 }
 
-/// Eight outputs as sixteen bits in $to: every other pair of a turn's.
+/// Eight outputs of a turn, every other pair, as sixteen bits in $to.
 macro_rules! eight {
     ($to:literal) => {
         concat!(
@@ -113,12 +113,12 @@ macro_rules! eight {
     };
 }
 
-/// A function that computes a row, channel by channel.
+/// Defines a function that computes a row, channel by channel.
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident, $($put:literal),* $(,)?) => {
         $(#[$doc])*
-        // SAFETY (of a call): the planes of the job's channels, their weights and records and the outputs
-        // are there; columns are at even addresses.
+        // SAFETY (of a call): the planes, weights and records of all channels can be read; records are aligned to words,
+        // columns have even addresses; all outputs are writable.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(job: *mut Job) {
             naked_asm_of!(
@@ -143,7 +143,7 @@ macro_rules! kernel {
                     "vmsr p0, r4",
                     "vpst",
                     "vldrbt.u8 q1, [r0, q6]",
-                    // The next channel's weights.
+                    // The weights of the next channel.
                     "ldr r2, [r7, #{within}]",
                     "adds r0, r0, #1",
                     "adds r2, r2, #1",
@@ -200,13 +200,13 @@ macro_rules! kernel {
 }
 
 kernel!(
-    /// Outputs of a turn within 256 bytes.
+    /// The outputs of a turn lie within 256 bytes.
     near,
     "vldrb.u8 q3, [r7, #{places}]",
     "vstrb.8 q7, [r3, q3]",
 );
 kernel!(
-    /// Outputs that lie further apart.
+    /// The outputs of a turn lie further apart.
     far,
     "vldrb.u8 q3, [r7, #{places}]",
     "vmovlb.s8 q5, q7",
@@ -219,10 +219,10 @@ kernel!(
 /// A function that computes a row.
 type Kernel = unsafe extern "C" fn(*mut Job);
 
-/// Bytes of four channels' weights.
+/// Number of bytes of the weights of four channels.
 const GROUP_BYTES: usize = 9 * 4;
 
-/// The weights that each byte of a window meets, for its first output; a byte further for its second.
+/// The position of the weight for each byte of a window, for the first output and for the second.
 const TAPS: [[u8; 16]; 2] = [
     [0, 4, 8, 0, 12, 16, 20, 0, 24, 28, 32, 0, 0, 0, 0, 0],
     [0, 0, 4, 8, 0, 12, 16, 20, 0, 24, 28, 32, 0, 0, 0, 0],
@@ -241,7 +241,7 @@ pub fn depthwise(
     }
 }
 
-/// `None`, with nothing written, for what no kernel here is made for and for what cannot be proved.
+/// Computes a row. Returns `None` and writes nothing if no fast kernel supports the row or if the check fails.
 #[inline(never)]
 fn depthwise_fast(
     rows: &[&[i8]; 3],
@@ -257,8 +257,8 @@ fn depthwise_fast(
     Some(())
 }
 
-/// Chooses the kernel, proves that what it touches is there, and fills the job. By itself, so that it takes no stack
-/// below the kernels.
+/// Selects the kernel, checks that it may compute the row, and sets the job. Not inlined, so that the kernels do not run on
+/// top of its stack frame.
 #[inline(never)]
 fn prepare(
     job: &mut Job,
@@ -272,14 +272,14 @@ fn prepare(
     let kernel = path::helium::depthwise(starts, &quantization, out).ok()?;
     job.channels = checked::depthwise(*rows, weights, records, out)?;
     let even = starts.iter().all(|start| start.is_multiple_of(2));
-    // The words of a record are loaded together, which no processor does at other addresses.
+    // A record is loaded with LDRD, which faults at addresses that are not aligned to words.
     if !even || !records.as_ptr().addr().is_multiple_of(4) {
         return None;
     }
     let lowest = rows.iter().min_by_key(|row| row.as_ptr().addr())?;
     let base = lowest.as_ptr().expose_provenance();
     for (pair, start) in job.window.as_chunks_mut::<2>().0.iter_mut().zip(starts) {
-        // Within 64 KiB, as the choice has made sure.
+        // Below 64 KiB: the kernel was selected only for such distances.
         let distance = (start - base) as u16;
         *pair = [distance, distance.wrapping_add(2)];
     }
@@ -298,7 +298,7 @@ fn prepare(
     Some(match kernel {
         Depthwise::Near => {
             for (at, place) in job.places.iter_mut().enumerate() {
-                // Pairs of pixels come from two registers in turn.
+                // Pairs of pixels alternate between two registers.
                 let pixel = at / 4 * 4 + at % 2 * 2 + at / 2 % 2;
                 *place = (pixel * step) as u8;
             }
@@ -318,22 +318,22 @@ fn prepare(
 fn run(job: &mut Job, kernel: Kernel, out: &mut Output<'_>) {
     if out.pixels >= TURN {
         job.out = out.bytes.as_mut_ptr();
-        // SAFETY: planes, weights, records and outputs of all channels were checked to be there; a row has
-        // a whole turn's pixels, and a last turn begins where it ends with the row.
+        // SAFETY: the check showed that the planes, weights, records and outputs of all channels exist. The row has the
+        // pixels of at least one turn, and the last turn ends with the row.
         return unsafe { kernel(job) };
     }
     run_narrow(job, kernel, out);
 }
 
-/// Computes a row that is no whole turn, channel by channel.
+/// Computes a row of less than one turn, channel by channel.
 #[inline(never)]
 fn run_narrow(job: &mut Job, kernel: Kernel, out: &mut Output<'_>) {
     for channel in 0..job.channels {
         let mut turn = [0i8; TURN];
         job.out = turn.as_mut_ptr();
         job.channels = 1;
-        // SAFETY: as above; the turn's columns lie in the plane, its outputs in `turn`. The other pointers
-        // stay where the channels before have left them.
+        // SAFETY: as above. The columns of the turn lie in the plane, and its outputs go to `turn`. The kernel has moved
+        // the other pointers to the next channel.
         unsafe { kernel(job) };
         let bytes = out.bytes.get_mut(channel * out.channel_step..);
         let places = bytes.unwrap_or_default().iter_mut();

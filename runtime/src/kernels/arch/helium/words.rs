@@ -1,10 +1,10 @@
-//! Pools and the mask head: sixteen values, or pixels, a turn.
+//! Maximum pools and the mask head: sixteen values or pixels a turn.
 
 use crate::kernels::arch::dsp;
 use crate::kernels::path::{self, helium::Max};
 
-/// 2×2 maxima of pixels of eight channels: VLD4 takes the words of two pixels apart.
-// SAFETY (of a call): 64 bytes a turn can be read of both rows, which are word-aligned, and 32 written.
+/// A maximum pool of eight channels. VLD4 separates the words of two neighbouring pixels.
+// SAFETY (of a call): both rows are aligned to words; 64 bytes a turn can be read from each, and 32 bytes can be written.
 #[unsafe(naked)]
 unsafe extern "C" fn max_8(top: *const i8, bottom: *const i8, out: *mut i8, turns: usize) {
     core::arch::naked_asm!(
@@ -34,8 +34,8 @@ unsafe extern "C" fn max_8(top: *const i8, bottom: *const i8, out: *mut i8, turn
     )
 }
 
-/// 2×2 maxima of pixels of sixteen channels.
-// SAFETY (of a call): 32 bytes a turn can be read of both rows and 16 written.
+/// A maximum pool of sixteen channels.
+// SAFETY (of a call): 32 bytes a turn can be read from both rows, and 16 bytes can be written.
 #[unsafe(naked)]
 unsafe extern "C" fn max_16(top: *const i8, bottom: *const i8, out: *mut i8, turns: usize) {
     core::arch::naked_asm!(
@@ -55,7 +55,7 @@ unsafe extern "C" fn max_16(top: *const i8, bottom: *const i8, out: *mut i8, tur
     )
 }
 
-/// One row of 2×2 maxima; `false`, with nothing written, for what no kernel here is made for.
+/// A row of a maximum pool. Returns `false` and writes nothing if no fast kernel supports the row.
 pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
     let Ok(kernel) = path::helium::max(channels, out.len()) else {
         return false;
@@ -67,7 +67,7 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
         return false;
     }
     let turns = out.len() / kernel.turn();
-    // SAFETY: the output is whole turns, and both rows are twice as long.
+    // SAFETY: the output has a whole number of turns, and each row is at least twice as long.
     unsafe {
         match kernel {
             Max::Channels8 => max_8(top, bottom, out.as_mut_ptr(), turns),
@@ -77,7 +77,7 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
     true
 }
 
-/// The sums of pixels $first, $first + 4, + 8, + 12, whose bytes lie at the four places, to $to.
+/// The sums of four pixels, whose positions in bytes are $a to $d, in $to.
 macro_rules! sums {
     ($to:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
@@ -116,8 +116,8 @@ macro_rules! sums {
     };
 }
 
-/// Sixteen mask bits a turn, of pixels of eight channels. Narrowing keeps signs.
-// SAFETY (of a call): 128 bytes a turn can be read, two written, and eight weights read.
+/// The mask of sixteen pixels of eight channels a turn. Narrowing keeps the signs.
+// SAFETY (of a call): 128 bytes a turn and eight weights can be read, and two bytes a turn can be written.
 #[unsafe(naked)]
 unsafe extern "C" fn mask_16(
     pixels: *const i8,
@@ -130,7 +130,7 @@ unsafe extern "C" fn mask_16(
         processor!(),
         "push {{r4, r5, r6, r7, r8, r9, r10, lr}}",
         "vpush {{d8, d9}}",
-        // Behind eight registers and two more of eight bytes.
+        // The argument `turns` lies above eight saved registers and two of eight bytes.
         "ldr lr, [sp, #8 * 4 + 2 * 8]",
         "vldrb.s16 q4, [r1]",
         "2:",
@@ -164,7 +164,7 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
     }
     taken!(Fast);
     let turns = bytes / 2;
-    // SAFETY: each output byte has its eight pixels.
+    // SAFETY: there are eight pixels for each output byte.
     unsafe {
         mask_16(
             pixels.as_ptr().cast(),

@@ -1,4 +1,4 @@
-//! AVX2: activations and weights widened to 16 bits, two products a sum (VPMADDWD).
+//! Kernels for AVX2. Activations and weights are widened to 16 bits; VPMADDWD adds two products to each sum.
 
 use core::arch::x86_64::*;
 
@@ -9,13 +9,13 @@ use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::row::{PLANE_START, plane_bytes};
 use crate::kernels::{Output, Quantization};
 
-/// Pixels whose sums are kept in registers at a time, for two groups of channels.
+/// Number of pixels whose sums are kept in registers at the same time, for two groups of channels.
 const PIXELS: usize = 4;
 
-/// How eight accumulators become activations.
+/// Requantization of eight accumulators.
 #[derive(Clone, Copy)]
 struct Requantize {
-    /// Multipliers, and the odd lanes' in the even lanes.
+    /// The multipliers, and those of the odd lanes moved to the even lanes.
     even: __m256i,
     odd: __m256i,
     zero_point: __m256i,
@@ -34,8 +34,8 @@ impl Requantize {
         }
     }
 
-    /// Requantized and moved by the zero point, not yet saturated to 8 bits. A product is below 2^62, so
-    /// its upper half cannot saturate with the zero point.
+    /// Requantizes and adds the zero point, without saturation to 8 bits. A product is below 2^62, so that its upper half
+    /// plus the zero point does not overflow.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn values(&self, mut acc: __m256i) -> __m256i {
@@ -51,7 +51,7 @@ impl Requantize {
     }
 }
 
-/// Eight values to bytes, saturated, none below `least`.
+/// Saturates eight values to bytes. Values below `least` become `least`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn bytes(values: __m256i, least: __m128i) -> __m128i {
@@ -63,7 +63,7 @@ fn bytes(values: __m256i, least: __m128i) -> __m128i {
     _mm_max_epi8(_mm_packs_epi16(halves, halves), least)
 }
 
-/// Sixteen values, of which VPACKSSDW brings the fours of both operands in turn, to bytes.
+/// Saturates sixteen values to bytes. VPACKSSDW alternates between groups of four of both operands.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn bytes2(a: __m256i, b: __m256i, least: __m128i) -> __m128i {
@@ -85,7 +85,7 @@ fn vector(lanes: &[i32; 8]) -> __m256i {
 /// See [`crate::kernels::dense::dense_row`].
 ///
 /// # Safety
-/// `job` is what `checked::dense` made of the other arguments.
+/// `job` is the result of `checked::dense` for the other arguments.
 #[target_feature(enable = "avx2")]
 pub unsafe fn dense(
     job: Dense,
@@ -102,7 +102,7 @@ pub unsafe fn dense(
         let row = Row {
             segments,
             weights: weights.as_ptr().wrapping_add(block * group),
-            // A group alone is computed twice.
+            // A single group is computed twice.
             block: block * (groups - 1),
             groups,
             channel: 4 * group,
@@ -111,8 +111,8 @@ pub unsafe fn dense(
             least: _mm_set1_epi8(quantization.act_min as i8),
         };
         let mut x = 0;
-        // SAFETY: as promised to us: weights for `groups`, runs and room for all pixels; each tile takes
-        // as many as are left.
+        // SAFETY: the caller guarantees the weights of all groups, and runs and outputs for all pixels. No tile has more
+        // pixels than are left.
         unsafe {
             while x + PIXELS <= out.pixels {
                 row.tile::<PIXELS>(x, &mut out);
@@ -129,7 +129,7 @@ pub unsafe fn dense(
 /// A row of eight output channels, or of four.
 struct Row<'a> {
     segments: &'a [Segment<'a>],
-    /// The first group's weights, and the bytes from them to the second's.
+    /// The weights of the first group, and the distance to those of the second.
     weights: *const u8,
     block: usize,
     groups: usize,
@@ -145,7 +145,7 @@ impl Row<'_> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn tile<const P: usize>(&self, x: usize, out: &mut Output<'_>) {
-        // Of each channel two partial sums.
+        // Two partial sums for each channel.
         let mut sums = [[_mm256_setzero_si256(); 2]; P];
         let mut weights = self.weights;
         for segment in self.segments {
@@ -188,10 +188,10 @@ impl Row<'_> {
     }
 }
 
-/// What a depthwise convolution needs of a channel.
+/// One channel of a depthwise convolution.
 #[derive(Clone, Copy)]
 struct Channel {
-    /// Pairs of weights: the first two of each row, the third of the upper two rows, and the last.
+    /// Pairs of weights: the first two of each row; the third of the upper two rows; and the last with a zero.
     taps: [i32; 5],
     bias: i32,
     multiplier: i32,
@@ -200,7 +200,7 @@ struct Channel {
 /// See [`crate::kernels::depthwise::depthwise_row`].
 ///
 /// # Safety
-/// `channels` is what `checked::depthwise` made of the other arguments.
+/// `channels` is the result of `checked::depthwise` for the other arguments.
 #[target_feature(enable = "avx2")]
 pub unsafe fn depthwise(
     channels: usize,
@@ -236,7 +236,7 @@ pub unsafe fn depthwise(
             let mut tile = Tile::ZERO;
             for (c, (job, slot)) in job.iter().zip(&mut tile.0).take(count).enumerate() {
                 let at = (first + c) * plane + PLANE_START - 1 + x;
-                // Sixteen pixels' columns: those to the left, at, and to the right.
+                // The columns to the left of sixteen pixels, at them, and to the right.
                 let (a, b, c) = (
                     columns(rows[0], at),
                     columns(rows[1], at),
@@ -276,8 +276,8 @@ pub unsafe fn depthwise(
     }
 }
 
-/// Sixteen bytes from `at` on, widened, those from the next, and those from the one after; zeros where the
-/// row ends.
+/// Sixteen bytes, widened, from position `at`, from the next one, and from the one after that. Zeros beyond the end of the
+/// row.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn columns(row: &[i8], at: usize) -> [__m256i; 3] {
@@ -289,18 +289,18 @@ fn columns(row: &[i8], at: usize) -> [__m256i; 3] {
         }
         &short
     });
-    // SAFETY: sixteen of eighteen bytes, from the third at most. Not `map`: it is compiled without the
-    // features and would call a function for each.
+    // SAFETY: each load reads sixteen of eighteen bytes, beginning with the third at most. `map` is not used because it
+    // would be compiled without the features and call a function for each load.
     unsafe {
         let load = |dx: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.as_ptr().add(dx).cast()));
         [load(0), load(1), load(2)]
     }
 }
 
-/// Four output channels of the first convolution: the first four planes of `out`.
+/// A row of the first convolution: the first four planes of `out`.
 ///
 /// # Safety
-/// `out` is planar, with as many pixels as `codes` at most, and four planes.
+/// `out` is planar, has at least four planes, and not more pixels than `codes`.
 #[target_feature(enable = "avx2")]
 pub unsafe fn image4(
     codes: [&CodeRow; 3],
@@ -328,7 +328,7 @@ pub unsafe fn image4(
     };
     let pair = |x: usize| -> __m256i {
         let sums = _mm256_cvtepi16_epi32(_mm_unpacklo_epi64(pixel(x), pixel(x + 1)));
-        // A lit weight counts 255.
+        // A lit colour has the value 255.
         let lit = _mm256_sub_epi32(_mm256_slli_epi32::<8>(sums), sums);
         requantize.values(_mm256_add_epi32(lit, bias))
     };
@@ -358,7 +358,7 @@ pub unsafe fn image4(
     }
 }
 
-/// Mask bits of pixels of eight channels, eight pixels a byte.
+/// A row of the mask, from pixels of eight channels; eight pixels a byte.
 ///
 /// # Safety
 /// The processor has AVX2.
@@ -369,7 +369,7 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
     let weights = _mm256_cvtepi8_epi16(_mm_unpacklo_epi64(weights, weights));
     let bias = _mm256_set1_epi32(bias);
     for (byte, pixels) in out.iter_mut().zip(pixels) {
-        // Of two pixels four partial sums each.
+        // Four partial sums of each of two pixels.
         let two = |x: usize| {
             // SAFETY: sixteen of 64 bytes.
             let bytes = unsafe { _mm_loadu_si128(pixels.as_ptr().cast::<__m128i>().add(x)) };
@@ -385,7 +385,7 @@ pub fn mask_row(pixels: &[[[i8; 8]; 8]], weights: &[i8; 8], bias: i32, out: &mut
     }
 }
 
-/// One row of 2×2 maxima of 8 channels or a multiple of 16; `false`, with nothing written, for others.
+/// A row of a maximum pool of 8 channels or a multiple of 16. For others it writes nothing and returns `false`.
 ///
 /// # Safety
 /// The processor has AVX2.
@@ -397,7 +397,7 @@ pub fn max_row(rows: [&[i8]; 2], channels: usize, out: &mut [i8]) -> bool {
     };
     let [top, bottom] = rows.map(|row| row.as_chunks::<16>().0);
     if channels == 8 {
-        // Two pixels side by side are sixteen bytes.
+        // Two neighbouring pixels are sixteen bytes.
         let pixels = out.as_chunks_mut::<8>().0;
         for ((pixel, top), bottom) in pixels.iter_mut().zip(top).zip(bottom) {
             let two = _mm_max_epi8(load(top), load(bottom));

@@ -1,12 +1,12 @@
-//! AVX-512 with VNNI and VBMI: whole rows, sixteen pixels of one output channel a vector.
+//! Kernels for AVX-512 with VNNI and VBMI. They compute whole rows; a vector holds sixteen pixels of one output channel.
 //!
-//! VPDPBUSD adds four products of unsigned and signed bytes to each of sixteen sums. Activations enter as
-//! x + 128, and the bias is lowered by 128 times the sum of the weights: the same sum, for 32-bit
+//! VPDPBUSD adds four products of unsigned and signed bytes to each of sixteen sums. Activations are therefore used as
+//! x + 128, and 128 times the sum of the weights is subtracted from the bias. The sum is the same, because 32-bit
 //! arithmetic wraps.
 //!
-//! Pixels lie side by side in a vector, so that everything a channel needs is one value in all lanes. A
-//! block of 64 pixels and one channel ends as one vector of bytes (`finish`), which is written as it is
-//! to a plane, or interleaved with those of the channels beside it (`store`).
+//! A vector holds pixels of one channel, so that the constants of the channel are the same in all lanes. A block of 64
+//! pixels of one channel ends as one vector of bytes (`finish`). It is written to a plane as it is, or interleaved with
+//! the blocks of neighbouring channels (`store`).
 
 mod dense;
 mod depthwise;
@@ -22,23 +22,23 @@ pub use image::image4;
 
 use crate::kernels::{Output, Quantization};
 
-/// Whether `depthwise` takes such rows.
+/// Whether `depthwise` supports a row.
 pub fn takes_depthwise(quantization: Quantization, out: &Output<'_>) -> bool {
     store::Row::takes(out) && finish::Finish::takes(quantization)
 }
 
-/// Whether [`image4`] takes such rows.
+/// Whether [`image4`] supports a row.
 pub fn takes_image(quantization: Quantization) -> bool {
     finish::Finish::takes(quantization)
 }
 
-/// Pixels of one channel that are computed at a time: a vector of bytes.
+/// Number of pixels of one channel that are computed at the same time: a vector of bytes.
 const BLOCK: usize = 64;
 
-/// Turns a signed byte into an unsigned one, 128 more.
+/// Converts signed bytes x to unsigned bytes x + 128.
 const FLIP: i32 = i32::from_ne_bytes([0x80; 4]);
 
-/// The first `count` of 64 bytes; all for more.
+/// A mask of the first `count` of 64 bytes.
 #[inline(always)]
 const fn first(count: usize) -> u64 {
     match count {
@@ -48,18 +48,18 @@ const fn first(count: usize) -> u64 {
     }
 }
 
-/// What a vector of bytes is loaded from.
+/// A source for vectors of bytes.
 trait Byte {}
 impl Byte for i8 {}
 impl Byte for u8 {}
 
-/// 64 bytes from `at` on, zeros behind the row.
+/// 64 bytes from position `at`; zeros beyond the end of the row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn load(row: &[impl Byte], at: usize) -> __m512i {
     let from = row.as_ptr().wrapping_add(at);
     let left = row.len().saturating_sub(at);
-    // SAFETY: 64 bytes are there, or the mask leaves out what is behind the row.
+    // SAFETY: the row has 64 bytes there, or the mask excludes those beyond its end.
     unsafe {
         if left >= 64 {
             _mm512_loadu_si512(from.cast())

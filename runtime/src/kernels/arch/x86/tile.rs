@@ -1,4 +1,4 @@
-//! Square tiles of bytes, turned: from channels of a pixel to pixels of a channel and back.
+//! Transposition of square tiles of bytes: from channels of a pixel to pixels of a channel, and back.
 
 use core::arch::x86_64::*;
 
@@ -11,7 +11,7 @@ impl Tile {
     /// All zeros.
     pub const ZERO: Self = Self([[0; 16]; 16]);
 
-    /// Rows become columns.
+    /// Transposes the tile.
     #[inline]
     #[target_feature(enable = "sse2")]
     pub fn transpose(&mut self) {
@@ -22,10 +22,10 @@ impl Tile {
         };
     }
 
-    /// Writes the first rows and of each the first bytes to memory: `[(step, count) of rows, of bytes]`.
+    /// Writes the first bytes of the first rows to memory. The two pairs are the (distance, number) of rows and of bytes.
     ///
     /// # Safety
-    /// From `to` on there is a writable byte at each of these steps.
+    /// All these bytes, relative to `to`, are writable.
     #[inline]
     #[target_feature(enable = "sse2")]
     pub unsafe fn put(&mut self, to: *mut i8, [rows, bytes]: [(usize, usize); 2]) {
@@ -36,7 +36,7 @@ impl Tile {
         }
         for (i, row) in self.0.iter().take(rows.1).enumerate() {
             let to = to.wrapping_add(i * rows.0);
-            // SAFETY: as promised to us; a row has sixteen bytes, and no more are asked for.
+            // SAFETY: the caller guarantees that the bytes are writable; not more than the sixteen bytes of a row are read.
             unsafe {
                 if bytes == (1, 16) {
                     _mm_storeu_si128(to.cast(), _mm_load_si128(row.as_ptr().cast()));
@@ -66,9 +66,9 @@ impl Tile {
     }
 }
 
-/// Sixteen rows of sixteen bytes, turned.
+/// The transpose of sixteen rows of sixteen bytes.
 ///
-/// Four rounds of interleaving row i with row i + 8: each doubles how far a row's bytes lie apart.
+/// Four rounds interleave row i with row i + 8. Each round doubles the distance between neighbouring bytes of a row.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn transposed(mut rows: [__m128i; 16]) -> [__m128i; 16] {

@@ -1,4 +1,4 @@
-//! Rows that a kernel was written for.
+//! Rows with a fast kernel: selects it and calls it for all channels.
 
 use super::{Proof, general, kernels, prove, widen};
 use crate::graph::RECORD_BYTES;
@@ -37,7 +37,7 @@ pub fn dense(
     }
 }
 
-/// A row by a kernel that was chosen for it. `None`, with nothing written, where scratch is too short.
+/// Computes a row with a fast kernel. Returns `None` and writes nothing if the kernel does not support its segments.
 #[inline(always)]
 fn row(
     kernel: path::dsp::Dense,
@@ -84,8 +84,8 @@ fn row(
             .wrapping_add(4 * group * out.channel_step);
         let end = start.wrapping_add(out.pixels * out.pixel_step);
         let Walk { run, counts, gaps } = walk;
-        // SAFETY: every segment has its run for each pixel and is aligned; the block is as long as the counts
-        // say; `out` reaches to the last channel of the last pixel; `end` is only compared.
+        // SAFETY: every segment is aligned and has a run for each pixel. The block has the length that the counts say.
+        // `out` contains the last channel of the last pixel. `end` is only compared, not accessed.
         unsafe {
             kernel(
                 bias.as_ptr(),
@@ -104,15 +104,15 @@ fn row(
     Some(())
 }
 
-/// How a kernel walks through the segments of a pixel, and from pixel to pixel: the next run's address is the
-/// difference to the last one's end away.
+/// How a kernel moves from one segment to the next, and from one pixel to the next. It adds the difference between the
+/// address of the next run and the end of the last one.
 #[derive(Clone, Copy)]
 struct Walk {
-    /// The first pixel's first run.
+    /// The first run of the first pixel.
     run: *const i8,
-    /// Turns of each segment.
+    /// Turns of the inner loop for each segment.
     counts: [usize; 3],
-    /// From each segment's end to the next segment, from the last one's to the next pixel.
+    /// From the end of each segment to the next segment; from the end of the last one to the next pixel.
     gaps: [isize; 3],
 }
 

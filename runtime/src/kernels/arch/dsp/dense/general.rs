@@ -1,8 +1,8 @@
-//! The general kernel: a row of any shape, so that no shape is left to the reference kernel.
+//! The general kernel: it computes a row of any shape, so that the reference kernel does not have to.
 //!
-//! Up to three segments of fours, each with a length and a step of its own; outputs any number of bytes apart; any
-//! shift and any smallest value. It reads all that from a job at every pixel, which costs about forty instructions
-//! besides the products.
+//! It supports up to three segments, each with its own length (a multiple of 4) and step; any distance between outputs;
+//! any shift; and any smallest activation. It loads all of these for every pixel, which costs about forty instructions a
+//! pixel and group of channels.
 
 use super::{Proof, widen};
 use crate::graph::RECORD_BYTES;
@@ -10,14 +10,14 @@ use crate::kernels::row::Segment;
 use crate::kernels::row::record4;
 use crate::kernels::{Output, Quantization};
 
-/// A segment of the next pixel.
+/// One segment of the next pixel.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Run {
     start: *const i8,
-    /// Fours of bytes; 0 behind the last segment.
+    /// Length in words; 0 marks the end of the list of segments.
     fours: usize,
-    /// From the run's end to the next pixel's.
+    /// Distance from the end of the run to the run of the next pixel.
     skip: isize,
 }
 
@@ -29,33 +29,33 @@ impl Run {
     };
 }
 
-/// What [`general`] needs of a row and four channels.
+/// The input of [`general`]: four channels of one row.
 #[repr(C)]
 struct Job {
     runs: [Run; 4],
-    /// As pairs of halfwords.
+    /// The weights, as pairs of halfwords.
     weights: *const u32,
     bias: [i32; 4],
     multipliers: [i32; 4],
     zero_point: i32,
     shift: u32,
-    /// The smallest activation, in all bytes.
+    /// The smallest activation, in each of the four bytes.
     least: u32,
     out: *mut i8,
     channel_step: usize,
     pixel_step: usize,
-    /// Pixels left.
+    /// Number of remaining pixels.
     pixels: usize,
 }
 
 adjacent!(Job: zero_point + 4 = shift, out + 4 = channel_step, pixel_step + 4 = pixels);
 adjacent!(Run: start + 4 = fours);
-// The first run is where the job is.
+// The kernel reads the first run at the address of the job.
 const _: () = assert!(core::mem::offset_of!(Job, runs) == 0);
 
-/// One row of four output channels, at least one pixel of at least one segment.
-// SAFETY (of a call): the job's runs can be read for all of its pixels and are word-aligned, as many weights are
-// there, and all outputs are writable.
+/// Computes a row of four output channels: at least one pixel and one segment.
+// SAFETY (of a call): the runs can be read for all pixels and are aligned to words; the weights of all their bytes can be
+// read; all outputs are writable.
 #[unsafe(naked)]
 unsafe extern "C" fn general(job: *mut Job) {
     naked_asm_of!(
@@ -70,7 +70,7 @@ unsafe extern "C" fn general(job: *mut Job) {
             pixels
         },
         [
-            // The job stays on the stack.
+            // The address of the job stays on the stack.
             "push {{r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
             "3: ldr r1, [sp]",
             "add r2, r1, #{bias}",
@@ -132,8 +132,7 @@ unsafe extern "C" fn general(job: *mut Job) {
     )
 }
 
-/// A row by the general kernel, proof included: for other instruction sets. `None`, with nothing written, for what
-/// cannot be proved.
+/// Checks a row and computes it with the general kernel. Returns `None` and writes nothing if the check fails. For Helium.
 #[cfg(arm_mve)]
 #[inline(never)]
 pub fn dense(
@@ -148,7 +147,7 @@ pub fn dense(
     row(proof, segments, weights, records, quantization, out)
 }
 
-/// A row by the general kernel. `None`, with nothing written, for more than three segments.
+/// Computes a row with the general kernel. Returns `None` and writes nothing if there are more than three segments.
 #[cfg_attr(arm_mve, inline(always))]
 #[cfg_attr(not(arm_mve), inline(never))]
 pub fn row(
@@ -178,7 +177,7 @@ pub fn row(
         pixel_step: out.pixel_step,
         pixels: 0,
     };
-    // Behind the last is the end.
+    // The last entry must stay the end of the list.
     if segments.len() >= job.runs.len() {
         return None;
     }
@@ -191,7 +190,7 @@ pub fn row(
             break;
         };
         widen(weights, pairs);
-        // The kernel leaves its job behind the row's last pixel.
+        // The kernel advances these fields, so they are set again for each group.
         for (run, s) in job.runs.iter_mut().zip(segments) {
             *run = Run {
                 start: s.row.as_ptr(),
@@ -203,8 +202,8 @@ pub fn row(
         let start = 4 * group * out.channel_step;
         job.out = out.bytes.as_mut_ptr().wrapping_add(start);
         job.pixels = out.pixels;
-        // SAFETY: every segment has its run for each pixel and is aligned, none is empty, and behind the last is
-        // the end; the weights of their bytes were widened; `out` reaches to the last channel of the last pixel.
+        // SAFETY: every segment is aligned, not empty, and has a run for each pixel. The list of segments has an end. The
+        // weights of all bytes were widened. `out` contains the last channel of the last pixel.
         unsafe { general(&mut job) };
     }
     Some(())

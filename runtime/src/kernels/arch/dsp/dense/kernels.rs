@@ -1,38 +1,38 @@
-//! Rows of four output channels as loops in assembly.
+//! The fast kernels: loops in assembly over rows of four output channels.
 //!
-//! Weights are widened to pairs of halfwords once a row and then streamed with LDM: four activations
-//! cost 13 instructions for 16 products. Biases lie before the weights and the constants of requantization
-//! behind them, so that the same pointer runs through all three.
+//! Before a row, the weights are widened to pairs of halfwords. The kernel then loads them with LDM: 13 instructions
+//! compute the 16 products of four activations. The biases lie before the weights, the constants of requantization after
+//! them, so that one pointer is enough for all three.
 
 use crate::kernels::path::dsp::Dense;
 
-/// The next eight activations (r3).
+/// Loads the next eight activations (r3) and multiplies them.
 macro_rules! eight {
     () => {
         concat!("ldrd r0, r1, [r3], #8\n", four!("r0"), four!("r1"))
     };
 }
 
-/// `lr` times what is in between.
+/// A loop of `lr` turns.
 macro_rules! times {
     ($($eight:expr),*) => {
         concat!("2:\n", $($eight,)* "subs lr, lr, #1\n", "bne 2b\n")
     };
 }
 
-/// On to the next segment, or pixel: by the gap of this name in the [`Frame`].
+/// Moves to the next segment or pixel, by the gap of this name in the [`Frame`].
 macro_rules! gap {
     ($gap:literal) => {
         concat!("ldr r2, [sp, #{", $gap, "}]\n", "add r3, r3, r2\n")
     };
-    // The next segment's count lies behind it.
+    // The count of the next segment lies after the gap.
     ($gap:literal, then count) => {
         concat!("ldrd r2, lr, [sp, #{", $gap, "}]\n", "add r3, r3, r2\n")
     };
 }
 
-/// Four activations to words of four channels, whose constants are the bytes from pixel to pixel, and the
-/// smallest value in all bytes.
+/// Writes four activations as a word of four channels. The two constants are the distance between two pixels, and the
+/// smallest activation in each byte.
 macro_rules! put_word {
     ($out:literal) => {
         concat!(
@@ -53,7 +53,7 @@ macro_rules! put_word {
     };
 }
 
-/// Four activations to planes; the constants are the bytes from one to the next, and three times that.
+/// Writes four activations to four planes. The two constants are the distance between two planes, and three times that.
 macro_rules! put_planes {
     ($out:literal) => {
         concat!(
@@ -73,8 +73,8 @@ macro_rules! put_planes {
     };
 }
 
-/// What lies on the stack while a kernel runs: the arguments that came in registers, the registers it saves, then
-/// the other arguments, where the calling convention puts them.
+/// The stack while a kernel runs: the arguments that were passed in registers, the saved registers, and the other
+/// arguments, where the calling convention puts them.
 #[repr(C)]
 struct Frame {
     block: *const u32,
@@ -93,7 +93,7 @@ struct Frame {
 adjacent!(Frame: block + 4 = count, out + 4 = end, gap0 + 4 = count1, gap1 + 4 = count2);
 const _: () = assert!(core::mem::offset_of!(Frame, saved) == 4 * 4);
 
-/// One row of four output channels; see [`kernel`].
+/// A kernel; see [`kernel`].
 pub type Kernel = unsafe extern "C" fn(
     block: *const u32,
     count: usize,
@@ -107,13 +107,14 @@ pub type Kernel = unsafe extern "C" fn(
     gap2: isize,
 );
 
-/// One row of four output channels. `block`: four biases, the widened weights, the zero point, two
-/// constants of the store, four multipliers. `run` is the first segment's; `count` and `count1`, `count2`
-/// are how many units a pixel reads of each segment, `gap0` … how far it is from a segment's end to what
-/// is read next. `out` goes up to `end`.
+/// Defines a kernel, which computes a row of four output channels.
 ///
-/// A function of its own in assembly: the loop takes all fourteen registers, and what a pixel needs
-/// besides lies on the stack where the calling convention puts it.
+/// `block` holds four biases, the widened weights, the zero point, the two constants of the store, and four multipliers.
+/// `run` is the first run of the first segment. `count`, `count1` and `count2` are the turns of the inner loop for the
+/// three segments. `gap0`, `gap1` and `gap2` are the distances from the end of each segment to the run that is read next.
+/// Outputs are written from `out` up to `end`.
+///
+/// A kernel is a naked function because its loop needs all fourteen registers. All other values stay on the stack.
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident, counted, [$($body:expr),*], $put:ident) => {
         kernel!($(#[$doc])* $name, [
@@ -126,7 +127,7 @@ macro_rules! kernel {
             "cmp r12, lr"
         ]);
     };
-    // Without a count there is a register for the output.
+    // Without a count, a register is free for the output.
     ($(#[$doc:meta])* $name:ident, unrolled, [$($body:expr),*], $put:ident) => {
         kernel!($(#[$doc])* $name, [
             "mov lr, r2",
@@ -140,8 +141,8 @@ macro_rules! kernel {
     };
     ($(#[$doc:meta])* $name:ident, [$start:literal, $($body:expr),*], [$($put:expr),*]) => {
         $(#[$doc])*
-        // SAFETY (of a call): the block has the words for the counts; all runs of all pixels and `block`
-        // are readable and word-aligned, all outputs are writable, `end` is reached from `out`.
+        // SAFETY (of a call): the block has the length that the counts say; the block and all runs of all pixels are
+        // readable and aligned to words; all outputs are writable; `out` reaches `end` in steps of a pixel.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
             block: *const u32,
@@ -187,37 +188,37 @@ macro_rules! bias {
 }
 
 kernel!(
-    /// One segment of 8, which is all of a pixel.
+    /// One segment of 8 bytes, which is the whole pixel.
     words_8, unrolled, [bias!(), eight!()], put_word
 );
 kernel!(
-    /// One segment of 16, which is all of a pixel.
+    /// One segment of 16 bytes, which is the whole pixel.
     words_16, unrolled, [bias!(), eight!(), eight!()], put_word
 );
 kernel!(
-    /// One segment of eights, which is all of a pixel.
+    /// One segment of a multiple of 8 bytes, which is the whole pixel.
     words, counted, [bias!(), times!(eight!())], put_word
 );
 kernel!(
-    /// Two segments of 8.
+    /// Two segments of 8 bytes.
     planes_8_8, unrolled,
     [bias!(), eight!(), gap!("gap0"), eight!(), gap!("gap1")],
     put_planes
 );
 kernel!(
-    /// Two segments of 16.
+    /// Two segments of 16 bytes.
     planes_16_16, unrolled,
     [bias!(), eight!(), eight!(), gap!("gap0"), eight!(), eight!(), gap!("gap1")],
     put_planes
 );
 kernel!(
-    /// Two segments of eights.
+    /// Two segments of multiples of 8 bytes.
     planes_2, counted,
     [bias!(), times!(eight!()), gap!("gap0", then count), times!(eight!()), gap!("gap1")],
     put_planes
 );
 kernel!(
-    /// Three segments of 24s.
+    /// Three segments of multiples of 24 bytes.
     planes_3, counted,
     [
         bias!(),

@@ -1,47 +1,47 @@
-//! Rows of four output channels in assembly, four pixels a turn.
+//! The fast kernels: loops in assembly over rows of four output channels, four pixels a turn.
 //!
-//! Weights are read as they lie in the image: VLD4 takes a block of sixteen products of four channels apart.
-//! Where a pixel's sum is one block long, the weights stay in registers for the whole row. Pixels 0 and 2 of
-//! a turn are computed first, then 1 and 3: the narrowing moves interleave pairs.
+//! Weights are read in the order of the image. VLD4 loads a block, sixteen weights of each of four channels, and separates
+//! the channels. If the sum of a pixel is one block long, the weights stay in registers for the whole row. Pixels 0 and 2
+//! of a turn are computed first, then pixels 1 and 3, because the narrowing moves interleave pairs.
 
 use crate::kernels::path::helium::Dense;
 
-/// What a kernel needs of a row and four channels.
+/// The input of a kernel: four channels of one row.
 #[repr(C, align(8))]
 pub struct Job {
     pub weights: *const u8,
-    /// The first segment of the next pixel.
+    /// The first run of the next pixel.
     pub run: *const i8,
-    /// Bytes from pixel to pixel.
+    /// Distance between two input pixels in bytes.
     pub step: usize,
     pub out: *mut i8,
-    /// Bytes from an output pixel to the fourth after it.
+    /// Distance from an output pixel to the fourth after it, in bytes.
     pub out_step: usize,
-    /// Bytes from channel to channel.
+    /// Distance between two channels in bytes.
     pub plane: usize,
     pub zero_point: i32,
-    /// Turns left, of four pixels.
+    /// Number of remaining turns.
     pub turns: usize,
-    /// Blocks of sixteen bytes in each segment.
+    /// Number of blocks of sixteen bytes in each segment.
     pub counts: [usize; 3],
-    /// From a segment's end to the next segment.
+    /// Distance from the end of a segment to the next segment.
     pub gaps: [isize; 2],
-    /// Weights that had to be put together.
+    /// Weights in another order than in the image.
     pub extra: *const u8,
     /// The smallest activation, in all bytes.
     pub least: u32,
     pub _align: u32,
     pub bias: [i32; 4],
     pub multipliers: [i32; 4],
-    /// Where the bytes of four channels of four pixels go; or, where a vector is put together from two
-    /// segments, where its words come from.
+    /// The positions of the bytes of four channels of four output pixels. Kernels that gather a vector from two segments
+    /// have the positions of its words here instead.
     pub places: [u32; 4],
 }
 
 adjacent!(Job: run + 4 = step, out + 4 = out_step, gaps + 8 = extra);
 
 impl Job {
-    /// To be filled.
+    /// A job whose fields have not been set.
     pub const EMPTY: Self = Self {
         weights: core::ptr::null(),
         run: core::ptr::null(),
@@ -62,7 +62,7 @@ impl Job {
     };
 }
 
-/// The next block of weights, q0 to q3, from r5.
+/// Loads the next block of weights from r5 to q0…q3.
 macro_rules! weights {
     () => {
         "vld40.32 {{q0, q1, q2, q3}}, [r5]\n\
@@ -72,7 +72,7 @@ macro_rules! weights {
     };
 }
 
-/// Vector q4 against four channels' weights; sums in four registers.
+/// Multiplies vector q4 with the weights of four channels. The sums go to four registers.
 macro_rules! four {
     ($multiply:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
@@ -96,7 +96,7 @@ macro_rules! four {
     };
 }
 
-/// Two pixels' vectors, loaded by $one and $two, against the weights.
+/// Multiplies the vectors of two pixels, loaded by $one and $two, with the weights.
 macro_rules! two_pixels {
     ($multiply:literal, $one:literal, $two:literal) => {
         concat!(
@@ -110,7 +110,7 @@ macro_rules! two_pixels {
     };
 }
 
-/// A block of two pixels, at r1 and r3.
+/// Computes a block of two pixels, at r1 and r3.
 macro_rules! block {
     ($multiply:literal) => {
         concat!(
@@ -124,7 +124,7 @@ macro_rules! block {
     };
 }
 
-/// The sums of two pixels, to q5 and q6.
+/// Moves the sums of two pixels to q5 and q6.
 macro_rules! gather_sums {
     () => {
         "vmov q5[2], q5[0], r0, r4\n\
@@ -134,7 +134,7 @@ macro_rules! gather_sums {
     };
 }
 
-/// One pixel against weights that stay in q0 to q3; its sums to $to.
+/// Multiplies one pixel with weights that stay in q0…q3. The sums go to $to.
 macro_rules! one_pixel {
     ($load:literal, $multiply:literal, $to:literal) => {
         concat!(
@@ -155,7 +155,7 @@ macro_rules! one_pixel {
     };
 }
 
-/// Sixteen activations from q7 (pixels 0 and 2) and q5 (pixels 1 and 3), with the zero point in $zero: to q7.
+/// Narrows sixteen activations to q7, from q7 (pixels 0 and 2) and q5 (pixels 1 and 3). The zero point is in $zero.
 macro_rules! narrow {
     ($zero:literal) => {
         concat!(
@@ -232,7 +232,7 @@ macro_rules! kernel {
     };
 }
 
-/// On to the next turn's pixels, and to it.
+/// Moves to the pixels of the next turn and repeats the loop.
 macro_rules! next_turn {
     () => {
         "ldrd r1, r3, [r7, #{run}]\n\
@@ -245,7 +245,7 @@ macro_rules! next_turn {
     };
 }
 
-/// The sums of two pixels two apart, the first of them $first pixels on: segments of whole blocks.
+/// The sums of pixels 0 and 2, or of the pixels after them, as $first says. All segments are whole blocks.
 macro_rules! counted {
     ($first:literal) => {
         concat!(
@@ -315,7 +315,8 @@ kernel!(
     next_turn!(),
 );
 
-/// Three segments of 24: a block of each, the rests of the first two put together, the rest of the third.
+/// The sums of two pixels of three segments of 24 bytes: first a block of each segment, then the remaining eight bytes of
+/// the first two segments as one block, then the remaining eight bytes of the third.
 macro_rules! rests {
     ($first:literal) => {
         concat!(
@@ -362,7 +363,7 @@ macro_rules! rests {
 }
 
 kernel!(
-    /// Three segments of 24, to planes. The gaps are from segment to segment.
+    /// Three segments of 24 bytes, to planes. The gaps are distances from the beginning of a segment to the next.
     planes_24,
     "2:",
     rests!(""),
@@ -375,8 +376,8 @@ kernel!(
     next_turn!(),
 );
 
-/// What kernels whose weights stay in registers load before a row: the run (r1), the output (r3), the bytes
-/// to the next (r5), the zero point (r12), the turns (lr).
+/// Loads what kernels need whose weights stay in registers: the run (r1), the output (r3), its distance to the next (r5),
+/// the zero point (r12), and the turns (lr).
 macro_rules! resident {
     () => {
         "ldr r1, [r7, #{run}]\n\
@@ -386,7 +387,7 @@ macro_rules! resident {
     };
 }
 
-/// How such kernels end a turn that writes words: q7 and q5 as four pixels of four channels.
+/// The end of a turn of such kernels, if they write words: writes q7 and q5 as four pixels of four channels.
 macro_rules! put_resident {
     () => {
         concat!(
@@ -401,7 +402,7 @@ macro_rules! put_resident {
 }
 
 kernel!(
-    /// One segment of 16, which is all of a pixel.
+    /// One segment of 16 bytes, which is the whole pixel.
     words_16,
     "ldr r5, [r7, #{weights}]",
     weights!(),
@@ -417,7 +418,7 @@ kernel!(
     put_resident!(),
 );
 kernel!(
-    /// One segment of 8, which is all of a pixel; the weights are sixteen bits each.
+    /// One segment of 8 bytes, which is the whole pixel. The weights have sixteen bits.
     words_8,
     "ldr r5, [r7, #{extra}]",
     "vldrw.u32 q0, [r5]",
@@ -436,8 +437,8 @@ kernel!(
     put_resident!(),
 );
 kernel!(
-    /// Two segments of 8, which are all of a pixel, put together; to planes. The words' places are addresses,
-    /// one pixel before the run's.
+    /// Two segments of 8 bytes, which are the whole pixel, gathered to one vector; to planes. The positions of the words are
+    /// addresses one pixel before the run.
     planes_8_8,
     "ldr r5, [r7, #{weights}]",
     weights!(),
@@ -479,11 +480,11 @@ pub fn function(kernel: Dense) -> Kernel {
     }
 }
 
-/// Where eight weights of a channel lie, from its first.
+/// The positions of eight weights of a channel, relative to the first.
 static EIGHT: [u8; 8] = [0, 1, 2, 3, 16, 17, 18, 19];
 
-/// Eight weights of each of four channels, `[k/4][j][k%4]`, as sixteen bits each.
-// SAFETY (of a call): 32 bytes of weights are there, and room for 64; `eight` is [`EIGHT`].
+/// Widens eight weights of each of four channels, `[k/4][j][k%4]`, to sixteen bits.
+// SAFETY (of a call): 32 bytes of weights can be read and 64 bytes can be written; `eight` is [`EIGHT`].
 #[unsafe(naked)]
 unsafe extern "C" fn widen_eights(weights: *const u8, to: *mut i8, eight: *const u8) {
     core::arch::naked_asm!(
@@ -504,10 +505,10 @@ unsafe extern "C" fn widen_eights(weights: *const u8, to: *mut i8, eight: *const
     )
 }
 
-/// [`widen_eights`] of as much as is needed; nothing where it is not there.
+/// Calls [`widen_eights`], unless a slice is too short.
 pub fn widen(weights: &[u8], to: &mut [i8]) {
     if weights.len() >= 32 && to.len() >= 64 {
-        // SAFETY: what is read and written was checked; the address of scratch was, when the row was prepared.
+        // SAFETY: the lengths were checked here, the alignment of scratch before the row was prepared.
         unsafe { widen_eights(weights.as_ptr(), to.as_mut_ptr(), EIGHT.as_ptr()) }
     }
 }

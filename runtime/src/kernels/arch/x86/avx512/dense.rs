@@ -1,8 +1,8 @@
-//! Dense rows: 3×3, pointwise and transposed convolutions.
+//! Dense convolutions: 3×3, pointwise and transposed.
 //!
-//! Each segment's row is first taken apart into planes of four channels, a word a pixel ([`Planes`]): then
-//! sixteen pixels' words are one load, and those of the pixel beside them the load four bytes on. Four
-//! output channels and 64 pixels are sixteen vectors of sums.
+//! The row of each segment is first separated into planes of four channels, with one word a pixel ([`Planes`]). Then one
+//! load reads the words of sixteen pixels, and a load four bytes further reads those of their right neighbours. The sums
+//! of 64 pixels of four output channels are sixteen vectors.
 
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
@@ -14,12 +14,12 @@ use crate::kernels::arch::checked::Dense;
 use crate::kernels::row::Segment;
 use crate::kernels::{Output, Quantization};
 
-/// Most bytes of all planes: three image rows of sixteen channels and more.
+/// The most bytes of all planes: enough for three rows of 224 pixels of sixteen channels.
 const BYTES: usize = 12 * 1024;
 
-/// Whether [`dense`] takes rows of these segments and this output.
+/// Whether [`dense`] supports rows of these segments and this output.
 pub fn takes(segments: &[Segment<'_>], quantization: Quantization, out: &Output<'_>) -> bool {
-    // Runs are part of a pixel, or whole pixels.
+    // A run is part of a pixel, or one or more whole pixels.
     let pixels = |s: &Segment<'_>| {
         s.step >= 4 && s.step.is_multiple_of(4) && (s.len <= s.step || s.len.is_multiple_of(s.step))
     };
@@ -34,7 +34,7 @@ pub fn takes(segments: &[Segment<'_>], quantization: Quantization, out: &Output<
 /// See [`crate::kernels::dense::dense_row`].
 ///
 /// # Safety
-/// `job` is what `checked::dense` made of the other arguments, and [`takes`] allows them.
+/// `job` is the result of `checked::dense` for the other arguments, and [`takes`] is true for them.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub unsafe fn dense(
     job: Dense,
@@ -48,7 +48,7 @@ pub unsafe fn dense(
     let mut planes = [Planes::NONE; 3];
     let mut to = memory.as_mut_ptr().cast::<u8>();
     for (planes, segment) in planes.iter_mut().zip(segments) {
-        // SAFETY: the planes of all segments have room.
+        // SAFETY: there is room for the planes of all segments.
         unsafe {
             *planes = Planes::fill(segment, out.pixels, to);
             to = to.add(planes.shape.bytes());
@@ -70,9 +70,9 @@ pub unsafe fn dense(
         let fours = fours.get(..batch.count / 4).unwrap_or_default();
         let mut blocks = [_mm512_setzero_si512(); 16];
         for x in (0..pixels).step_by(BLOCK) {
-            // SAFETY: planes hold whole vectors up to the last pixel's.
+            // SAFETY: the planes hold whole vectors, up to the vector of the last pixel.
             unsafe { sums_of(fours, planes, x, pixels - x, &finish, &mut blocks) };
-            // SAFETY: `checked::dense` found room for these channels.
+            // SAFETY: `checked::dense` showed that the output has these channels.
             unsafe { row.put(batch, x, &blocks) };
         }
         channel += batch.count;
@@ -84,16 +84,16 @@ struct Memory {
     _bytes: [u8; BYTES],
 }
 
-/// How a segment's row is taken apart.
+/// How the row of a segment is separated into planes.
 #[derive(Clone, Copy)]
 struct Shape {
-    /// Bytes of a pixel, a plane for each four.
+    /// Number of bytes of a pixel; each word has a plane.
     step: usize,
-    /// Words of a pixel that are read.
+    /// Number of words of a pixel that are read.
     words: usize,
-    /// Pixels of a run.
+    /// Number of pixels of a run.
     taps: usize,
-    /// Pixels of a plane, whole vectors.
+    /// Number of pixels of a plane, in whole vectors.
     columns: usize,
 }
 
@@ -112,29 +112,29 @@ impl Shape {
         }
     }
 
-    /// Bytes of the planes of all words, kept or not.
+    /// Number of bytes of the planes of all words, including words that are not read.
     fn bytes(&self) -> usize {
         self.step * self.columns
     }
 
-    /// Writes sixteen pixels from `x` on of planes that begin at `to`, plus 128.
+    /// Writes sixteen pixels, from pixel `x`, to the planes that begin at `to`. Adds 128 to each byte.
     ///
     /// # Safety
-    /// The planes are there.
+    /// The planes are writable.
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn put<const N: usize>(&self, to: *mut u8, x: usize, words: [__m512i; N]) {
         let mut to = to.wrapping_add(4 * x);
         for word in words {
             let flipped = _mm512_xor_si512(word, _mm512_set1_epi32(FLIP));
-            // SAFETY: as promised to us.
+            // SAFETY: the caller guarantees it.
             unsafe { _mm512_storeu_si512(to.cast(), flipped) };
             to = to.wrapping_add(4 * self.columns);
         }
     }
 }
 
-/// A segment's row as planes of words, plus 128.
+/// The row of a segment as planes of words, 128 added to each byte.
 #[derive(Clone, Copy)]
 struct Planes {
     start: *const u8,
@@ -152,10 +152,10 @@ impl Planes {
         },
     };
 
-    /// Takes a row apart.
+    /// Separates a row into planes.
     ///
     /// # Safety
-    /// From `to` on there is room for the shape's bytes.
+    /// The bytes of the shape are writable at `to`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn fill(segment: &Segment<'_>, pixels: usize, to: *mut u8) -> Self {
@@ -230,7 +230,7 @@ impl Planes {
     }
 }
 
-/// Sixteen pixels of two words: the first words, and the second.
+/// Separates sixteen pixels of two words into first words and second words.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn parted(low: __m512i, high: __m512i) -> [__m512i; 2] {
@@ -242,7 +242,7 @@ fn parted(low: __m512i, high: __m512i) -> [__m512i; 2] {
     ]
 }
 
-/// Sixteen bytes from `at` on of each of four pixels `step` bytes apart; zeros behind the row.
+/// Sixteen bytes of each of four pixels, which are `step` bytes apart. Zeros beyond the end of the row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn pixels4(row: &[i8], at: usize, step: usize) -> __m512i {
@@ -270,7 +270,7 @@ fn pixels4(row: &[i8], at: usize, step: usize) -> __m512i {
     load(&bytes, 0)
 }
 
-/// Sixteen pixels of four words, four pixels a vector: a vector a word.
+/// Separates sixteen pixels of four words, four pixels a vector, into one vector a word.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn quartered([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
@@ -293,7 +293,7 @@ fn quartered([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
     ]
 }
 
-/// A word from `at` on of each of sixteen pixels `step` bytes apart; zeros behind the row.
+/// A word of each of sixteen pixels, which are `step` bytes apart. Zeros beyond the end of the row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn gathered(row: &[i8], at: usize, step: usize) -> __m512i {
@@ -310,9 +310,9 @@ fn gathered(row: &[i8], at: usize, step: usize) -> __m512i {
 /// Four output channels.
 #[derive(Clone, Copy)]
 struct Four {
-    /// Their weights, four bytes of each by turns.
+    /// The weights: four bytes of each channel by turns.
     weights: *const u8,
-    /// Less 128 times the sum of the weights.
+    /// The bias, minus 128 times the sum of the weights.
     bias: [i32; 4],
     multipliers: [i32; 4],
 }
@@ -329,7 +329,7 @@ impl Four {
     fn new(weights: &[u8], length: usize, records: &[u8], channel: usize) -> Self {
         let weights = weights.get(..4 * length).unwrap_or_default();
         let flip = _mm512_set1_epi32(FLIP);
-        // Four bytes of each channel, four times over; two sums, for one waits for itself.
+        // Four bytes of each channel, four times. Two sums, because an addition to the same sum would have to wait.
         let (mut even, mut odd) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         for at in (0..weights.len()).step_by(128) {
             even = _mm512_dpbusd_epi32(even, flip, load(weights, at));
@@ -352,7 +352,7 @@ impl Four {
         }
     }
 
-    /// The activations of these sums.
+    /// The activations of the sums.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn finished<const V: usize>(&self, acc: &[[__m512i; V]; 4], finish: &Finish) -> [__m512i; 4] {
@@ -367,8 +367,8 @@ impl Four {
     }
 }
 
-/// The activations of up to 64 pixels from `x` on, a block a channel. In short rows several fours go together, so
-/// that no sum has to wait for itself.
+/// The activations of up to 64 pixels from pixel `x`, one block a channel. In short rows, several groups of four channels
+/// are computed together, so that no addition has to wait for the previous one.
 ///
 /// # Safety
 /// The planes have these pixels.
@@ -393,7 +393,7 @@ unsafe fn sums_of(
         };
         let (now, later) = fours.split_at_checked(taken).unwrap_or_default();
         let (to, rest) = blocks.split_at_mut_checked(taken).unwrap_or_default();
-        // SAFETY: as promised to us.
+        // SAFETY: the caller guarantees it.
         unsafe {
             match (vectors, taken) {
                 (1, 4) => sums::<1, 4>(now, planes, x, finish, to),
@@ -409,7 +409,7 @@ unsafe fn sums_of(
     }
 }
 
-/// The activations of `16 · V` pixels from `x` on of `G` fours.
+/// The activations of `16 · V` pixels from pixel `x`, of `G` groups of four channels.
 ///
 /// # Safety
 /// The planes have these pixels.
@@ -438,7 +438,7 @@ unsafe fn sums<const V: usize, const G: usize>(
         for tap in 0..shape.taps {
             let mut from = start.wrapping_add(4 * (x + tap));
             for _ in 0..shape.words {
-                // SAFETY: as promised to us; sixteen bytes of weights for each word of a run.
+                // SAFETY: the caller guarantees it; there are sixteen bytes of weights for each word of a run.
                 unsafe {
                     let mut lanes = [_mm512_setzero_si512(); V];
                     for (i, lanes) in lanes.iter_mut().enumerate() {
@@ -464,8 +464,8 @@ unsafe fn sums<const V: usize, const G: usize>(
             }
         }
     }
-    // Copied, and by hand instead of in a loop: sums whose address is taken would be in memory, in every turn
-    // of the loop above too.
+    // Copied without a loop: if the address of a sum were taken, the compiler would keep it in memory, in the loop above
+    // too.
     let acc = { acc };
     blocks[0] = fours[0].finished(&acc[0], finish);
     if let (Some(to), Some(four), Some(acc)) = (blocks.get_mut(1), fours.get(1), acc.get(1)) {

@@ -1,4 +1,4 @@
-//! Depthwise rows: three pixels of a row and a weight of nought a word, three words a sum.
+//! Depthwise convolutions: a word holds three pixels of a row and one byte with weight zero; a sum takes three words.
 
 use core::arch::x86_64::*;
 
@@ -11,7 +11,7 @@ use crate::kernels::{Output, Quantization};
 /// See [`crate::kernels::depthwise::depthwise_row`].
 ///
 /// # Safety
-/// `channels` is what `checked::depthwise` made of the other arguments, and `takes_depthwise` allows them.
+/// `channels` is the result of `checked::depthwise` for the other arguments, and `takes_depthwise` is true for them.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub unsafe fn depthwise(
     channels: usize,
@@ -39,7 +39,7 @@ pub unsafe fn depthwise(
         let mut blocks = [_mm512_setzero_si512(); 16];
         for x in (0..pixels).step_by(BLOCK) {
             let vectors = (pixels - x).div_ceil(16);
-            // Two vectors of sums need 34 columns, of which 64 are loaded.
+            // Two vectors of sums need 34 columns; 64 are loaded.
             let end = last + x + 32 * (vectors.min(4) - 1) / 2 + 64;
             for (block, one) in blocks.iter_mut().zip(all) {
                 // SAFETY: the rows reach to `end`.
@@ -56,22 +56,22 @@ pub unsafe fn depthwise(
                     }
                 };
             }
-            // SAFETY: `checked::depthwise` found room for these channels.
+            // SAFETY: `checked::depthwise` showed that the output has these channels.
             unsafe { row.put(batch, x, &blocks) };
         }
         channel += batch.count;
     }
 }
 
-/// What is needed of a channel.
+/// One channel.
 #[derive(Clone, Copy)]
 struct Channel {
-    /// For each row three weights and a zero.
+    /// For each row, three weights and a zero.
     taps: [i32; 3],
-    /// Less 128 times the sum of the weights.
+    /// The bias, minus 128 times the sum of the weights.
     bias: i32,
     multiplier: i32,
-    /// Where the column before pixel 0 lies in each row.
+    /// The position of the column before pixel 0 in each row.
     start: usize,
 }
 
@@ -87,9 +87,9 @@ impl Channel {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
     fn four(weights: &[u8], records: &[u8], channel: usize, pixels: usize) -> [Self; 4] {
-        /// For VPERMB: lane 4 · ky + j has the weights of row ky and channel j, and a zero.
+        /// Indices for VPERMB: lane 4 · ky + j gets the weights of row ky and channel j, and a zero.
         const TAPS: [u8; 64] = {
-            // A byte behind the weights.
+            // A byte after the weights, which is zero.
             let mut places = [63; 64];
             let mut at = 0;
             while at < 48 {
@@ -132,10 +132,10 @@ impl Channel {
         four
     }
 
-    /// The activations of `16 · V` pixels from `x` on; of those behind the row, anything.
+    /// The activations of `16 · V` pixels from pixel `x`. Those beyond the end of the row are undefined.
     ///
     /// # Safety
-    /// If `WHOLE`, the rows reach to the end of all loads.
+    /// If `WHOLE`, no load goes beyond the end of a row.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
     unsafe fn sums<const V: usize, const WHOLE: bool>(
@@ -151,7 +151,7 @@ impl Channel {
             for (pair, acc) in acc.chunks_mut(2).enumerate() {
                 let at = self.start + x + 32 * pair;
                 let bytes = if WHOLE {
-                    // SAFETY: as promised to us.
+                    // SAFETY: the caller guarantees it.
                     unsafe { _mm512_loadu_si512(row.as_ptr().wrapping_add(at).cast()) }
                 } else {
                     load(row, at)
@@ -167,7 +167,7 @@ impl Channel {
     }
 }
 
-/// For VPERMB: lane x has bytes x, x + 1, x + 2 and any, from `first` on.
+/// Indices for VPERMB: lane x gets bytes x, x + 1, x + 2 and any other, counted from `first`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn columns(first: usize) -> __m512i {

@@ -1,34 +1,34 @@
-//! From sums of up to 64 pixels to activations: requantization and packing.
+//! Requantization and packing: from the sums of up to 64 pixels to activations.
 
 use core::arch::x86_64::*;
 
 use crate::graph::RECORD_BYTES;
 use crate::kernels::Quantization;
 
-/// How sums become activations.
+/// Requantization of sums.
 #[derive(Clone, Copy)]
 pub struct Finish {
-    /// What is added to a product: half of 2^32, and 2^32 times the zero point.
+    /// Added to each product: 2^31 for rounding, and 2^32 times the zero point.
     offset: __m512i,
     least: __m512i,
     order: __m512i,
 }
 
-/// In which order the pixels of a block lie.
+/// The order of the pixels in a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// One after the other, as in a plane.
+    /// In sequence, as in a plane.
     Plane,
-    /// Such that [`super::store::interleaved`] of eight channels gives pixels one after the other.
+    /// In an order in which [`super::store::interleaved`] of eight channels gives pixels in sequence.
     Eight,
-    /// The same of sixteen.
+    /// The same for sixteen channels.
     Sixteen,
-    /// The same of four.
+    /// The same for four channels.
     Four,
 }
 
 impl Order {
-    /// For each byte of a block where [`packed`] has it: pixel 16·i + 4·l + m at 16·l + 4·i + m.
+    /// For each byte of a block, its position in [`packed`]: pixel 16·i + 4·l + m is at 16·l + 4·i + m.
     const fn places(self) -> [u8; 64] {
         let mut places = [0; 64];
         let mut at = 0;
@@ -47,7 +47,7 @@ impl Order {
         places
     }
 
-    /// Those places, for VPERMB.
+    /// These positions, for VPERMB.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn vector(self) -> __m512i {
@@ -69,12 +69,12 @@ impl Order {
 }
 
 impl Finish {
-    /// Whether sums are multiplied as they are: what exporters write but for the class head.
+    /// Whether sums are not shifted before the multiplication. Exporters write a shift for the class head only.
     pub fn takes(quantization: Quantization) -> bool {
         quantization.shift == 0
     }
 
-    /// Of a layer that [`takes`](Self::takes) allows, with blocks in this order.
+    /// The requantization of a layer that [`takes`](Self::takes) is true for, with blocks in this order.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub fn new(quantization: Quantization, order: Order) -> Self {
@@ -86,8 +86,8 @@ impl Finish {
         }
     }
 
-    /// [`Quantization::activation`] of each lane before it is clamped. A product is below 2^62, so that its
-    /// upper half cannot overflow with the zero point.
+    /// [`Quantization::activation`] of each lane before clamping. A product is below 2^62, so that its upper half plus the
+    /// zero point does not overflow.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub fn values(&self, acc: __m512i, multiplier: __m512i) -> __m512i {
@@ -98,14 +98,14 @@ impl Finish {
         _mm512_mask_shuffle_epi32::<0xf5>(odd, 0x5555, even)
     }
 
-    /// Clamps halfwords that [`values`](Self::values) were packed to, to bytes.
+    /// Clamps packed [`values`](Self::values) to bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub fn clamped(&self, low: __m512i, high: __m512i) -> __m512i {
         _mm512_max_epi8(_mm512_packs_epi16(low, high), self.least)
     }
 
-    /// The activations of `16 · V` pixels, in order; the rest of the block is anything.
+    /// The activations of `16 · V` pixels, in order. The rest of the block is undefined.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     pub fn block<const V: usize>(&self, acc: &[__m512i; V], multiplier: __m512i) -> __m512i {

@@ -1,4 +1,4 @@
-//! The first convolution: 32 look-ups an instruction (VPERMI2W), in a table of 64 halfwords.
+//! The first convolution: VPERMI2W does 32 look-ups in a table of 64 halfwords.
 
 use core::arch::x86_64::*;
 
@@ -7,10 +7,10 @@ use super::{BLOCK, first};
 use crate::kernels::row::{CodeRow, Table};
 use crate::kernels::{Output, Quantization};
 
-/// Four output channels of the first convolution for every pixel of a row: the first four of `out`.
+/// A row of the first convolution: the first four channels of `out`.
 ///
 /// # Safety
-/// `out` has four planes of at most a code row's pixels, and at least one.
+/// `out` has at least four planes and one pixel, and not more pixels than a row of codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub unsafe fn image4(
     codes: [&CodeRow; 3],
@@ -33,7 +33,7 @@ pub unsafe fn image4(
         let mut places = [[_mm512_setzero_si512(); 2]; 3];
         for (places, codes) in places.iter_mut().zip(codes) {
             let there = codes.codes().get(x..).unwrap_or_default();
-            // SAFETY: the mask leaves out what is behind the codes.
+            // SAFETY: the mask excludes bytes beyond the end of the codes.
             let bytes =
                 unsafe { _mm512_maskz_loadu_epi8(first(there.len()), there.as_ptr().cast()) };
             *places = [
@@ -72,7 +72,7 @@ pub unsafe fn image4(
     }
 }
 
-/// A row's table of four channels, taken apart: for each channel its terms of 64 codes.
+/// The table of a row and four channels, separated by channel: the terms of 64 codes for each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 fn parted(table: &[[i8; 8]; 64]) -> [[__m512i; 2]; 4] {

@@ -1,4 +1,4 @@
-//! Writing blocks of 64 pixels: as planes, or interleaved to pixels of channels.
+//! Writes blocks of 64 pixels: as planes, or as pixels of interleaved channels.
 
 use core::arch::x86_64::*;
 
@@ -6,7 +6,7 @@ use super::finish::Order;
 use super::{BLOCK, first};
 use crate::kernels::Output;
 
-/// A row that is written block after block.
+/// A row that is written block by block.
 pub struct Row {
     bytes: *mut i8,
     pixels: usize,
@@ -14,12 +14,12 @@ pub struct Row {
     channel_step: usize,
 }
 
-/// Channels that are interleaved at a time.
+/// Channels that are interleaved together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
-    /// The first.
+    /// The first channel.
     pub first: usize,
-    /// How many: 16, 8 or 4.
+    /// The number of channels: 16, 8 or 4.
     pub count: usize,
 }
 
@@ -29,7 +29,7 @@ impl Row {
         (out.pixel_step == 1) != (out.channel_step == 1)
     }
 
-    /// The row of an output that [`takes`](Self::takes) allows.
+    /// The row of an output that [`takes`](Self::takes) is true for.
     pub fn new(out: &mut Output<'_>) -> Self {
         Self {
             bytes: out.bytes.as_mut_ptr(),
@@ -39,7 +39,7 @@ impl Row {
         }
     }
 
-    /// The channels from `first` on that go together, of `channels`, a multiple of four.
+    /// The next batch of channels, beginning with `first`. `channels`, the number of all channels, is a multiple of four.
     pub fn batch(&self, first: usize, channels: usize) -> Batch {
         let count = match channels - first {
             16.. => 16,
@@ -49,7 +49,7 @@ impl Row {
         Batch { first, count }
     }
 
-    /// The order that blocks of such a batch must have.
+    /// The order that the blocks of this batch must have.
     pub fn order(&self, batch: Batch) -> Order {
         match (self.pixel_step, batch.count) {
             (1, _) => Order::Plane,
@@ -59,7 +59,7 @@ impl Row {
         }
     }
 
-    /// Writes the pixels from `x` on of a batch of channels, a block each.
+    /// Writes the pixels of a batch of channels from pixel `x`, one block a channel.
     ///
     /// # Safety
     /// The output has these channels for each of its pixels.
@@ -69,7 +69,7 @@ impl Row {
         let start = x * self.pixel_step + batch.first * self.channel_step;
         let start = self.bytes.wrapping_add(start);
         let count = (self.pixels - x).min(BLOCK);
-        // SAFETY: as promised to us.
+        // SAFETY: the caller guarantees it.
         unsafe {
             match (self.pixel_step, batch.count) {
                 (1, _) => {
@@ -100,7 +100,7 @@ impl Row {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn write<const N: usize>(rows: [__m512i; N], to: *mut i8, step: usize, count: usize) {
-    // SAFETY: as promised to us.
+    // SAFETY: the caller guarantees it.
     unsafe {
         if step == N && count == BLOCK {
             to.cast::<[__m512i; N]>().write_unaligned(rows);
@@ -120,9 +120,9 @@ unsafe fn write<const N: usize>(rows: [__m512i; N], to: *mut i8, step: usize, co
     }
 }
 
-// Interleaving: log2(N) rounds of block i with block i + N / 2, each of which doubles how far a channel's
-// pixels lie apart. In every lane of sixteen bytes, vector k then holds the pixels of the lane's bytes
-// 16 · k / N and on, which `Order` has arranged. Without loops: arrays would go through memory.
+// Interleaving takes log2(N) rounds. Each round interleaves block i with block i + N / 2 and so doubles the distance
+// between neighbouring pixels of a channel. In the end, every lane of vector k holds the pixels whose bytes begin at
+// 16 · k / N of the lane; `Order` has arranged them for that. There are no loops, because arrays would go through memory.
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
