@@ -4,8 +4,7 @@
 //!
 //! * [`protocol`]: frames and messages, for hosts too.
 //! * [`Station`]: answers requests, as a state machine in memory that the caller provides. [`Platform`] is what it
-//! needs
-//!   from the board, [`Updates`] what it needs to accept models.
+//!   needs from the board, [`Updates`] what it needs to accept models.
 //! * `store` (feature `store`): signed models in two slots of a NOR flash.
 //! * `Updater` (feature `store`): [`Updates`] with a store and an engine.
 #![cfg_attr(not(any(test, feature = "sign", feature = "sim")), no_std)]
