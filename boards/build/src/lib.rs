@@ -14,16 +14,22 @@ use lightwafer_board_list::Board;
 /// output folder that cannot be written.
 pub fn firmware() -> Result<(), Box<dyn Error>> {
     let name = env::var("CARGO_PKG_NAME")?;
-    let board =
-        Board::named(&name).ok_or_else(|| format!("boards/list/src/lib.rs has no {name}"))?;
-    let cpu = board.core.target_cpu();
+    let board = Board::named(&name)
+        .ok_or_else(|| format!("{name} is not in BOARDS of boards/list/src/lib.rs: add it"))?;
+    let (core, target, cpu) = (
+        board.core.name(),
+        board.core.target(),
+        board.core.target_cpu(),
+    );
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let right = flags.contains(&format!("target-cpu={cpu}")) && env::var("TARGET")? == target;
     // Checking (clippy, an editor) from another folder is fine, firmware from there would not be.
     let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    if release && !flags.contains(&format!("target-cpu={cpu}")) {
+    if release && !right {
         let folder = env::var("CARGO_MANIFEST_DIR")?;
         return Err(format!(
-            "this would not be built for the {cpu}: run cargo in {folder}, whose .cargo/config.toml says so"
+            "this would not be built for the {core} of {name}: run cargo in {folder}, whose .cargo/config.toml must say \
+             target {target} and target-cpu={cpu}"
         )
         .into());
     }

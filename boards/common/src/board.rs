@@ -14,7 +14,7 @@ pub(crate) const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 
 /// A board, its peripherals ready to use.
 pub struct Board<S, R, B, J, T, F: 'static, W> {
-    /// Its name, such as `mps2-an500`.
+    /// Its name, which it says in its hello: `env!("CARGO_PKG_NAME")`.
     pub name: &'static str,
     /// The serial port to the host.
     pub serial: S,
@@ -24,7 +24,7 @@ pub struct Board<S, R, B, J, T, F: 'static, W> {
     pub outputs: Outputs<R, B, J>,
     /// The input TRIGGER.
     pub trigger: T,
-    /// Where it keeps models that come over the line; `None` where it takes none.
+    /// Where it keeps models that come over the line; [`models::none`](crate::models::none) where it takes none.
     pub models: Option<ModelStorage<F>>,
     /// Its watchdog, running; [`NoWatchdog`](crate::watchdog::NoWatchdog) where it has none.
     pub watchdog: W,

@@ -79,7 +79,8 @@ enum Source {
 }
 
 impl Clock {
-    /// Starts SysTick at the core's clock. It counts instructions by `rate` if the ticks are found to follow it.
+    /// Starts SysTick at the core's clock, `core_hz`, of which whole MHz count. In an emulator that is the clock that it gives
+    /// the machine, whatever the firmware sets. It counts instructions by `rate` if the ticks are found to follow it.
     pub fn start(mut syst: SYST, core_hz: u32, rate: Option<InstructionRate>) -> Self {
         syst.set_clock_source(SystClkSource::Core);
         syst.set_reload(PERIOD - 1);

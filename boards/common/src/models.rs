@@ -6,6 +6,7 @@
 mod flash_region;
 #[cfg(feature = "update")]
 mod key;
+mod no_flash;
 #[cfg(feature = "update")]
 mod ram_flash;
 
@@ -13,6 +14,7 @@ mod ram_flash;
 pub use flash_region::{FlashRegion, bounds};
 #[cfg(feature = "update")]
 pub use key::update_key;
+pub use no_flash::{NoFlash, none};
 #[cfg(feature = "update")]
 pub use ram_flash::RamFlash;
 
@@ -91,8 +93,8 @@ macro_rules! ram_as_model_flash {
 #[macro_export]
 macro_rules! ram_as_model_flash {
     ($bytes:expr) => {
-        fn model_flash() -> Option<$crate::models::ModelStorage<()>> {
-            None
+        fn model_flash() -> Option<$crate::models::ModelStorage<$crate::models::NoFlash>> {
+            $crate::models::none()
         }
     };
 }
@@ -138,8 +140,11 @@ macro_rules! model_flash {
 #[macro_export]
 macro_rules! model_flash {
     ($driver:ty) => {
-        fn model_flash(_: $driver, _: u32) -> Option<$crate::models::ModelStorage<()>> {
-            None
+        fn model_flash(
+            _: $driver,
+            _: u32,
+        ) -> Option<$crate::models::ModelStorage<$crate::models::NoFlash>> {
+            $crate::models::none()
         }
     };
 }

@@ -73,8 +73,9 @@ impl Buffers {
         }
     }
 
-    /// The two sides of a port. `lost` tells one side that the other lost bytes, and
-    /// `pump` makes the UART's interrupt fetch the bytes to send.
+    /// The two sides of a port. `lost` is a static of the driver's, `false` at first: it tells one side that the other
+    /// lost bytes. The program calls `pump` after each write; it makes the UART's interrupt fetch the bytes to send, for
+    /// example by `NVIC::pend`.
     pub fn split(
         &'static mut self,
         lost: &'static AtomicBool,
@@ -98,7 +99,7 @@ impl Default for Buffers {
     }
 }
 
-/// The UART's side of a serial port.
+/// The UART's side of a serial port, for its interrupt handlers, of any priority.
 pub struct InterruptSide {
     buffers: &'static Buffers,
     lost: &'static AtomicBool,
@@ -112,12 +113,12 @@ impl InterruptSide {
         }
     }
 
-    /// The UART lost bytes.
+    /// To call when the UART lost bytes: an overrun.
     pub fn lost(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// The next byte to send.
+    /// The next byte to send, which this removes; `None` where there is nothing to send until `pump` is called again.
     pub fn to_send(&self) -> Option<u8> {
         self.buffers.send.take()
     }

@@ -212,10 +212,10 @@ pub const fn same(a: &str, b: &str) -> bool {
 mod tests {
     extern crate std;
 
+    use std::format;
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::string::String;
-    use std::{format, println};
 
     use super::*;
 
@@ -226,6 +226,13 @@ mod tests {
 
     fn read(path: PathBuf) -> String {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Fails, and says what is missing where, unless the file of `boards/` contains this.
+    #[track_caller]
+    fn assert_contains(file: &str, part: &str) {
+        let text = read(boards().join(file));
+        assert!(text.contains(part), "boards/{file} does not have: {part}");
     }
 
     /// The number as the documents write it: `1,048,576`.
@@ -257,19 +264,18 @@ mod tests {
     #[test]
     fn every_board_has_its_folder_that_names_its_processor() {
         for board in BOARDS {
-            println!("{}", board.name);
-            let folder = boards().join(board.name);
-            let config = read(folder.join(".cargo/config.toml"));
-            assert!(config.contains(&format!("\ntarget = \"{}\"", board.core.target())));
-            assert!(config.contains(&format!("target-cpu={}\"", board.core.target_cpu())));
-            let manifest = read(folder.join("Cargo.toml"));
-            assert!(manifest.contains(&format!("[package]\nname = \"{}\"", board.name)));
+            let (name, core) = (board.name, board.core);
+            let config = format!("{name}/.cargo/config.toml");
+            assert_contains(&config, &format!("\ntarget = \"{}\"", core.target()));
+            assert_contains(&config, &format!("target-cpu={}\"", core.target_cpu()));
+            let package = format!("[package]\nname = \"{name}\"");
+            assert_contains(&format!("{name}/Cargo.toml"), &package);
             match board.part() {
-                None => assert!(config.contains(&format!("[\"../run-qemu\", \"{}\"]", board.name))),
+                None => assert_contains(&config, &format!("[\"../run-qemu\", \"{name}\"]")),
                 Some(part) => {
-                    let page = read(folder.join("README.md"));
-                    assert!(page.contains(&format!(" {} |", grouped(part.flash))));
-                    assert!(page.contains(&format!(" {} |", grouped(part.ram))));
+                    let page = format!("{name}/README.md");
+                    assert_contains(&page, &format!(" {} |", grouped(part.flash)));
+                    assert_contains(&page, &format!(" {} |", grouped(part.ram)));
                 }
             }
         }
@@ -282,14 +288,16 @@ mod tests {
             .split("\n\n")
             .find(|part| part.starts_with("| board |"));
         let rows: std::vec::Vec<&str> = table.unwrap().lines().skip(2).collect();
-        assert_eq!(rows.len(), BOARDS.len());
+        let advice =
+            "boards/README.md: its table must have the boards of the list, in the list's order";
+        assert_eq!(rows.len(), BOARDS.len(), "{advice}");
         for (board, row) in BOARDS.iter().zip(rows) {
             let (name, core) = (board.name, board.core.name());
             assert!(
                 row.starts_with(&format!("| [`{name}`]({name}) | {core}")),
-                "{row}"
+                "{advice}: {name} is where it has {row}"
             );
         }
-        assert!(read(boards().join("run-qemu")).contains(&format!("-icount shift={ICOUNT_SHIFT}")));
+        assert_contains("run-qemu", &format!("-icount shift={ICOUNT_SHIFT}"));
     }
 }

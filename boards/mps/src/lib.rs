@@ -78,11 +78,11 @@ macro_rules! machine {
             const BOARD: $crate::lightwafer_board_list::Board =
                 match $crate::lightwafer_board_list::Board::named(env!("CARGO_PKG_NAME")) {
                     Some(board) => board,
-                    None => panic!("boards/list does not have this board"),
+                    None => panic!("boards/list/src/lib.rs does not have this board: add it to BOARDS"),
                 };
             const MAP: $crate::Map = match $crate::Map::named(env!("CARGO_PKG_NAME")) {
                 Some(map) => map,
-                None => panic!("boards/mps/src/machines.rs does not have this machine"),
+                None => panic!("boards/mps/src/machines.rs does not have this machine: add a row"),
             };
         }
 
