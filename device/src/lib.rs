@@ -1,12 +1,12 @@
 //! The board's side of LightWafer: the serial protocol, the station that answers it, and a store of signed models.
 //!
-//! `no_std`, no allocation; bytes from the line or from flash never panic: each kind of damage has a name.
+//! `no_std`, no allocation. Bytes from the line or from flash never cause a panic: each kind of damage has a name.
 //!
 //! * [`protocol`]: frames and messages, for hosts too.
-//! * [`Station`]: the board's side of the conversation as a state machine on memory that the caller gives; [`Platform`]:
-//!   what it asks of the board; [`Updates`]: what it asks when a host sends a model.
+//! * [`Station`]: answers requests, as a state machine in memory that the caller provides. [`Platform`] is what it
+//!   needs from the board, [`Updates`] what it needs to accept models.
 //! * `store` (feature `store`): signed models in two slots of a NOR flash.
-//! * `Updater` (feature `store`): a store and an engine as a station's [`Updates`].
+//! * `Updater` (feature `store`): [`Updates`] with a store and an engine.
 #![cfg_attr(not(any(test, feature = "sign", feature = "sim")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(

@@ -1,6 +1,6 @@
-//! Model updates over the line: a [`Store`] and an engine, behind what the station asks for ([`Updates`]).
+//! Model updates over the line: implements [`Updates`] for the station with a [`Store`] and an engine.
 //!
-//! The store knows nothing of the wire; here its answers become the wire's.
+//! The store knows nothing of the protocol. Its errors and states are converted to the protocol's here.
 
 use core::ops::Range;
 
@@ -13,12 +13,12 @@ use lightwafer_runtime::Engine;
 use lightwafer_runtime::dies::Mask;
 use lightwafer_runtime::{EngineError, FixedEngine, SelfTestFailed, StartError};
 
-/// An engine that can be given another model.
+/// An engine that can load another model.
 pub trait Reload<'m>: Engine {
     /// Runs this image from now on.
     ///
     /// # Errors
-    /// The image is no model, or does not fit; the engine refuses every wafer then.
+    /// The image is no model, or does not fit. The engine then refuses every wafer.
     fn load(&mut self, image: &'m [u8]) -> Result<(), StartError>;
 
     /// Runs the image's golden wafer; `mask` is overwritten.
@@ -38,7 +38,7 @@ impl<'m> Reload<'m> for FixedEngine<'m, '_> {
     }
 }
 
-/// Takes models from a host into a [`Store`], and gives them to the engine once they are proved.
+/// Keeps models from a host in a [`Store`], and makes the engine run them after a test on the golden wafer.
 #[derive(Debug)]
 pub struct Updater<'m, F> {
     store: Store<F>,
@@ -46,12 +46,13 @@ pub struct Updater<'m, F> {
 }
 
 impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
-    /// With the firmware's own model. The engine must run what [`Store::boot`] or [`Updater::boot`] chose.
+    /// A new updater; `factory` is the image of the firmware's own model. The engine must run the model that
+    /// [`Store::boot`] or [`Updater::boot`] chose.
     pub fn new(store: Store<F>, factory: &'m [u8]) -> Self {
         Self { store, factory }
     }
 
-    /// As [`Store::boot`], with images in place.
+    /// Like [`Store::boot`], but `start` gets the image itself.
     pub fn boot(&mut self, mut start: impl FnMut(&'m [u8]) -> bool) {
         self.store
             .boot(|flash, range| flash.mapped(range).is_some_and(&mut start));
@@ -62,12 +63,12 @@ impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
         &self.store
     }
 
-    /// Takes the updater apart.
+    /// Returns the store.
     pub fn into_store(self) -> Store<F> {
         self.store
     }
 
-    /// The image at a place; `None` is the factory model's.
+    /// The image at this place in the flash, or the factory model's for `None`.
     fn image(&self, place: Option<Range<u32>>) -> Result<&'m [u8], ErrorReply> {
         match place {
             None => Ok(self.factory),
@@ -75,8 +76,8 @@ impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
         }
     }
 
-    /// Loads a model, tries it on its golden wafer, and then makes it the running one by `switch`. Where any of
-    /// it fails the engine runs what it ran before.
+    /// Loads a model, tests it on its golden wafer, and then makes it the running one with `switch`. If any of this
+    /// fails, the engine runs the model before.
     fn change<E: Reload<'m>>(
         &mut self,
         engine: &mut E,
@@ -88,7 +89,7 @@ impl<'m, F: NorFlash + Mapped<'m>> Updater<'m, F> {
         let tried = try_out(engine, mask, image);
         let changed = tried.and_then(|()| Ok(switch(&mut self.store)?));
         if changed.is_err() {
-            // It ran before, so it does again.
+            // It ran before, so it loads.
             let _ = engine.load(self.image(before)?);
         }
         changed
@@ -134,7 +135,7 @@ impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> 
 
     #[inline(never)]
     fn commit(&mut self, version: u32, engine: &mut E, mask: &mut Mask) -> Result<u32, ErrorReply> {
-        // Asked again because the answer was lost.
+        // The request was repeated because its answer was lost.
         if version != 0 && self.store.version() == version {
             return Ok(version);
         }
@@ -155,7 +156,7 @@ impl<'m, F: NorFlash + Mapped<'m>, E: Reload<'m>> Updates<E> for Updater<'m, F> 
     }
 }
 
-/// The wire's names. It has one for everything that a flash can do wrong.
+/// The protocol has one name for all failures of the flash.
 impl From<StoreError> for ErrorReply {
     fn from(error: StoreError) -> Self {
         match error {

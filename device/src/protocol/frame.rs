@@ -1,8 +1,8 @@
 //! Frames: `0x00`, COBS(payload ‖ CRC-32 of the payload, little endian), `0x00`.
 //!
-//! The zero in front ends whatever a disturbed line left half received; empty frames (two zeros in a
-//! row) mean nothing. [`FrameDecoder`] takes any bytes whatever: it gives a payload whose CRC-32 is
-//! right, or a named [`FrameError`], and is ready for the next frame at every zero.
+//! The first zero ends a frame that a disturbed line left incomplete. Empty frames (two zeros in a row) mean nothing.
+//! [`FrameDecoder`] accepts any bytes. At the end of a frame it returns a payload whose CRC-32 is right, or a named
+//! [`FrameError`]; after every zero it is ready for the next frame.
 
 use core::fmt;
 
@@ -16,7 +16,7 @@ use lightwafer_runtime::limits::MAX_CHANNELS;
 
 /// Most bytes of each text in a [`Hello`](super::message::Hello).
 pub const MAX_TEXT: usize = 64;
-/// Bytes of the CRC-32 behind a payload.
+/// Bytes of the CRC-32 after a payload.
 pub const CRC_LEN: usize = 4;
 
 /// Most bytes that the largest message of each kind takes in postcard.
@@ -70,7 +70,7 @@ pub const MAX_PAYLOAD: usize = {
 /// Most bytes of a frame, its two zeros included.
 pub const MAX_FRAME: usize = max_encoding_length(MAX_PAYLOAD + CRC_LEN) + 2;
 
-/// Why a frame gives no payload. The name is the best guess: a damaged length can look like a cut.
+/// Why a frame has no payload. The name is the best guess: a damaged length can look like a missing end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -161,7 +161,7 @@ fn seal<'a>(body: &mut [u8], len: usize, out: &'a mut [u8]) -> Result<&'a [u8], 
     out.get(..len + 2).ok_or(FrameTooLong)
 }
 
-/// Decodes a payload as a message; bytes behind the message are an error too.
+/// Decodes a payload as a message; bytes after the message are an error too.
 ///
 /// # Errors
 /// [`Malformed`] when the payload is anything but one `T`.
@@ -172,7 +172,7 @@ pub fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed>
     }
 }
 
-/// Takes bytes from a line one by one and gives the payloads of the frames among them.
+/// Finds frames in the bytes of a line and returns their payloads.
 #[derive(Debug)]
 pub struct FrameDecoder {
     cobs: DecoderState,
@@ -207,7 +207,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Takes one byte; at the end of a frame gives its payload, or what is wrong with it.
+    /// Processes one byte. At the end of a frame it returns the payload, or the error.
     pub fn push(&mut self, byte: u8) -> Option<Result<&[u8], FrameError>> {
         if self.fate == Fate::Discard {
             if byte == 0 {
@@ -232,7 +232,7 @@ impl FrameDecoder {
                 None
             }
             Ok(DecodeResult::DataComplete) => Some(self.finish()),
-            // A zero inside a group: what came was cut short, or grew too long before.
+            // A zero inside a group: the frame was cut short, or was too long already.
             Err(_) => {
                 let oversized = self.fate == Fate::Oversized;
                 self.reset();

@@ -3,7 +3,7 @@
 //! Each row of 28 bytes is XORed with the row above it (row 0 with zeros) and written as tokens:
 //! a token `t` below 128 stands for `t + 1` zero bytes; any other says that `t − 127` bytes follow as
 //! they are. Tokens never reach into the next row, so both sides agree on whole rows only.
-//! A row takes 1 to 29 bytes. [`decode_rows`] takes any bytes whatever and never panics.
+//! A row takes 1 to 29 bytes. [`decode_rows`] accepts any bytes and never panics.
 
 use core::fmt;
 
@@ -77,7 +77,7 @@ pub fn encode_rows(mask: &Mask, first_row: usize, out: &mut [u8]) -> (usize, usi
     (rows, bytes)
 }
 
-/// Decodes `rows` rows from `first_row` on into `mask`, whose row above must be there already.
+/// Decodes `rows` rows from `first_row` on into `mask`, whose row above must have been decoded already.
 /// On an error some of the rows may have been written; asking for them again mends that.
 ///
 /// # Errors

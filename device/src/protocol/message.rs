@@ -24,17 +24,17 @@ pub const MAX_CHUNK: usize = 512;
 pub struct Request<'a> {
     /// Chosen by the host, 1…65535, one higher for each new request (65535 → 1); a retry keeps it.
     pub seq: u16,
-    /// What is asked.
+    /// The request itself.
     #[serde(borrow)]
     pub command: Command<'a>,
 }
 
-/// What a host asks of a board.
+/// A host's request to a board.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Command<'a> {
-    /// Who are you? First message of a connection.
+    /// Asks who the board is. The first message of a connection.
     Hello {
         /// [`PROTOCOL_VERSION`] of the host.
         protocol: u16,
@@ -100,7 +100,7 @@ pub enum Command<'a> {
         /// Version of the model that runs; 0 for the firmware's own.
         from: u32,
     },
-    /// What has happened to the board, and which model it runs.
+    /// Asks how often the board started and why, and which model it runs.
     Health,
 }
 
@@ -115,7 +115,7 @@ pub struct Response<'a> {
     pub reply: Reply<'a>,
 }
 
-/// What a board answers.
+/// A board's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "no allocator to box with")]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -164,7 +164,7 @@ pub enum Reply<'a> {
     Health(Health),
 }
 
-/// Who the board is and what it runs.
+/// The board's name and versions, and the model that it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Hello<'a> {
@@ -185,8 +185,8 @@ pub struct Hello<'a> {
     pub model: ModelFacts<'a>,
 }
 
-/// Why a board started. Not `non_exhaustive`: [`Health::starts`] has a place for each, so that one more would be another
-/// [`PROTOCOL_VERSION`].
+/// Why a board started. Not `non_exhaustive`: [`Health::starts`] has a place for each, so that one more would be
+/// another [`PROTOCOL_VERSION`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ResetCause {
@@ -205,7 +205,7 @@ pub enum ResetCause {
 }
 
 impl ResetCause {
-    /// All, by number.
+    /// All causes, by number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::PowerOn,
         Self::External,
@@ -215,10 +215,10 @@ impl ResetCause {
         Self::Fault,
     ];
 
-    /// How many there are.
+    /// The number of causes.
     pub const COUNT: usize = 6;
 
-    /// Its name in logs and JSON.
+    /// The name in logs and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PowerOn => "power_on",
@@ -285,7 +285,7 @@ pub struct Statistics {
     pub stack_max: u32,
 }
 
-/// What has happened to a board, and which model it runs.
+/// How often a board started and why, and which model it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Health {
@@ -311,19 +311,19 @@ pub struct Models {
     pub limit: u32,
     /// Which key they must be signed with: the first bytes of its SHA-256. None where the board has no key.
     pub key: Option<[u8; 8]>,
-    /// The model on its way in.
+    /// The model that is being transferred.
     pub transfer: Option<Transfer>,
 }
 
-/// How far a model on its way in has come.
+/// The progress of a model that is being transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Transfer {
-    /// Its version.
+    /// The model's version.
     pub version: u32,
     /// Bytes that have arrived.
     pub received: u32,
-    /// Bytes it has.
+    /// Bytes of the image.
     pub expected: u32,
 }
 
@@ -419,7 +419,7 @@ pub enum ErrorReply {
     Flash,
 }
 
-/// What a board says by it, for people. What to do about it is for the host to add.
+/// What the error means, as part of a sentence about the board ("it").
 impl fmt::Display for ErrorReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match *self {
@@ -432,12 +432,12 @@ impl fmt::Display for ErrorReply {
             Self::Grid => "the die grid is outside 1×1…256×256",
             Self::UnknownWafer => "it knows nothing of this wafer",
             Self::Gap { received } => {
-                return write!(f, "a piece is missing behind byte {received}");
+                return write!(f, "a piece is missing after {received} bytes");
             }
             Self::Conflict { received } => {
                 return write!(
                     f,
-                    "the piece contradicts the {received} bytes it has, or reaches beyond the end"
+                    "the piece differs from the {received} bytes that it has, or is too long"
                 );
             }
             Self::Incomplete { received, expected } => {
@@ -448,27 +448,27 @@ impl fmt::Display for ErrorReply {
             Self::NotRun => "the wafer has not run yet",
             Self::Row => "there is no such mask row",
             Self::Engine => "its engine failed",
-            Self::Unsupported => "it takes no models",
-            Self::NoKey => "its firmware has no public key, so it takes no models",
+            Self::Unsupported => "it accepts no models",
+            Self::NoKey => "its firmware has no public key, so it accepts no models",
             Self::Block => "it does not know this signature block",
             Self::Key => "the model is signed with another key than its own",
             Self::Signature => "the signature is wrong",
             Self::Version { minimum } => {
-                return write!(f, "it takes models of version {minimum} and higher");
+                return write!(f, "it accepts models of version {minimum} and higher");
             }
             Self::Size { limit } => {
                 return write!(f, "the image is empty or has more than {limit} bytes");
             }
             Self::NoTransfer => "no model of this version was announced since it started",
             Self::Digest => "the image that arrived is not the signed one",
-            Self::Model => "the image is no model that it can run",
+            Self::Model => "it cannot run this model",
             Self::Arena { needed, given } => {
                 return write!(
                     f,
                     "the model needs {needed} bytes of working memory, it has {given}"
                 );
             }
-            Self::SelfTest => "the golden wafer's answer is wrong on it",
+            Self::SelfTest => "the self-test failed: its answer to the golden wafer is wrong",
             Self::NoOther => "there is no model to go back to",
             Self::Flash => "its flash failed",
         };

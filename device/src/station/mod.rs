@@ -1,9 +1,9 @@
-//! The board's side of the conversation: bytes in, encoded answers out.
+//! The board's side of the protocol: bytes in, encoded answers out.
 //!
-//! [`Station::feed`] is the whole of it and does no input or output; [`Station::poll`] and
-//! [`Station::serve`] put it on an `embedded-io` line. Whatever bytes come, a station stays in a known
-//! state and answers the next good frame: damaged frames, messages out of order and bytes that the
-//! driver lost each get a named [`ErrorReply`](crate::protocol::message::ErrorReply).
+//! [`Station::feed`] does all of it, without input or output. [`Station::poll`] and [`Station::serve`] connect it to an
+//! `embedded-io` line. Whatever bytes come, a station stays in a known state and answers the next good frame. Damaged
+//! frames, messages out of order and bytes that the driver lost each get a named
+//! [`ErrorReply`](crate::protocol::message::ErrorReply).
 
 mod platform;
 mod responder;
@@ -24,7 +24,7 @@ pub use platform::Platform;
 use responder::Responder;
 pub use updates::{NoUpdates, Updates};
 
-/// Memory of a station: all zeros at first, so that a `static` of it takes no flash.
+/// The memory of a station. It is all zeros at first, so a `static` of it takes no flash.
 #[derive(Debug)]
 pub struct StationMemory {
     packed: [u8; MAX_PACKED_LEN],
@@ -46,7 +46,7 @@ impl StationMemory {
         }
     }
 
-    /// Room for a mask, until a station takes the memory.
+    /// The mask's memory. It can be used until a station uses it.
     pub fn mask(&mut self) -> &mut Mask {
         &mut self.mask
     }
@@ -58,12 +58,12 @@ impl Default for StationMemory {
     }
 }
 
-/// The line failed.
+/// Why a line failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LineError<E> {
-    /// The other end is gone: a read gave nothing, or a write took nothing.
+    /// The other end is closed: a read or a write of 0 bytes.
     Closed,
     /// The driver's error.
     Io(E),
@@ -88,21 +88,21 @@ pub struct Station<'m, E, P, U = NoUpdates> {
 }
 
 impl<'m, E: Engine, P: Platform> Station<'m, E, P> {
-    /// A station that has heard nothing yet; what `memory` held before does not matter. It takes no models.
+    /// A new station that accepts no models. The content of `memory` does not matter.
     pub fn new(memory: &'m mut StationMemory, engine: E, platform: P) -> Self {
         Self::with_updates(memory, engine, platform, NoUpdates)
     }
 }
 
 impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
-    /// A station that takes models too.
+    /// A new station that accepts models.
     pub fn with_updates(memory: &'m mut StationMemory, engine: E, platform: P, updates: U) -> Self {
         memory.decoder.reset();
         let responder = Responder::new(engine, platform, updates);
         Self { memory, responder }
     }
 
-    /// Takes the station apart, such as to start anew.
+    /// Takes the station apart, for example to start a new one.
     pub fn into_parts(self) -> (&'m mut StationMemory, E, P, U) {
         let Responder {
             engine,
@@ -123,13 +123,13 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
         &mut self.responder.platform
     }
 
-    /// The counters as they stand.
+    /// The present counters.
     pub fn statistics(&mut self) -> Statistics {
         self.responder.statistics()
     }
 
-    /// Takes one byte from the line. At the end of a frame gives the answer: a frame to send.
-    /// Runs the engine when the frame asks for it.
+    /// Processes one byte from the line. At the end of a frame it returns the answer: a frame to send.
+    /// Runs the engine if the frame requests it.
     pub fn feed(&mut self, byte: u8) -> Option<&[u8]> {
         let StationMemory {
             packed,
@@ -143,14 +143,15 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
         self.responder.respond(outcome, mask, rows, reply)
     }
 
-    /// Runs the wafer at hand, as [`Command::Run`](crate::protocol::message::Command::Run) would: for a line beside the serial one that says when. Tells
-    /// whether it ran; without a wafer, or with one that has its report already or cannot have one, nothing happens.
+    /// Classifies the current wafer, as [`Command::Run`](crate::protocol::message::Command::Run) does: for boards with
+    /// an input line that triggers this. Returns whether the engine ran. It does not run if there is no wafer, or if
+    /// the wafer has its report already or cannot be classified.
     pub fn trigger(&mut self) -> bool {
         let StationMemory { packed, mask, .. } = &mut *self.memory;
         self.responder.trigger(packed, mask)
     }
 
-    /// To be told by drivers that lost bytes: drops the frame they belonged to, and gives the answer.
+    /// For drivers that lost bytes: drops the frame that they belonged to, and returns the answer.
     pub fn overrun(&mut self) -> Option<&[u8]> {
         let StationMemory {
             mask,
@@ -164,14 +165,14 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
         self.responder.respond(outcome, mask, rows, reply)
     }
 
-    /// Reads what has come (waiting for at least a byte) and answers every frame that ends in it.
+    /// Reads from the line (waits for at least one byte) and answers every frame that ends in these bytes.
     ///
-    /// Read errors of kind `OutOfMemory` (how `embedded-io` drivers say overrun) are counted and answered with
-    /// [`ErrorReply::Overrun`](crate::protocol::message::ErrorReply::Overrun); `InvalidData` (framing, parity, noise) is left to the CRC-32, which
-    /// will miss the byte; `Interrupted` is tried again.
+    /// Read errors of kind `OutOfMemory`, which `embedded-io` drivers return for an overrun, are counted and answered
+    /// with [`ErrorReply::Overrun`](crate::protocol::message::ErrorReply::Overrun). `InvalidData` (framing, parity,
+    /// noise) is ignored, because the CRC-32 finds the missing byte. `Interrupted` is tried again.
     ///
     /// # Errors
-    /// [`LineError`] when the line is closed or fails otherwise; the station can go on with another.
+    /// [`LineError`] if the line is closed or fails in another way. The station can continue with another line.
     pub fn poll<L: Read + Write>(&mut self, line: &mut L) -> Result<(), LineError<L::Error>> {
         let mut bytes = [0; 32];
         match line.read(&mut bytes) {
@@ -197,7 +198,7 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
     /// Polls until the line fails.
     ///
     /// # Errors
-    /// As [`Station::poll`].
+    /// Those of [`Station::poll`].
     pub fn serve<L: Read + Write>(
         &mut self,
         line: &mut L,
@@ -208,7 +209,7 @@ impl<'m, E: Engine, P: Platform, U: Updates<E>> Station<'m, E, P, U> {
     }
 }
 
-/// As `write_all`, but a writer that takes nothing is an error instead of a panic.
+/// Like `write_all`, but a write of 0 bytes is an error instead of a panic.
 fn send<L: Write>(line: &mut L, mut bytes: &[u8]) -> Result<(), LineError<L::Error>> {
     while !bytes.is_empty() {
         match line.write(bytes) {

@@ -1,8 +1,8 @@
-//! What a station asks of the board it runs on.
+//! What a station needs from the board that it runs on.
 
 use crate::protocol::message::ResetCause;
 
-/// What a station asks of the board it runs on.
+/// What a station needs from the board that it runs on.
 pub trait Platform {
     /// The board's name, such as `mps2-an500`; at most [`MAX_TEXT`](crate::protocol::frame::MAX_TEXT) bytes are sent.
     fn board(&self) -> &str;

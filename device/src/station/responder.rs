@@ -1,8 +1,8 @@
-//! Requests in, answers out: what a station does between two frames.
+//! Processes one frame: carries out the request and encodes the answer.
 //!
-//! A frame is handled in two steps, because stack is scarce and an answer large: [`Responder::perform`] does what a
-//! request asks for and says in a few bytes what came of it; once the engine and the flash are done,
-//! [`Responder::respond`] makes the answer of that and encodes it.
+//! This takes two steps, because an answer is large and the stack is small. [`Responder::perform`] carries out the
+//! request and returns the outcome in a few bytes. When the engine and the flash are done, and their part of the stack
+//! is free again, [`Responder::respond`] makes the answer from the outcome and encodes it.
 
 use super::platform::Platform;
 use super::session::Session;
@@ -30,14 +30,14 @@ pub(super) struct Responder<E, P, U> {
     last_seq: u16,
 }
 
-/// What came of a frame.
+/// The outcome of a frame.
 pub(super) struct Outcome {
-    /// The number of its request, 0 where it could not be read.
+    /// The request's number, or 0 if it could not be read.
     seq: u16,
     result: Result<Done, ErrorReply>,
 }
 
-/// What was done: which [`Reply`] is due, with what only the request knew.
+/// The [`Reply`] to a request that succeeded, without the data that the responder has itself.
 enum Done {
     Hello,
     Received { wafer: u32, bytes: u32 },
@@ -61,7 +61,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         }
     }
 
-    /// The counters as they stand.
+    /// The present counters.
     pub(super) fn statistics(&mut self) -> Statistics {
         let overruns = self.platform.take_overruns();
         self.statistics.overruns = self.statistics.overruns.saturating_add(overruns);
@@ -79,7 +79,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         }
     }
 
-    /// Does what a frame's request asks for. `packed` is the map at hand, `mask` the mask of its answer.
+    /// Carries out the request in a frame. `packed` is the map of the current wafer, `mask` its mask.
     #[inline(never)]
     pub(super) fn perform(
         &mut self,
@@ -156,7 +156,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
                 let bytes = self.updates.chunk(version, offset, data)?;
                 Ok(Done::ModelReceived { version, bytes })
             }
-            // A model's golden wafer takes the mask, so the wafer at hand is gone.
+            // The golden wafer's mask overwrites the current wafer's.
             Command::ModelCommit { version } => {
                 self.session = None;
                 let version = self.updates.commit(version, &mut self.engine, mask)?;
@@ -171,7 +171,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         }
     }
 
-    /// Encodes the answer to what was done; `mask` and `rows` are the mask and room for some of its rows, coded.
+    /// Encodes the answer. `mask` is the current wafer's mask, `rows` a buffer for coded rows of it.
     #[inline(never)]
     pub(super) fn respond<'o>(
         &mut self,
@@ -196,7 +196,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
             Done::Received { wafer, bytes } => Reply::Received { wafer, bytes },
             Done::Report => match self.session.as_ref().and_then(Session::report) {
                 Some(report) => Reply::Report(report.clone()),
-                // `run` has left one.
+                // Cannot happen: `run` makes one.
                 None => Reply::Error(ErrorReply::Engine),
             },
             Done::MaskRows { wafer, row } => {
@@ -215,7 +215,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         }
     }
 
-    /// Runs the wafer at hand, unless it has a report. Tells whether it ran.
+    /// Classifies the current wafer, unless it has a report. Returns whether the engine ran.
     #[inline(never)]
     pub(super) fn trigger(&mut self, packed: &[u8], mask: &mut Mask) -> bool {
         let waiting = self.session.as_ref().filter(|s| s.report().is_none());
@@ -228,7 +228,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         ran
     }
 
-    /// Counts a damaged frame and names it.
+    /// Counts a damaged frame.
     fn unreadable(&mut self, error: FrameError) -> Outcome {
         let statistics = &mut self.statistics;
         let (count, error) = match error {
@@ -243,8 +243,7 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         }
     }
 
-    /// Counts a payload that is no request. Its number can often be read where the rest cannot: the host then knows
-    /// which one it was.
+    /// Counts a payload that is no request. Often its number can still be read, so the host knows which request it was.
     fn malformed(&mut self, payload: &[u8]) -> Outcome {
         increment(&mut self.statistics.malformed);
         Outcome {
@@ -253,14 +252,14 @@ impl<E: Engine, P: Platform, U: Updates<E>> Responder<E, P, U> {
         }
     }
 
-    // By itself: a session holds a report, and would lie on the stack below every inference.
+    // Not inlined: a session is large, and would take stack in `perform` while the engine runs.
     #[inline(never)]
     fn announce(&mut self, wafer: u32, grid: (u16, u16), crc: u32) -> Result<Done, ErrorReply> {
         self.session = Some(Session::announce(wafer, grid.0, grid.1, crc)?);
         Ok(Done::Received { wafer, bytes: 0 })
     }
 
-    /// The wafer at hand, when it is the one asked for.
+    /// The current wafer, if it has this number.
     fn session(&mut self, wafer: u32) -> Result<&mut Session, ErrorReply> {
         self.session
             .as_mut()
@@ -306,7 +305,7 @@ fn increment(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }
 
-/// As much of a text as a message carries, cut between characters.
+/// The beginning of a text that fits a message, cut between characters.
 fn fit(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {

@@ -1,7 +1,7 @@
-//! The wafer at hand: its map as it arrives, then its report.
+//! The current wafer: first its map, piece by piece, then its report.
 //!
-//! Every step can be asked for again with the same result, because a lost answer makes the host ask
-//! again. The map's bytes and the mask live in the station's memory and are passed in.
+//! Every step can be repeated with the same result, because a host repeats a request if the answer was lost. The map's
+//! bytes and the mask are in the station's memory and are passed in.
 
 use heapless::Vec;
 
@@ -18,7 +18,7 @@ pub(super) struct Session {
     rows: u16,
     cols: u16,
     crc: u32,
-    /// Bytes its packed map has; at most the packed buffer's length.
+    /// Bytes of its packed map, at most the length of the packed buffer.
     expected: usize,
     /// Bytes that have arrived without a gap.
     received: usize,
@@ -40,12 +40,12 @@ impl Session {
         })
     }
 
-    /// Its number.
+    /// The wafer's number.
     pub(super) fn wafer(&self) -> u32 {
         self.wafer
     }
 
-    /// Takes a piece of the map and gives the bytes that have arrived.
+    /// Accepts a piece of the map. Returns how many bytes have arrived.
     pub(super) fn take(
         &mut self,
         offset: u32,
@@ -64,7 +64,7 @@ impl Session {
         let end = offset + data.len();
         let packed = packed.get_mut(..self.expected).ok_or(conflict)?;
         let place = packed.get_mut(offset..end).ok_or(conflict)?;
-        // What came before must come again with the same bytes.
+        // Bytes that have arrived before must be the same.
         let known = (self.received - offset).min(data.len());
         let (old, new) = place.split_at_mut_checked(known).ok_or(conflict)?;
         let (again, fresh) = data.split_at_checked(known).ok_or(conflict)?;
@@ -76,12 +76,12 @@ impl Session {
         Ok(self.received as u32)
     }
 
-    /// Its report, once it has run.
+    /// The report, if the wafer has been classified.
     pub(super) fn report(&self) -> Option<&Report> {
         self.report.as_ref()
     }
 
-    /// Classifies the wafer, unless it has a report already. Tells whether it was computed now.
+    /// Classifies the wafer, unless it has a report already. Returns whether the engine ran.
     pub(super) fn run<E: Engine, P: Platform>(
         &mut self,
         engine: &mut E,

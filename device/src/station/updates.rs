@@ -1,41 +1,39 @@
-//! What a station asks for when a host sends a model, and boards that take none.
+//! What a station needs to accept models, and a board that accepts none.
 
 use crate::protocol::message::{ErrorReply, Models, Transfer};
 use lightwafer_runtime::dies::Mask;
 
-/// Takes models for an engine `E`. Each request may come again, because its answer was lost, and is then
-/// answered as before.
+/// Accepts models for an engine `E`. If an answer was lost, the request comes again; it then has the same answer.
 pub trait Updates<E> {
     /// The model that runs, and what may replace it.
     fn models(&self) -> Models;
 
-    /// A model is announced by its signature block. How much of it is there already?
+    /// Announces a model by its signature block. Returns how many bytes of it have arrived already.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// The reason why the model is not accepted.
     fn begin(&mut self, signature: &[u8]) -> Result<Transfer, ErrorReply>;
 
-    /// A piece of it, at `offset`. Gives the bytes that have arrived without a gap.
+    /// Accepts a piece of the model at `offset`. Returns how many bytes have arrived without a gap.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// The reason why the piece is not accepted.
     fn chunk(&mut self, version: u32, offset: u32, data: &[u8]) -> Result<u32, ErrorReply>;
 
-    /// Tries it with the engine, and runs it from now on. `mask` may be overwritten. Gives the version that
-    /// runs.
+    /// Tests the model with the engine, which then runs it. `mask` may be overwritten. Returns the version that runs.
     ///
     /// # Errors
-    /// Why it does not run; the engine runs what it ran before.
+    /// The reason why the model does not run. The engine runs the model before.
     fn commit(&mut self, version: u32, engine: &mut E, mask: &mut Mask) -> Result<u32, ErrorReply>;
 
-    /// Goes back to the model before, if `from` runs; as [`Updates::commit`] otherwise.
+    /// Goes back to the model before, if version `from` runs. `mask` may be overwritten. Returns the version that runs.
     ///
     /// # Errors
-    /// Why not; the engine runs what it ran before.
+    /// The reason why not. The engine runs the same model as before.
     fn roll_back(&mut self, from: u32, engine: &mut E, mask: &mut Mask) -> Result<u32, ErrorReply>;
 }
 
-/// The updates of a board that takes no models: it refuses every one.
+/// For boards that accept no models: refuses every one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoUpdates;
 
@@ -61,7 +59,7 @@ impl<E> Updates<E> for NoUpdates {
     }
 }
 
-/// The updates of a board whose store may not have opened: without one it takes no models.
+/// For boards whose store may fail to open: without it they accept no models.
 impl<E, U: Updates<E>> Updates<E> for Option<&mut U> {
     fn models(&self) -> Models {
         self.as_ref()

@@ -14,13 +14,13 @@ use salty::constants::SECRETKEY_SCALAR_LENGTH as SCALAR;
 use salty::{CompressedY, EdwardsPoint, Scalar};
 use sha2::{Digest, Sha512};
 
-/// Why a key does not vouch for a block.
+/// Why a signature is not accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum VerifyError {
-    /// It was signed with another key, or this is no key.
+    /// The key is another one, or not a valid key.
     Key,
-    /// The signature is not of these bytes.
+    /// The signature does not belong to these bytes and this key.
     Signature,
 }
 
@@ -41,10 +41,10 @@ static ORDER: [u8; SCALAR] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// Whether `signature` (R and S) is `public_key`'s of `message`.
+/// Checks that `signature` (R and S) is the signature of `message` with `public_key`.
 ///
 /// # Errors
-/// `Key` when the key is no point of the curve, `Signature` for anything else.
+/// `Key` if the key is no point of the curve, `Signature` for everything else.
 #[inline(never)]
 pub(super) fn verify(
     public_key: &[u8; 32],
@@ -65,7 +65,7 @@ pub(super) fn verify(
     }
 }
 
-/// As [`verify`], each question computed once: a fuzzer's instrumentation makes it slow, and a store asks about the same
+/// Like [`verify`], but remembers the results: a fuzzer's instrumentation makes it slow, and a store checks the same
 /// few signatures again and again.
 #[cfg(all(fuzzing, feature = "sim"))]
 pub(super) fn verify_once(
@@ -91,7 +91,7 @@ pub(super) fn verify_once(
         .clone()
 }
 
-// Each by itself, so that what one takes of the stack does not lie below another.
+// None of these is inlined, so that their stack frames do not add up.
 
 /// Whether R = sB − kA.
 #[inline(never)]
@@ -117,7 +117,7 @@ fn equation(
     Ok(compress(&sum) == *r)
 }
 
-/// −A, the key's point; `None` when it is none.
+/// The point −A of the key A; `None` if the key is no point.
 #[inline(never)]
 fn negative(public_key: &[u8; 32]) -> Option<EdwardsPoint> {
     let key = CompressedY(*public_key).decompressed().ok()?;

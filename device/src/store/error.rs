@@ -1,4 +1,4 @@
-//! Why a store takes no model, or cannot.
+//! The errors of a store.
 
 use core::fmt;
 
@@ -13,15 +13,15 @@ use super::signature::{BlockError, VerifyError};
 pub enum StoreError {
     /// The flash is too small for two slots, or its erase blocks and words do not suit.
     Geometry,
-    /// The store has no public key, so that it takes no models.
+    /// The store has no public key, so it accepts no models.
     NoKey,
-    /// The bytes are no signature block.
+    /// The bytes are not a signature block.
     Block(BlockError),
-    /// The store's key does not vouch for the block.
+    /// The block is not signed with the store's key.
     Verify(VerifyError),
     /// The model's version is too low.
     Version {
-        /// The lowest that the store takes.
+        /// The lowest that the store accepts.
         minimum: u32,
     },
     /// The image is too large, or empty.
@@ -48,18 +48,18 @@ pub enum StoreError {
         /// Bytes the image has.
         expected: u32,
     },
-    /// The image's SHA-256 is not the signed one: announce and send it anew.
+    /// The image's SHA-256 is not the signed one. Announce the model and send it again.
     Digest,
     /// There is no model to go back to.
     NoOther,
     /// The flash's driver failed.
     Flash(NorFlashErrorKind),
-    /// The flash holds other bytes than were written.
+    /// Bytes that were written could not be read back.
     NotWritten {
-        /// Where, in bytes from its start.
+        /// Their place in the flash.
         at: u32,
     },
-    /// There is no room for another change of the running model; the next model that is sent makes room.
+    /// There is no room for another mark. The next model that is received makes room.
     Full,
 }
 
@@ -67,23 +67,20 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Geometry => f.write_str("the flash's size or blocks do not suit"),
-            Self::NoKey => f.write_str("there is no public key, so no model is taken"),
+            Self::NoKey => f.write_str("there is no public key, so no model is accepted"),
             Self::Block(error) => error.fmt(f),
             Self::Verify(error) => error.fmt(f),
             Self::Version { minimum } => {
-                write!(
-                    f,
-                    "the model's version is below {minimum}, the lowest taken"
-                )
+                write!(f, "the model's version is below {minimum}")
             }
             Self::Size { limit } => {
                 write!(f, "the image is empty or has more than {limit} bytes")
             }
             Self::NoTransfer => f.write_str("no model of this version was announced"),
-            Self::Gap { received } => write!(f, "a piece is missing behind byte {received}"),
+            Self::Gap { received } => write!(f, "a piece is missing after {received} bytes"),
             Self::Conflict { received } => write!(
                 f,
-                "the piece contradicts the {received} bytes there, or reaches beyond the image"
+                "the piece differs from the {received} bytes that have arrived, or is too long"
             ),
             Self::Incomplete { received, expected } => {
                 write!(f, "{received} of {expected} bytes have arrived")
@@ -91,8 +88,11 @@ impl fmt::Display for StoreError {
             Self::Digest => f.write_str("the image that arrived is not the signed one"),
             Self::NoOther => f.write_str("there is no model to go back to"),
             Self::Flash(kind) => write!(f, "the flash failed: {kind}"),
-            Self::NotWritten { at } => write!(f, "the flash did not keep what was written at {at}"),
-            Self::Full => f.write_str("there is no room for another change of the model"),
+            Self::NotWritten { at } => write!(
+                f,
+                "bytes written to the flash at {at} could not be read back"
+            ),
+            Self::Full => f.write_str("there is no room for another mark"),
         }
     }
 }

@@ -1,26 +1,26 @@
-//! Where things lie in the flash, and how headers and marks are written.
+//! The layout of the flash, and the bytes of headers and marks.
 //!
-//! The flash is halved into two slots. A slot begins with a header of whole erase blocks, the image follows:
-//!
-//! | bytes | what |
-//! | --- | --- |
-//! | 128 | [`Block`](super::Block): what is, or will be, in this slot; written once the slot is erased |
-//! | 64 each | marks, each written once, one behind the other |
-//!
-//! A mark makes a model the one that runs, from the moment its last word is written:
+//! The flash has two slots of the same size. A slot begins with a header of whole erase blocks, the image follows:
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 4 | sequence: the highest in either slot counts |
-//! | 4 | 1: the model of this slot runs; 2: the firmware's own runs |
-//! | 4 | highest version that has ever run |
-//! | 4 | floor: lowest version that may be gone back to |
+//! | 128 | [`Block`](super::Block): the signature block of the image in this slot; written after the slot is erased |
+//! | 64 each | marks, one after the other, each written once |
+//!
+//! A mark makes a model the running one when its last word is written:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 4 | sequence: the mark with the highest one in both slots decides |
+//! | 4 | 1: this slot's model runs; 2: the factory model runs |
+//! | 4 | highest version that has run |
+//! | 4 | floor: lowest version that may run again |
 //! | 4 | CRC-32 of the 16 bytes before and of the block's CRC-32 |
 //! | 12 | ones |
-//! | 4 | [`VALID`], alone in its write: the atomic step |
+//! | 4 | [`VALID`], written on its own: the atomic step |
 //! | 28 | ones |
 //!
-//! Numbers are little endian. Writing only clears bits, so a word that was written in part is not `VALID`.
+//! Numbers are little endian. A write only clears bits, so a word that was not completed is not `VALID`.
 
 use core::ops::Range;
 
@@ -29,15 +29,15 @@ use embedded_storage::nor_flash::NorFlash;
 use super::signature::BLOCK_LEN;
 use lightwafer_runtime::crc32;
 
-/// Bytes that are read and written together; a multiple of every flash's own sizes.
+/// Bytes that are read and written together. It is a multiple of every flash's read and write sizes.
 pub const UNIT: usize = 32;
-/// What an erased byte holds.
+/// The value of an erased byte.
 pub const ERASED: u8 = 0xff;
 /// Bytes of a mark.
 pub const MARK: usize = 2 * UNIT;
-/// The word that makes a mark count.
+/// The word that makes a mark valid.
 pub const VALID: u32 = 0x4c57_3a96;
-/// Marks a header has room for, at least and at most.
+/// The least and the largest number of marks in a header.
 const MARKS: Range<usize> = 8..64;
 
 /// One of the two slots.
@@ -50,10 +50,10 @@ pub enum Slot {
 }
 
 impl Slot {
-    /// Both.
+    /// Both slots.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
-    /// The other one.
+    /// The other slot.
     pub fn other(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -62,7 +62,7 @@ impl Slot {
     }
 }
 
-/// Sizes that follow from a flash's.
+/// The sizes of slots and headers in a flash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
     slot: u32,
@@ -71,8 +71,8 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// That of a flash; `None` for one whose sizes do not suit: erase blocks of a multiple of [`UNIT`] bytes,
-    /// reads and writes that divide it, and room for a header and an image in either half.
+    /// The geometry of a flash. `None` if its sizes do not suit: erase blocks must be a multiple of [`UNIT`] bytes,
+    /// read and write sizes must divide it, and each half must have room for a header and an image.
     pub fn of<F: NorFlash>(flash: &F) -> Option<Self> {
         let divides = |size: usize| size != 0 && UNIT.is_multiple_of(size);
         if !divides(F::READ_SIZE) || !divides(F::WRITE_SIZE) {
@@ -93,7 +93,7 @@ impl Geometry {
         })
     }
 
-    /// Where a slot begins.
+    /// The first byte of a slot.
     pub fn start(&self, slot: Slot) -> u32 {
         match slot {
             Slot::A => 0,
@@ -101,12 +101,12 @@ impl Geometry {
         }
     }
 
-    /// Where its image begins.
+    /// The first byte of a slot's image.
     pub fn image(&self, slot: Slot) -> u32 {
         self.start(slot) + self.header
     }
 
-    /// Where it ends.
+    /// The end of a slot.
     pub fn end(&self, slot: Slot) -> u32 {
         self.start(slot) + self.slot
     }
@@ -116,7 +116,7 @@ impl Geometry {
         self.slot - self.header
     }
 
-    /// Where a slot's marks lie, in order.
+    /// The places of a slot's marks, in order.
     pub fn marks(&self, slot: Slot) -> impl Iterator<Item = u32> + use<> {
         let room = (self.header as usize).saturating_sub(BLOCK_LEN) / MARK;
         let first = self.start(slot) + BLOCK_LEN as u32;
@@ -125,36 +125,36 @@ impl Geometry {
 
     /// The erase block around a byte.
     pub fn erase_block(&self, at: u32) -> Range<u32> {
-        // At least a unit: an erase size of 0 makes no geometry.
+        // Never 0: an erase size of 0 has no geometry.
         let start = at - at.checked_rem(self.erase).unwrap_or(0);
         start..start + self.erase
     }
 }
 
-/// Whose model runs, by a mark.
+/// Which model runs, according to a mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Runs {
-    /// The one in the mark's slot.
+    /// The model in the mark's slot.
     This,
-    /// The firmware's own.
+    /// The factory model.
     Factory,
 }
 
 /// A mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
-    /// The highest in either slot counts.
+    /// The mark with the highest one in both slots decides.
     pub sequence: u32,
-    /// Whose model runs.
+    /// Which model runs.
     pub runs: Runs,
-    /// Highest version that has ever run.
+    /// Highest version that has run.
     pub highest: u32,
-    /// Lowest version that may be gone back to.
+    /// Lowest version that may run again.
     pub floor: u32,
 }
 
 impl Mark {
-    /// Its first half, for the slot whose block has this CRC-32.
+    /// The first half of the mark, in a slot whose block has this CRC-32.
     pub fn entry(&self, block_crc: [u8; 4]) -> [u8; UNIT] {
         let runs = match self.runs {
             Runs::This => 1u32,
@@ -171,7 +171,7 @@ impl Mark {
         entry
     }
 
-    /// Reads a mark of the slot whose block has this CRC-32, and whether it counts; `None` for anything else.
+    /// Decodes a mark in a slot whose block has this CRC-32, and whether it is valid. `None` for other bytes.
     pub fn read(bytes: &[u8; MARK], block_crc: [u8; 4]) -> Option<(Self, bool)> {
         let (numbers, _) = bytes.as_chunks::<4>();
         let number = |at: usize| numbers.get(at).map(|bytes| u32::from_le_bytes(*bytes));

@@ -1,19 +1,19 @@
-//! Signed models in two slots of a NOR flash, replaced so that no cut of power leaves a board without one.
+//! Signed models in two slots of a NOR flash. A loss of power at any moment leaves the old model or the new one.
 //!
-//! A [`Store`] keeps the model that runs in one slot and takes the next one into the other. What makes a
-//! model run is one write of one word; before it the old model runs, after it the new one, and a cut in the
-//! middle of it is one or the other. Nothing in the slot of the running model is ever erased, and the
-//! firmware's own model, the factory model, needs no flash at all.
+//! A [`Store`] keeps the running model in one slot and receives the next one into the other. One write of one word
+//! makes a model the running one: before it the old model runs, after it the new one. If power fails during this write,
+//! one of the two runs. The slot of the running model is never erased. The firmware's own model, the factory model, is
+//! not in this flash.
 //!
-//! A store knows nothing of a serial line or of an engine; [`Updater`](crate::Updater) brings the three together.
+//! A store knows nothing of the serial line or of engines; [`Updater`](crate::Updater) connects them.
 //!
-//! * [`signature`]: the block that vouches for an image, with its version.
-//! * `layout`: which byte of the flash means what; `slots`: reading and writing them.
-//! * `sign` (feature `sign`): keys and signatures, for hosts.
-//! * `sim` (feature `sim`): a flash that loses power where a test says so.
+//! * [`signature`]: the signature block of an image, with its version.
+//! * `layout`: the meaning of every byte in the flash; `slots`: how they are read and written.
+//! * `sign` (feature `sign`): makes keys and signatures, on hosts.
+//! * `sim` (feature `sim`): a simulated flash that loses power when a test wants it.
 //!
-//! Every byte in flash is untrusted: [`Store::boot`] offers a model only if its header's CRC-32, its
-//! signature and its SHA-256 are right.
+//! No byte in the flash is trusted: [`Store::boot`] starts a model only if its header's CRC-32, its signature and its
+//! SHA-256 are right.
 
 mod ed25519;
 mod error;
@@ -37,10 +37,10 @@ use layout::{Mark, Runs, Slot, UNIT};
 pub use signature::{BLOCK_LEN, Block, BlockError, KeyId, VerifyError, split};
 use slots::Slots;
 
-/// A flash whose bytes the processor reads where they lie, as an engine does its weights.
+/// A flash whose bytes the processor can read directly, as an engine reads its weights.
 pub trait Mapped<'m> {
-    /// These bytes of the flash. They stay as they are for as long as the model in them may run: a [`Store`]
-    /// neither erases nor writes them before another model has taken over.
+    /// These bytes of the flash. They do not change while the model in them runs: a [`Store`] neither erases nor writes
+    /// them before another model runs.
     fn mapped(&self, range: Range<u32>) -> Option<&'m [u8]>;
 }
 
@@ -49,25 +49,25 @@ pub trait Mapped<'m> {
 pub struct Store<F> {
     slots: Slots<F>,
     key: Option<[u8; 32]>,
-    /// The mark that counts, and the slot it lies in.
+    /// The valid mark with the highest sequence, and its slot.
     newest: Option<(Slot, Mark)>,
-    /// The highest sequence of any mark, half written ones included.
+    /// The highest sequence of all marks, including those that were not completed.
     sequence: u32,
     /// `None` is the factory model.
     running: Option<(Slot, Block)>,
     incoming: Option<Incoming>,
 }
 
-/// A model on its way in.
+/// A model that is being received.
 #[derive(Clone, Copy, Debug)]
 struct Incoming {
     slot: Slot,
     block: Block,
-    /// Bytes that have arrived without a gap: a multiple of [`UNIT`], or all.
+    /// Bytes that have arrived without a gap: a multiple of [`UNIT`], or the whole image.
     received: u32,
 }
 
-/// A model that [`Store::go_back`] can make the running one.
+/// An earlier model, which [`Store::go_back`] can make the running one.
 #[derive(Clone, Copy, Debug)]
 pub struct Earlier {
     /// `None` is the factory model.
@@ -82,27 +82,27 @@ pub struct Earlier {
 pub struct State {
     /// Version of the model that runs; 0 for the factory model.
     pub version: u32,
-    /// Lowest version that [`Store::begin`] takes.
+    /// Lowest version that [`Store::begin`] accepts.
     pub minimum: u32,
-    /// Lowest version that [`Store::earlier`] gives.
+    /// Lowest version that [`Store::earlier`] returns.
     pub floor: u32,
     /// Most bytes of an image.
     pub limit: u32,
-    /// The key that models must be signed with; `None` where no model is taken.
+    /// The key that models must be signed with; `None` if no model is accepted.
     pub key: Option<KeyId>,
-    /// The model on its way in.
+    /// The model that is being received.
     pub incoming: Option<Progress>,
 }
 
-/// How far a model on its way in has come.
+/// The progress of a model that is being received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Progress {
-    /// Its version.
+    /// The model's version.
     pub version: u32,
     /// Bytes of its image that have arrived without a gap.
     pub received: u32,
-    /// Bytes its image has.
+    /// Bytes of its image.
     pub expected: u32,
 }
 
@@ -117,12 +117,12 @@ impl Incoming {
 }
 
 impl<F: NorFlash> Store<F> {
-    /// Reads what lies in a flash. Nothing is written; the factory model runs until [`Store::boot`].
+    /// Opens the store in a flash. Nothing is written; the factory model runs until [`Store::boot`].
     ///
-    /// `key` is the public key that models must be signed with; without one none is taken and none runs.
+    /// `key` is the public key that models must be signed with. Without a key no model is accepted, and none runs.
     ///
     /// # Errors
-    /// `Geometry` when the flash is too small or its blocks do not suit, `Flash` when it cannot be read.
+    /// `Geometry` if the flash is too small or its blocks do not suit, `Flash` if it cannot be read.
     pub fn open(flash: F, key: Option<[u8; 32]>) -> Result<Self, StoreError> {
         let mut store = Self {
             slots: Slots::new(flash)?,
@@ -136,8 +136,9 @@ impl<F: NorFlash> Store<F> {
         Ok(store)
     }
 
-    /// Chooses the model that runs: offers the image of the newest mark to `start`, and where that is not
-    /// whole or `start` says no, the other slot's. If neither runs, the factory model does.
+    /// Chooses the model that runs. `start` gets the place of an image in the flash and returns whether it runs: first
+    /// the image of the newest mark, then that of the other slot. If none of them is complete and starts, the factory
+    /// model runs.
     pub fn boot(&mut self, mut start: impl FnMut(&F, Range<u32>) -> bool) {
         self.running = None;
         let Some((slot, mark)) = self.newest else {
@@ -164,7 +165,7 @@ impl<F: NorFlash> Store<F> {
         &self.slots.flash
     }
 
-    /// Gives the flash back.
+    /// Returns the flash.
     pub fn into_flash(self) -> F {
         self.slots.flash
     }
@@ -186,26 +187,26 @@ impl<F: NorFlash> Store<F> {
         self.running.map_or(0, |(_, block)| block.version())
     }
 
-    /// Where in the flash the running model's image lies; `None` for the factory model.
+    /// The place of the running model's image in the flash; `None` for the factory model.
     pub fn running(&self) -> Option<Range<u32>> {
         let (slot, block) = self.running.as_ref()?;
         Some(self.image(*slot, block))
     }
 
-    /// The lowest version that [`Store::begin`] takes: above the running model's, and not below any that has
-    /// ever run.
+    /// The lowest version that [`Store::begin`] accepts: above the running model's, and not below any that has ever
+    /// run.
     fn minimum(&self) -> u32 {
         let highest = self.newest.map_or(0, |(_, mark)| mark.highest);
         highest.max(self.version().saturating_add(1))
     }
 
-    /// Announces a model by its signature block. Gives how much of it is there already, from a transfer of the same
-    /// block that was broken off.
+    /// Announces a model by its signature block. Returns how much of it has arrived already, in an earlier transfer of
+    /// the same block that was interrupted.
     ///
-    /// What lay in the slot that does not run is erased, unless it is this very model.
+    /// Erases the slot that does not run, unless it holds this model.
     ///
     /// # Errors
-    /// `NoKey`, `Block`, `Verify`, `Version`, `Size`: nothing has changed then. `Full`, `Flash`, `NotWritten`.
+    /// `NoKey`, `Block`, `Verify`, `Version`, `Size`: nothing has changed. `Full`, `Flash`, `NotWritten`.
     #[inline(never)]
     pub fn begin(&mut self, block: &[u8]) -> Result<Progress, StoreError> {
         let key = self.key.as_ref().ok_or(StoreError::NoKey)?;
@@ -236,9 +237,9 @@ impl<F: NorFlash> Store<F> {
         Ok(incoming.progress())
     }
 
-    /// Takes a piece of the announced model and gives how many bytes are there without a gap. Only whole
-    /// units of 32 bytes and the last piece are kept, so go on from there. The number can go down by an erase block:
-    /// where a cut of power left half a word, the block is taken anew.
+    /// Accepts a piece of the announced model. Returns how many bytes have arrived without a gap; continue from there.
+    /// Only whole units of 32 bytes are kept, and the end of the image. The number can become smaller by up to an erase
+    /// block: if a loss of power left an incomplete word, its block must be sent again.
     ///
     /// # Errors
     /// `NoTransfer`, `Gap`, `Conflict`, `Flash`, `NotWritten`.
@@ -277,11 +278,11 @@ impl<F: NorFlash> Store<F> {
         Ok(incoming.received)
     }
 
-    /// Checks that the announced model is all there, and gives where its image lies.
+    /// Checks that the announced model is complete. Returns the place of its image in the flash.
     ///
     /// # Errors
-    /// `NoTransfer`, `Incomplete`; `Digest` when its SHA-256 is not the signed one: it must be announced and sent
-    /// anew. `Flash`.
+    /// `NoTransfer`, `Incomplete`, `Flash`; `Digest` if the SHA-256 is not the signed one. The model must then be
+    /// announced and sent again.
     #[inline(never)]
     pub fn candidate(&mut self, version: u32) -> Result<Range<u32>, StoreError> {
         let Incoming {
@@ -301,11 +302,11 @@ impl<F: NorFlash> Store<F> {
         Ok(self.image(slot, &block))
     }
 
-    /// Makes the announced model the running one, by one write of one word. To be called once
-    /// [`Store::candidate`] has found it whole and its golden wafer's answer is right.
+    /// Makes the announced model the running one, by one write of one word. Call it after [`Store::candidate`] and a
+    /// test on the golden wafer.
     ///
     /// # Errors
-    /// `NoTransfer`; `Full`, `Flash`, `NotWritten` when the word cannot be written.
+    /// `NoTransfer`; `Full`, `Flash`, `NotWritten` if the word cannot be written.
     #[inline(never)]
     pub fn activate(&mut self, version: u32) -> Result<(), StoreError> {
         let Incoming { slot, block, .. } = self.incoming_of(version)?;
@@ -317,11 +318,11 @@ impl<F: NorFlash> Store<F> {
         Ok(())
     }
 
-    /// The model to go back to: the one that ran before, whole, signed and not below the floor; otherwise the
-    /// factory model, unless a signed model with a floor has ever run.
+    /// The model to go back to: the one that ran before, if it is complete, signed and not below the floor; otherwise
+    /// the factory model, unless a signed model with a floor has run.
     ///
     /// # Errors
-    /// `NoOther` when there is none, `Flash`.
+    /// `NoOther` if there is none, `Flash`.
     #[inline(never)]
     pub fn earlier(&mut self) -> Result<Earlier, StoreError> {
         let Some((newest, mark)) = self.newest else {
@@ -353,20 +354,20 @@ impl<F: NorFlash> Store<F> {
         }
     }
 
-    /// The version of a model to go back to; 0 for the factory model.
+    /// The version of an earlier model; 0 for the factory model.
     pub fn version_of(&self, earlier: &Earlier) -> u32 {
         earlier.version
     }
 
-    /// Where the image of a model to go back to lies; `None` for the factory model.
+    /// The place of an earlier model's image in the flash; `None` for the factory model.
     pub fn image_of(&self, earlier: &Earlier) -> Option<Range<u32>> {
         Some(self.slots.image(earlier.slot?, earlier.length))
     }
 
-    /// Makes an earlier model the running one, by one write of one word. A model on its way in is forgotten.
+    /// Makes an earlier model the running one, by one write of one word. A transfer in progress is cancelled.
     ///
     /// # Errors
-    /// `Full`, `Flash`, `NotWritten` when the word cannot be written.
+    /// `Full`, `Flash`, `NotWritten` if the word cannot be written.
     #[inline(never)]
     pub fn go_back(&mut self, earlier: Earlier) -> Result<(), StoreError> {
         let (_, mark) = self.newest.ok_or(StoreError::NoOther)?;
@@ -395,8 +396,8 @@ impl<F: NorFlash> Store<F> {
             .ok_or(StoreError::NoTransfer)
     }
 
-    /// The slot that the next model goes into: never the running model's, and never the only one that says
-    /// that the factory model runs.
+    /// The slot for the next model: never the running model's, and never the one whose mark says that the factory model
+    /// runs.
     fn free_slot(&self) -> Slot {
         let taken = self.running.map(|(slot, _)| slot);
         let taken = taken.or(self.newest.map(|(slot, _)| slot));
@@ -418,7 +419,7 @@ impl<F: NorFlash> Store<F> {
         Ok(())
     }
 
-    /// Writes the next mark into a slot's header: it counts from now on.
+    /// Writes the next mark into a slot's header. It is then the newest one.
     fn mark(&mut self, slot: Slot, runs: Runs, highest: u32, floor: u32) -> Result<(), StoreError> {
         self.sequence = self.sequence.checked_add(1).ok_or(StoreError::Full)?;
         let mark = Mark {
@@ -432,9 +433,9 @@ impl<F: NorFlash> Store<F> {
         Ok(())
     }
 
-    /// Empties the slot that does not run, and writes the block of the model that is to come into it.
+    /// Erases the slot that does not run, and writes the signature block of the next model into it.
     fn clear(&mut self, slot: Slot, block: &Block) -> Result<(), StoreError> {
-        // The mark that counts must not lie in what is erased: the running model's slot takes it over.
+        // The newest mark must not be erased: first write it into the running model's slot.
         if let (Some((newest, mark)), Some((running, _))) = (self.newest, self.running)
             && newest == slot
             && running != slot

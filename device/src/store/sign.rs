@@ -1,6 +1,6 @@
-//! Making keys and signing model images, on a host.
+//! Makes keys and signs model images, on a host.
 //!
-//! Signing is ed25519-dalek's, verifying on boards another implementation's: each checks the other.
+//! ed25519-dalek signs, another implementation verifies on boards, so that each tests the other.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::crc32;
 use lightwafer_runtime::image::{Model, ModelError};
 
-/// First words of a secret key file; behind them the 32 bytes in hexadecimal.
+/// The first word of a secret key file. The second one is the key in hexadecimal.
 const SECRET: &str = "lightwafer-secret-key";
-/// The same of a public key file.
+/// The first word of a public key file.
 const PUBLIC: &str = "lightwafer-public-key";
 
-/// A secret key: whoever has it can sign models for every board that has its public key.
+/// A secret key. Whoever has it can sign models for every board with its public key.
 pub struct SecretKey(SigningKey);
 
 impl fmt::Debug for SecretKey {
@@ -26,15 +26,15 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// What is wrong with a key file.
+/// Why a text is not the key file that is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It is not a line of two words, the first of which says what it is.
+    /// It is not a line of two words with a known first word.
     Text,
-    /// A public key where a secret one is wanted, or the other way round.
+    /// It is a public key and a secret one is wanted, or the other way round.
     Kind,
-    /// Not 64 hexadecimal digits.
+    /// The key does not have 64 hexadecimal digits.
     Digits,
 }
 
@@ -50,13 +50,13 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Why an image is not signed.
+/// Why an image cannot be signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SignError {
-    /// It is not a model image; a signature would be of nothing that runs.
+    /// It is not a model image.
     Model(ModelError),
-    /// Version or floor make no valid block.
+    /// The version or the floor is not valid.
     Block(BlockError),
 }
 
@@ -84,7 +84,7 @@ impl From<BlockError> for SignError {
 }
 
 impl SecretKey {
-    /// The key of 32 random bytes.
+    /// A key from 32 random bytes.
     pub fn new(random: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(random))
     }
@@ -97,12 +97,12 @@ impl SecretKey {
         parse(text, SECRET).map(|bytes| Self::new(&bytes))
     }
 
-    /// The text of its file.
+    /// The text of the secret key's file.
     pub fn to_text(&self) -> String {
         text(SECRET, self.0.as_bytes())
     }
 
-    /// The public key that goes with it.
+    /// The public key.
     pub fn public(&self) -> [u8; 32] {
         self.0.verifying_key().to_bytes()
     }
@@ -120,16 +120,16 @@ impl SecretKey {
     /// Makes the signature block of a model image.
     ///
     /// # Errors
-    /// [`SignError`]: the image is none, `version` is 0, or `floor` above it.
+    /// [`SignError`]: the image is not a model, `version` is 0, or `floor` is above `version`.
     pub fn sign(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, SignError> {
         Model::new_checked(&AlignedBox::from(image))?;
         Ok(self.vouch(image, version, floor)?)
     }
 
-    /// As [`SecretKey::sign`], for any bytes whatever.
+    /// Like [`SecretKey::sign`], but for any bytes.
     ///
     /// # Errors
-    /// `version` is 0, or `floor` above it.
+    /// `version` is 0, or `floor` is above `version`.
     pub fn vouch(&self, image: &[u8], version: u32, floor: u32) -> Result<Block, BlockError> {
         let mut block = [0; BLOCK_LEN];
         block[field::MAGIC].copy_from_slice(&MAGIC);

@@ -1,17 +1,16 @@
-//! The signature block: who vouches for a model image, and as which version.
+//! The signature block of a model image: its signature, version and key.
 //!
-//! A signed file is a model image with a block of [`BLOCK_LEN`] bytes behind it. Firmware takes a model over
-//! the line only with a block that its built-in key verifies; an image without one still runs everywhere
-//! else.
+//! A signed file is a model image with a block of [`BLOCK_LEN`] bytes after it. Firmware accepts a model over the line
+//! only with a block that its built-in key verifies. Everywhere else an image without a block runs too.
 //!
 //! | bytes | what |
 //! | --- | --- |
 //! | 7 | `LWSIGN\0` |
 //! | 1 | format version, 1 |
-//! | 4 | version of the model, from 1 on; a later model has a higher one |
-//! | 4 | floor: once this model has run, none with a lower version may be gone back to |
+//! | 4 | version of the model, at least 1; a later model has a higher one |
+//! | 4 | floor: after this model has run, no model of a lower version may run again |
 //! | 4 | bytes of the image |
-//! | 8 | which key: the first bytes of the SHA-256 of the public key |
+//! | 8 | key: the first bytes of the SHA-256 of the public key |
 //! | 32 | SHA-256 of the image |
 //! | 64 | ed25519 signature (RFC 8032) of all bytes before |
 //! | 4 | CRC-32 (ISO-HDLC) of all bytes before |
@@ -48,13 +47,13 @@ pub(crate) mod field {
     pub const CRC: Range<usize> = 124..128;
 }
 
-/// Names a public key: the first bytes of its SHA-256.
+/// The name of a public key: the first bytes of its SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyId(pub [u8; 8]);
 
 impl KeyId {
-    /// That of a public key.
+    /// The name of this public key.
     pub fn of(public_key: &[u8; 32]) -> Self {
         let hash: [u8; 32] = Sha256::digest(public_key).into();
         let mut id = [0; 8];
@@ -71,7 +70,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// A block whose layout and CRC-32 are right. Who signed it is for [`Block::verify`] to say.
+/// A block whose layout and CRC-32 are right. [`Block::verify`] checks its signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Block([u8; BLOCK_LEN]);
 
@@ -88,7 +87,7 @@ pub enum BlockError {
     Format(u8),
     /// The CRC-32 is wrong: the block is damaged.
     Crc,
-    /// Version 0 is that of models that nobody signed.
+    /// The version is 0, which stands for models without a signature.
     Version,
     /// The floor is above the model's own version.
     Floor,
@@ -115,7 +114,7 @@ impl fmt::Display for BlockError {
 impl core::error::Error for BlockError {}
 
 impl Block {
-    /// Checks an untrusted block; its signature is not looked at.
+    /// Checks an untrusted block, except its signature.
     ///
     /// # Errors
     /// Every variant of [`BlockError`].
@@ -151,7 +150,7 @@ impl Block {
         self.number(field::VERSION)
     }
 
-    /// The lowest version that may be gone back to once this model has run.
+    /// The lowest version that may run again after this model has run.
     pub fn floor(&self) -> u32 {
         self.number(field::FLOOR)
     }
@@ -161,7 +160,7 @@ impl Block {
         self.number(field::LENGTH)
     }
 
-    /// Which key signed it, as the block says.
+    /// The key that it is signed with, according to the block.
     pub fn key(&self) -> KeyId {
         let mut id = KeyId([0; 8]);
         id.0.copy_from_slice(&self.0[field::KEY]);
@@ -175,12 +174,12 @@ impl Block {
         hash
     }
 
-    /// Its CRC-32's bytes, as they lie in it.
+    /// The bytes of its CRC-32.
     pub(super) fn crc(&self) -> [u8; 4] {
         self.part(field::CRC).try_into().unwrap_or_default()
     }
 
-    /// Whether `public_key` has signed this block.
+    /// Checks that this block is signed with `public_key`.
     ///
     /// # Errors
     /// Every variant of [`VerifyError`].
@@ -208,11 +207,10 @@ impl Block {
     }
 }
 
-/// Parts a file into the model image and the block behind it, where there is one. The image is not
-/// looked at.
+/// Splits a file into the model image and the signature block after it, if there is one. The image is not checked.
 ///
 /// # Errors
-/// [`BlockError`] for a block that is there and damaged, or not of an image of this length.
+/// [`BlockError`] if the block is damaged, or belongs to an image of another length.
 pub fn split(file: &[u8]) -> Result<(&[u8], Option<Block>), BlockError> {
     let Some((image, block)) = file.split_last_chunk::<BLOCK_LEN>() else {
         return Ok((file, None));

@@ -1,9 +1,9 @@
-//! A NOR flash in memory that loses power after any byte, for tests.
+//! A simulated NOR flash that can lose power at any byte, for tests.
 //!
-//! Writing clears bits and must find erased bytes; erasing takes whole blocks. [`SimFlash::cut_after`] lets so many
-//! steps happen (a step is a byte written, or as many bytes erased as are written at once) and then fails
-//! every access until [`SimFlash::power_on`]. What was being written at the cut holds some of its bits, what was
-//! being erased anything: old bytes, erased ones, random ones.
+//! A write must find erased bytes; whole blocks are erased. [`SimFlash::cut_after`] makes the power fail after a number
+//! of steps. A step is one byte that is written, or as many bytes that are erased as one write has. From then on every
+//! access fails until [`SimFlash::power_on`]. A word whose write was interrupted has some of its bits. A block whose
+//! erasure was interrupted has old bytes, erased bytes or random ones.
 
 use core::ops::Range;
 use std::vec::Vec;
@@ -22,9 +22,9 @@ use super::layout::ERASED;
 pub enum SimError {
     /// The power is off.
     PowerLost,
-    /// A byte was written that had not been erased since it was written before.
+    /// A byte was written twice without being erased.
     NotErased {
-        /// Where.
+        /// Its place.
         at: usize,
     },
     /// Out of bounds or not aligned.
@@ -62,13 +62,13 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
         }
     }
 
-    /// Loses power after so many steps from now on; `seed` decides what is left of what was under way.
+    /// Makes the power fail after this many steps. `seed` decides the bytes that the interrupted access leaves.
     pub fn cut_after(&mut self, steps: u64, seed: u64) {
         self.cut = Some(self.steps + steps);
         self.random = Rng::with_seed(seed);
     }
 
-    /// Power comes back, to stay.
+    /// Switches the power on again, for good.
     pub fn power_on(&mut self) {
         self.cut = None;
     }
@@ -78,17 +78,17 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
         self.cut.is_some_and(|cut| self.steps >= cut)
     }
 
-    /// Steps so far.
+    /// The number of steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The first access that no real flash would have taken.
+    /// The first access that a real flash would refuse.
     pub fn misused(&self) -> Option<SimError> {
         self.misused
     }
 
-    /// All bytes, to look at and to spoil.
+    /// All bytes, to read and to damage.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -107,7 +107,7 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
         error
     }
 
-    /// Some of the bits of the bytes that were not written any more.
+    /// Writes some of the bits of an interrupted write.
     fn half_write(&mut self, places: std::ops::Range<usize>, wanted: &[u8]) {
         for (at, wanted) in places.zip(wanted) {
             let bits = self.random.u8(..);
@@ -117,7 +117,7 @@ impl<const WRITE: usize, const ERASE: usize> SimFlash<WRITE, ERASE> {
 
     fn half_erase(&mut self, from: usize, erased: usize) {
         let block = from..from + ERASE;
-        // Sometimes nothing but what had its turn, sometimes the whole block.
+        // Sometimes only the bytes that were erased so far change, sometimes the whole block.
         let all = self.random.bool();
         for at in block {
             let (kind, value) = (self.random.u8(..4), self.random.u8(..));
@@ -201,9 +201,10 @@ impl<const WRITE: usize, const ERASE: usize> NorFlash for SimFlash<WRITE, ERASE>
     }
 }
 
-/// A simulated flash whose images can be read where they lie.
+/// A simulated flash that implements [`Mapped`].
 ///
-/// What is read in place must stay for good, and a test's memory does not: `keep` gives bytes that do.
+/// Bytes that are read directly must have a static lifetime, and those of a test have not: `keep` makes a copy that
+/// has.
 #[derive(Clone, Debug)]
 pub struct InPlace<F> {
     flash: F,
@@ -211,7 +212,7 @@ pub struct InPlace<F> {
 }
 
 impl<F> InPlace<F> {
-    /// A flash whose images `keep` makes to stay.
+    /// A flash whose images `keep` copies.
     pub fn new(flash: F, keep: fn(&[u8]) -> &'static [u8]) -> Self {
         Self { flash, keep }
     }
@@ -221,7 +222,7 @@ impl<F> InPlace<F> {
         &self.flash
     }
 
-    /// Takes the flash out.
+    /// Returns the flash itself.
     pub fn into_inner(self) -> F {
         self.flash
     }

@@ -1,6 +1,6 @@
-//! The two slots' bytes: headers, images and marks, read from a flash and written to it.
+//! Reads and writes the two slots of a flash: headers, images and marks.
 //!
-//! Nothing here decides which model runs; every access to the flash is in this file.
+//! Every access to the flash is in this file; which model runs is decided elsewhere.
 
 use core::ops::Range;
 
@@ -11,29 +11,29 @@ use super::error::StoreError;
 use super::layout::{ERASED, Geometry, MARK, Mark, Runs, Slot, UNIT, VALID};
 use super::signature::{BLOCK_LEN, Block};
 
-/// A flash, seen as two slots.
+/// A flash with two slots.
 #[derive(Debug, Clone)]
 pub struct Slots<F> {
     pub flash: F,
     geometry: Geometry,
 }
 
-/// A slot's header, as far as it can be read.
+/// A slot's header. Parts that cannot be read are missing.
 pub struct Header {
     pub block: Option<Block>,
-    /// The mark with the highest sequence of those that count.
+    /// The valid mark with the highest sequence.
     pub newest: Option<Mark>,
-    /// The highest sequence of all marks, half written ones included.
+    /// The highest sequence of all marks, including those that were not completed.
     pub sequence: u32,
-    /// Whether the slot's own model has ever been made to run.
+    /// Whether a mark says that the slot's own model ran.
     pub has_run: bool,
-    /// Where the next mark goes; `None` when all places are used.
+    /// The place for the next mark; `None` if all places are used.
     pub free: Option<u32>,
 }
 
 impl<F: NorFlash> Slots<F> {
     /// # Errors
-    /// `Geometry` when the flash is too small or its blocks do not suit.
+    /// `Geometry` if the flash is too small or its blocks do not suit.
     pub fn new(flash: F) -> Result<Self, StoreError> {
         let geometry = Geometry::of(&flash).ok_or(StoreError::Geometry)?;
         Ok(Self { flash, geometry })
@@ -44,7 +44,7 @@ impl<F: NorFlash> Slots<F> {
         self.geometry.limit()
     }
 
-    /// Where in the flash an image of `length` bytes lies.
+    /// The place of a slot's image of `length` bytes in the flash.
     pub fn image(&self, slot: Slot, length: u32) -> Range<u32> {
         let start = self.geometry.image(slot);
         start..start.saturating_add(length)
@@ -72,7 +72,7 @@ impl<F: NorFlash> Slots<F> {
                 header.free = Some(at);
                 break;
             }
-            // A mark belongs to a block; without one it means nothing.
+            // A mark belongs to a block; without a block it is invalid.
             let mark = header
                 .block
                 .and_then(|block| Mark::read(&mark, block.crc()));
@@ -90,7 +90,8 @@ impl<F: NorFlash> Slots<F> {
         Ok(header)
     }
 
-    /// The block of a slot whose model has run, if `key` signed it and the image is as signed.
+    /// The signature block of a slot whose model has run, if it is signed with `key` and the image has the signed
+    /// SHA-256.
     ///
     /// # Errors
     /// `Flash`.
@@ -128,8 +129,8 @@ impl<F: NorFlash> Slots<F> {
         Ok(hash.finalize().into())
     }
 
-    /// Empties a slot and writes its block. The header is erased first and written last, so that a block never
-    /// describes bytes that are being erased.
+    /// Erases a slot and writes a signature block into it. The header is erased first and written last, so a block
+    /// never belongs to an image that is being erased.
     ///
     /// # Errors
     /// `Flash`, `NotWritten`.
@@ -141,7 +142,7 @@ impl<F: NorFlash> Slots<F> {
         self.write(self.geometry.start(slot), block.bytes())
     }
 
-    /// Erases a slot's header: its model is gone.
+    /// Erases a slot's header, so that its model cannot run.
     ///
     /// # Errors
     /// `Flash`.
@@ -149,8 +150,8 @@ impl<F: NorFlash> Slots<F> {
         self.erase(self.geometry.start(slot), self.geometry.image(slot))
     }
 
-    /// How many bytes of an image have arrived, by the last byte that is not erased. The unit around it may be half
-    /// written and does not count.
+    /// How many bytes of an image have arrived: those before the last unit that is not erased. That unit may be
+    /// incomplete.
     ///
     /// # Errors
     /// `Flash`.
@@ -195,10 +196,10 @@ impl<F: NorFlash> Slots<F> {
         Ok(true)
     }
 
-    /// Writes a unit of an image (or its shorter end) at the offset `at`, unless it is there already.
+    /// Writes a unit of an image (or its shorter end) at the offset `at`, unless it has been written already.
     ///
-    /// Where other bytes are in its place, their erase block is erased instead, and the answer is the offset to go on
-    /// from: the block's own, or the image's start.
+    /// If other bytes are in its place, their erase block is erased instead. The offset to continue from is returned
+    /// then: the beginning of the block, or of the image.
     ///
     /// # Errors
     /// `Flash`, `NotWritten`.
@@ -223,7 +224,8 @@ impl<F: NorFlash> Slots<F> {
         Ok(None)
     }
 
-    /// Writes a mark into the free place of a slot's header, its last word by itself: that is the atomic step.
+    /// Writes a mark into the free place of a slot's header. The last word is written on its own; that is the atomic
+    /// step.
     ///
     /// # Errors
     /// `Full`, `Flash`, `NotWritten`.
@@ -248,7 +250,7 @@ impl<F: NorFlash> Slots<F> {
         self.flash.erase(from, to).map_err(failed::<F>)
     }
 
-    /// Writes at the start of a unit, and reads back what was written.
+    /// Writes at the start of a unit, then reads the bytes back and compares them.
     fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), StoreError> {
         self.flash.write(at, bytes).map_err(failed::<F>)?;
         let places = (at..).step_by(UNIT);
