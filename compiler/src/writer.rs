@@ -189,15 +189,15 @@ pub(crate) fn plan(specs: &[LayerSpec]) -> Result<Plan, WriteError> {
         let mut layer = layer(specs, at, from, &mut data)?;
         let (before, own) = data.split_at(end);
         let start = |layer: &Layer| layer.weights as usize;
-        let twin = layers.iter().find(|twin| {
+        let equal = layers.iter().find(|equal| {
             !own.is_empty()
-                && twin.op == layer.op
+                && equal.op == layer.op
                 && before
-                    .get(start(twin)..)
+                    .get(start(equal)..)
                     .is_some_and(|d| d.starts_with(own))
         });
-        if let Some(twin) = twin {
-            (layer.weights, layer.records) = (twin.weights, twin.records);
+        if let Some(equal) = equal {
+            (layer.weights, layer.records) = (equal.weights, equal.records);
             data.truncate(end);
         }
         layers.push(layer);

@@ -476,7 +476,7 @@ fn an_engine_refuses_wafers_until_it_is_started() {
 }
 
 #[test]
-fn strips_that_cannot_be_are_refused_by_name() {
+fn impossible_tiles_are_refused_by_name() {
     let map = DieMap::new_checked(1, 1, &[2]).unwrap();
     let refuse = |tiles: &[(usize, u8)]| {
         let mut spec = student(4);

@@ -81,7 +81,7 @@ fn channels_that_are_no_multiple_of_eight_are_named() {
     assert_eq!(slow(&mask.dsp), ("reference", Some(MaskChannels)));
     let text = table.to_string();
     assert!(
-        text.contains("layer 2, DSP: general: the input's channels are no multiple of 8"),
+        text.contains("layer 2, DSP: general: the channels of an input are not a multiple of 8"),
         "{text}"
     );
     assert!(text.contains("layer 4: reference: the mask head"), "{text}");

@@ -43,9 +43,9 @@ fn an_image_is_written_by_the_cheapest_schedule_that_fits() {
 #[test]
 fn strips_fit_64_kib_with_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let strips = folder.path().join("strips.lw");
-    assert!(schedule(Path::new(IMAGE), "64K", &strips).status.success());
-    let [published, image] = [Path::new(IMAGE), strips.as_path()]
+    let tiles = folder.path().join("tiles.lw");
+    assert!(schedule(Path::new(IMAGE), "64K", &tiles).status.success());
+    let [published, image] = [Path::new(IMAGE), tiles.as_path()]
         .map(|path| AlignedBox::from(std::fs::read(path).unwrap()));
     let model = Model::new_checked(&image).unwrap();
     assert!(model.header().arena_bytes <= 65_536);

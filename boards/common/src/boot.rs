@@ -77,8 +77,8 @@ fn updater<F: MappedFlash>(
     let ModelStorage { flash, updater } = storage;
     match Store::open(flash, key) {
         Ok(store) => Some(updater.insert(Updater::new(store, model))),
-        Err(_) => {
-            log!(error, "no updates: the flash for models cannot be used");
+        Err(error) => {
+            log!(error, "no updates: {}", error);
             None
         }
     }

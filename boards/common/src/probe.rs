@@ -144,7 +144,7 @@ fn layers(
         rest = rest.saturating_sub(count(&spent));
         let instructions = count(&spent).saturating_sub(count(&looks) * look / 10);
         let inputs = channels_in(engine.model().layers(), layer);
-        // Of an image that is not cut into strips.
+        // Of an image that is not cut into tiles.
         let columns = if layer.op == Op::ClassHead {
             1
         } else {

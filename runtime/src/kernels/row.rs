@@ -20,7 +20,7 @@ pub const fn dense_scratch_words(length: usize) -> usize {
     2 * length + 16
 }
 
-/// Number of bytes of scratch that [`dense_row`] needs for sums of `length` products.
+/// Number of bytes of scratch that `dense::dense_row` needs for sums of `length` products.
 pub const fn scratch_bytes(length: usize) -> usize {
     dense_scratch_words(length) * 4
 }

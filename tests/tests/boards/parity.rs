@@ -1,4 +1,4 @@
-//! Board and host agree, bit for bit, on wafers of every shape.
+//! Board and host agree, bit for bit, on wafers of every shape, and on 38 of them with recorded answers.
 
 use std::{fs, thread};
 
@@ -9,6 +9,8 @@ use lightwafer_runtime::AlignedBox;
 use lightwafer_runtime::FixedEngine;
 use lightwafer_runtime::dies::{CLASS_COUNT, Class, DieMap, Mask};
 use lightwafer_runtime::image::Model;
+
+use lightwafer_tests::answers::{Recorded, SIDE, recorded};
 
 use super::{boards, options, root, skipped};
 
@@ -27,23 +29,21 @@ const GRIDS: [(u16, u16); 12] = [
     (256, 256),
     (223, 225),
 ];
-/// Wafers of 52×52 dies besides.
-const SQUARE: usize = 12;
 
-/// The test's wafers: rows, columns, dies.
-fn wafers() -> Vec<(u16, u16, Vec<u8>)> {
-    let squares = std::iter::repeat_n((52, 52), SQUARE);
+/// The test's wafers: rows, columns, dies, and the recorded answer where there is one.
+fn wafers() -> Vec<(u16, u16, Vec<u8>, Option<Recorded>)> {
+    let recorded = recorded().unwrap().into_iter();
+    let recorded = recorded.map(|wafer| (SIDE, SIDE, wafer.dies().unwrap(), Some(wafer)));
     // Every third class, then round again: all kinds of patterns, no class twice.
     let classes = (0..3).flat_map(|first| Class::all().skip(first).step_by(3));
-    let mut wafers: Vec<_> = GRIDS
+    let grids = GRIDS
         .into_iter()
-        .chain(squares)
         .zip(classes)
-        .map(|((rows, cols), class)| (rows, cols, synthesize(class, 1, rows, cols)))
-        .collect();
+        .map(|((rows, cols), class)| (rows, cols, synthesize(class, 1, rows, cols), None));
+    let mut wafers: Vec<_> = recorded.chain(grids).collect();
     // No die at all, and every die failing.
-    wafers.push((52, 52, vec![0; 52 * 52]));
-    wafers.push((52, 52, vec![2; 52 * 52]));
+    wafers.push((52, 52, vec![0; 52 * 52], None));
+    wafers.push((52, 52, vec![2; 52 * 52], None));
     wafers
 }
 
@@ -68,12 +68,15 @@ fn board_equals_host(machine: &str) {
     assert!(wafers.len() >= 20);
     let mut instructions = Vec::new();
     let mut deepest = 0;
-    for (at, (rows, cols, dies)) in wafers.iter().enumerate() {
+    for (at, (rows, cols, dies, recorded)) in wafers.iter().enumerate() {
         let what = format!("wafer {at} of {rows}×{cols} dies");
         let mut packed = vec![0; DieMap::packed_len(*rows, *cols).unwrap()];
         let map = DieMap::pack(*rows, *cols, dies, &mut packed).unwrap();
         let mut mask = Mask::new();
         let expected = engine.infer(&map, &mut mask);
+        if let Some(recorded) = recorded {
+            recorded.check(&map, &expected, &mask).unwrap();
+        }
         let report = board
             .classify(&map)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
