@@ -1,6 +1,6 @@
 //! A training run: stages of growing image size, each with its own learning-rate schedule.
 //!
-//! Steps are functions of the seed and their number ([`crate::stage`]), so that the state to resume from is the
+//! Steps are functions of the seed and their number (`stage.rs`), so that the state to resume from is the
 //! weights, the moments and a few counters.
 
 use std::fs;

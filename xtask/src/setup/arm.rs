@@ -1,7 +1,7 @@
 //! The Rust targets of the boards: `rustup target add`.
 //!
 //! Where rustup's server cannot be reached, a toolchain made from Debian's packages has them
-//! ([`offline::sysroot`]). Which of the two is in force is not written down anywhere: it is looked up from what
+//! ([`super::offline::sysroot`]). Which of the two is in force is not written down anywhere: it is looked up from what
 //! works. `LIGHTWAFER_ARM=debian` in the environment does not even try the server.
 
 use std::time::Duration;
