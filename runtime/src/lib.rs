@@ -11,7 +11,7 @@
 //! * [`limits`]: the sizes for which memory is reserved.
 //!
 //! ```
-//! use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, arena_bytes, include_model};
+//! use lightwafer_runtime::{Arena, DieMap, Engine, FixedEngine, Mask, arena_bytes, include_model};
 //!
 //! const MODEL: &[u8] = include_model!("../../models/light-int8.lw");
 //!
@@ -24,7 +24,7 @@
 //! let mut packed = [0; 52 * 52 / 4];
 //! let map = DieMap::pack(52, 52, &dies, &mut packed)?;
 //! let mut mask = Mask::new();
-//! let answer = engine.infer(&map, &mut mask);
+//! let answer = engine.classify(&map, &mut mask)?;
 //! assert_eq!((answer.class.label(), mask.count()), ("Normal", 0));
 //! # Ok(())
 //! # }

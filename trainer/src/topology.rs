@@ -25,7 +25,7 @@ pub use layers::{Activation, COLOURS, Layer, Part, Pool, Source, walk};
 pub const CLASSES: i64 = CLASS_COUNT as i64;
 /// Side of the images that model images (.lw) are made for, in pixels; also the largest that networks train on.
 pub const SIZE: i64 = IMAGE_SIZE as i64;
-/// Networks of the trainer halve an image up to four times, so a side must be a multiple of this.
+/// The published networks halve an image four times, so a side must be a multiple of this.
 const SIZE_STEP: i64 = 16;
 
 const ENCODER: [i64; 5] = [8, 16, 16, 32, 64];

@@ -63,6 +63,10 @@ pub(crate) fn open<F: MappedFlash, W: Watchdog>(
 /// What takes models over the line. Not inlined: its stack frame would lie below the check of a model.
 #[cfg(feature = "update")]
 #[inline(never)]
+#[expect(
+    clippy::mut_from_ref,
+    reason = "the updater lies in the storage's own static, not in the model"
+)]
 fn updater<F: MappedFlash>(
     storage: ModelStorage<F>,
     model: &'static [u8],

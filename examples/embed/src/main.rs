@@ -4,7 +4,7 @@
 
 use cortex_m as _; // Its critical section.
 use cortex_m_rt::entry;
-use lightwafer_runtime::{Arena, DieMap, FixedEngine, Mask, arena_bytes, include_model};
+use lightwafer_runtime::{Arena, DieMap, Engine, FixedEngine, Mask, arena_bytes, include_model};
 use panic_halt as _;
 use semihosting::{println, process};
 
@@ -22,7 +22,7 @@ fn main() -> ! {
     let dies = [1; 52 * 52]; // Row by row: 0 no die, 1 pass, 2 fail.
     let mut packed = [0; 52 * 52 / 4];
     let map = DieMap::pack(52, 52, &dies, &mut packed).unwrap();
-    let answer = ENGINE.infer(&map, MASK);
+    let answer = ENGINE.classify(&map, MASK).unwrap();
     println!("{}, {} pixels marked", answer.class.label(), MASK.count());
     process::exit(0)
 }

@@ -224,7 +224,12 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     pub fn load(&mut self, image: &'m [u8]) -> Result<(), StartError> {
         self.facts = None;
         self.model.load(image)?;
-        Ok(self.prepare()?)
+        let prepared = self.prepare();
+        if prepared.is_err() {
+            // An engine that is not prepared runs no layer.
+            self.model.clear();
+        }
+        Ok(prepared?)
     }
 
     #[inline(never)]
@@ -249,6 +254,9 @@ impl<'m, 'a> FixedEngine<'m, 'a> {
     }
 
     /// Classifies one wafer and writes its mask.
+    ///
+    /// An idle engine computes nothing: all its logits are 0, and the mask stays as it is. Where an engine may be
+    /// idle, use [`Engine::classify`], which refuses.
     pub fn infer(&mut self, map: &DieMap<'_>, mask: &mut Mask) -> Answer {
         self.stream(map, mask);
         self.answer()

@@ -292,10 +292,15 @@ impl<'a> Model<'a> {
     pub fn load(&mut self, image: &'a [u8]) -> Result<(), ModelError> {
         let loaded = self.decode(image).and_then(|()| check::check(self));
         if loaded.is_err() {
-            self.parts = None;
-            self.layers.clear();
+            self.clear();
         }
         loaded
+    }
+
+    /// Makes the model empty.
+    pub(crate) fn clear(&mut self) {
+        self.parts = None;
+        self.layers.clear();
     }
 
     /// Decodes an image and checks everything that does not depend on its layers.

@@ -121,7 +121,7 @@ pub const STEPS: [Step; 22] = [
         "clippy on the boards' firmware",
         steps::lint_boards,
     ),
-    step(
+    emulated(
         "embed",
         "the example firmware gives the right answer on an emulated Cortex-M7 and M33",
         steps::embed,

@@ -105,6 +105,7 @@ pub fn emulated() -> Result<Outcome> {
     firmware()?;
     setup::qemu::setup()?;
     let mut cargo = process::cargo();
+    cargo.env_remove("LIGHTWAFER_SKIP_EMULATED");
     let mut left_out = Vec::new();
     match setup::client::python()? {
         Ok(python) => _ = cargo.env(setup::client::PYTHON, python),
