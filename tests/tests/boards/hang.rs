@@ -3,6 +3,7 @@
 //!
 //! The firmware is that of `cargo xtask firmware`; a debugger changes an instruction of a kernel, and a reset brings it back.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lightwafer_device::protocol::frame::{FrameDecoder, decode};
@@ -46,7 +47,10 @@ impl Transport for Trap {
 
 fn board(machine: &str) -> (Emulator, Board<Trap>) {
     let mut options = options(machine);
-    let socket = format!("lightwafer-hang-{machine}-{}", std::process::id());
+    // Two tests run at once, on the same machine too: each board has a socket of its own.
+    static BOARDS: AtomicU32 = AtomicU32::new(0);
+    let number = BOARDS.fetch_add(1, Ordering::Relaxed);
+    let socket = format!("lightwafer-hang-{}-{number}", std::process::id());
     let socket = std::env::temp_dir().join(socket);
     options.debugger = Some(socket.clone());
     let mut emulator = Emulator::start(&options).unwrap();
