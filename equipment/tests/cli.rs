@@ -386,6 +386,20 @@ fn keys_and_signed_models() {
             "{stderr}"
         );
     }
+    // A whole block, but with the SHA-256 of another image.
+    let mut other = fs::read(file("signed.lw")).unwrap();
+    let block = other.len() - 128;
+    other[block + 28] ^= 1;
+    let crc = lightwafer_runtime::crc32(&other[block..block + 124]);
+    other[block + 124..].copy_from_slice(&crc.to_le_bytes());
+    fs::write(file("other.lw"), other).unwrap();
+    for arguments in [
+        &["info", "other.lw"][..],
+        &["update", "other.lw", "--port", "none"],
+    ] {
+        let (code, _, stderr) = run(arguments);
+        assert!(code == 1 && stderr.contains("of another image"), "{stderr}");
+    }
     let (code, _, stderr) = run(&["update", model, "--port", "none"]);
     assert!(code == 1 && stderr.contains("not signed"), "{stderr}");
 }
