@@ -53,6 +53,9 @@ pub enum LocalError {
         /// The problem.
         reason: BlockError,
     },
+    /// The signature behind the image belongs to another image.
+    #[error("{}: the signature is of another image; sign the unsigned model again", .0.display())]
+    OtherImage(PathBuf),
     /// The engine does not accept the model.
     #[error("the model does not run here: {0}")]
     Engine(#[from] EngineError),
@@ -62,7 +65,7 @@ impl Local {
     /// Reads and checks a model file.
     ///
     /// # Errors
-    /// [`LocalError`]: the file cannot be read, or is not a model image.
+    /// [`LocalError`]: the file cannot be read, or is not a model image, or its signature block is not of this image.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LocalError> {
         let path = path.as_ref();
         let file = std::fs::read(path).map_err(|reason| LocalError::Read {
@@ -78,6 +81,9 @@ impl Local {
         match Model::new_checked(&image) {
             Ok(model) => {
                 let facts = ModelFacts::from(&model.facts());
+                if signature.is_some_and(|block| block.sha256() != facts.sha256) {
+                    return Err(LocalError::OtherImage(path.into()));
+                }
                 Ok(Self {
                     image,
                     facts,

@@ -74,6 +74,9 @@ pub enum UpdateError {
     /// The signature block is damaged.
     #[error("{0}; sign the model again")]
     Block(#[from] BlockError),
+    /// The signature block belongs to another image.
+    #[error("the signature is of another image; sign the unsigned model again")]
+    OtherImage,
     /// The board accepts no models.
     #[error("this board accepts no models over the line; build its firmware with the new model")]
     Unsupported,
@@ -159,7 +162,7 @@ impl SignedModel {
     /// Checks the bytes of a signed model file.
     ///
     /// # Errors
-    /// [`UpdateError`]: `Block`, `Unsigned`, `Model`.
+    /// [`UpdateError`]: `Block`, `Unsigned`, `Model`, `OtherImage`.
     pub fn new_checked(file: &[u8]) -> Result<Self, UpdateError> {
         let (image, block) = split(file)?;
         let image = AlignedBox::from(image);
@@ -167,7 +170,7 @@ impl SignedModel {
         let facts = ModelFacts::from(&model.facts());
         let block = block.ok_or(UpdateError::Unsigned)?;
         if block.sha256() != facts.sha256 {
-            return Err(UpdateError::Block(BlockError::Crc));
+            return Err(UpdateError::OtherImage);
         }
         Ok(Self {
             image,

@@ -160,6 +160,7 @@ fn what_fails_is_named_and_the_rest_is_answered() {
     write("value.csv", "0,1\n1,7\n");
     write("broken.npz", "PK nothing");
     write("map.klarf", "");
+    write("control.csv", "\u{1b}[2J\n");
     let inputs = [
         "good.csv",
         "ragged.csv",
@@ -167,6 +168,7 @@ fn what_fails_is_named_and_the_rest_is_answered() {
         "broken.npz",
         "none.npz",
         "map.klarf",
+        "control.csv",
         "one.csv",
     ];
     let (code, stdout, stderr) = classify(&folder, &[&inputs[..], &["--json"]].concat());
@@ -185,10 +187,51 @@ fn what_fails_is_named_and_the_rest_is_answered() {
         "broken.npz: ",
         "none.npz: ",
         "map.klarf: unknown kind of file",
+        r"control.csv: line 1, value 1: `\u{1b}[2J`",
         "2 maps: 2 answered, 0 failed",
     ] {
         assert!(stderr.contains(expected), "{expected} not in:\n{stderr}");
     }
+}
+
+/// Names of files may be any bytes there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_text_ends_nothing() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let name = OsStr::from_bytes(b"m\xff.csv");
+    fs::write(folder.path().join(name), "0,1\n1,2\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lightwafer"))
+        .args(["classify", "--json", "--local"])
+        .arg(model_path())
+        .arg(name)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let (code, stdout, stderr) = text(&output);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(lines(&stdout)[0]["input"], "m\u{fffd}.csv");
+}
+
+/// The device takes no byte.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_output_is_an_error() {
+    let folder = folder();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lightwafer"))
+        .args(["keygen", "key"])
+        .current_dir(folder.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    let (code, _, stderr) = text(&output);
+    assert!(code == 1 && stderr.contains("No space left"), "{stderr}");
 }
 
 #[test]
@@ -208,6 +251,8 @@ fn exit_codes_of_wrong_usage_and_unreachable_parts() {
     );
     check(&["synth", "x.npz", "--grid", "300"], 2, "1 to 256");
     check(&["info"], 2, "Usage");
+    let (code, stdout, _) = text(&lightwafer(&folder, &["--version"]));
+    assert!(code == 0 && stdout.starts_with("lightwafer 0."), "{stdout}");
     check(
         &["classify", "wafers.npz", "--local", "none.lw"],
         1,
@@ -280,8 +325,12 @@ fn keys_and_signed_models() {
     }
     let secret = fs::read(file("key")).unwrap();
     let (code, _, stderr) = run(&["keygen", "key"]);
-    assert!(code == 1 && stderr.contains("key.pub"), "{stderr}");
+    assert!(code == 1 && stderr.contains("key exists"), "{stderr}");
     assert_eq!(fs::read(file("key")).unwrap(), secret, "never overwritten");
+    fs::write(file("half.pub"), "").unwrap();
+    let (code, _, stderr) = run(&["keygen", "half"]);
+    assert!(code == 1 && stderr.contains("half.pub exists"), "{stderr}");
+    assert!(!file("half").exists());
 
     let sign = ["--model-version", "4", "--floor", "2", "-o", "signed.lw"];
     let (code, stdout, stderr) = run(&[&["sign", model, "--key", "key"], &sign[..]].concat());
@@ -289,6 +338,19 @@ fn keys_and_signed_models() {
     assert!(stdout.contains("version 4"), "{stdout}");
     let (code, _, stderr) = run(&[&["sign", model, "--key", "key.pub"], &sign[..]].concat());
     assert!(code == 1 && stderr.contains("public key"), "{stderr}");
+
+    // No output takes an input's place.
+    let onto = |arguments: &[&str]| {
+        let (code, _, stderr) = run(arguments);
+        assert!(code == 1 && stderr.contains("the same file"), "{stderr}");
+    };
+    let version = ["--model-version", "5", "--key", "key", "-o"];
+    onto(&[&["sign", model], &version[..], &["key"]].concat());
+    onto(&[&["sign", "signed.lw"], &version[..], &["./signed.lw"]].concat());
+    let classify = ["classify", "wafers.npz", "--local", "signed.lw", "--masks"];
+    onto(&[&classify[..], &["wafers.npz"]].concat());
+    onto(&[&classify[..], &["signed.lw"]].concat());
+    assert_eq!(fs::read(file("key")).unwrap(), secret);
 
     // The image is the same one; the signature shows, and does no harm.
     let plain: Value = serde_json::from_str(&run(&["info", model, "--json"]).1).unwrap();
@@ -323,6 +385,20 @@ fn keys_and_signed_models() {
             code == 1 && stderr.contains("signature block is damaged"),
             "{stderr}"
         );
+    }
+    // A whole block, but with the SHA-256 of another image.
+    let mut other = fs::read(file("signed.lw")).unwrap();
+    let block = other.len() - 128;
+    other[block + 28] ^= 1;
+    let crc = lightwafer_runtime::crc32(&other[block..block + 124]);
+    other[block + 124..].copy_from_slice(&crc.to_le_bytes());
+    fs::write(file("other.lw"), other).unwrap();
+    for arguments in [
+        &["info", "other.lw"][..],
+        &["update", "other.lw", "--port", "none"],
+    ] {
+        let (code, _, stderr) = run(arguments);
+        assert!(code == 1 && stderr.contains("of another image"), "{stderr}");
     }
     let (code, _, stderr) = run(&["update", model, "--port", "none"]);
     assert!(code == 1 && stderr.contains("not signed"), "{stderr}");

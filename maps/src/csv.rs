@@ -19,7 +19,7 @@ pub type Grid = ((u16, u16), Vec<u8>);
 #[derive(Debug, Error)]
 pub enum CsvError {
     /// A value is not 0, 1 or 2.
-    #[error("line {line}, value {column}: `{text}`; 0 (no die), 1 (pass) or 2 (fail) expected")]
+    #[error("line {line}, value {column}: `{}`; 0 (no die), 1 (pass) or 2 (fail) expected", .text.escape_debug())]
     Value {
         /// The line.
         line: usize,

@@ -101,7 +101,8 @@ impl fmt::Display for NpzError {
             K::Type { array, found } => {
                 write!(
                     f,
-                    "{array}: values of type '{found}'; an integer type is needed"
+                    "{array}: values of type '{}'; an integer type is needed",
+                    found.escape_debug()
                 )
             }
             K::Shape {

@@ -279,6 +279,5 @@ fn masks_are_written_one_at_a_time_and_appear_at_the_end() {
             found: 0
         }
     ));
-    let part = PathBuf::from(format!("{}.partial", other.0.display()));
-    assert!(!other.0.exists() && !part.exists());
+    assert!(!other.0.exists());
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 /// Classifies wafer maps on a board, on an emulated board or on this machine.
 #[derive(Debug, clap::Parser)]
 #[command(
+    name = "lightwafer",
     version,
     after_help = "Exit codes: 0 all answered, 1 some input or wafer failed (each named), 2 usage."
 )]

@@ -1,6 +1,7 @@
 //! `lightwafer classify`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use lightwafer_maps::{self as maps, Wafer};
 use serde_json::json;
 
 use crate::args::Classify;
-use crate::output::{Output, entries, grouped};
+use crate::output::{Output, check_output, entries, grouped};
 use crate::source::Connection;
 
 /// After this number of board failures in a row, the remaining wafers are not tried.
@@ -17,6 +18,11 @@ const PATIENCE: usize = 3;
 
 /// Classifies every input. `false` if an input or a wafer failed.
 pub fn run(args: &Classify) -> Result<bool> {
+    if let Some(masks) = &args.masks {
+        let others = [&args.local, &args.board.firmware];
+        let inputs = args.inputs.iter().chain(others.into_iter().flatten());
+        check_output(masks, inputs.map(PathBuf::as_path))?;
+    }
     let (mut wafers, mut complete) = (Vec::new(), true);
     for path in &args.inputs {
         if args.limit.is_some_and(|limit| wafers.len() >= limit) {

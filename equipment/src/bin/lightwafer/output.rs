@@ -1,10 +1,12 @@
 //! The output of `lightwafer classify`: table, JSON lines, masks, pictures, summary.
 
+use std::borrow::Cow;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use lightwafer_equipment::{Class, Mask, Report, picture};
 use lightwafer_maps::Wafer;
@@ -18,7 +20,7 @@ use crate::args::Classify;
 #[derive(Serialize)]
 struct Line<'a> {
     index: usize,
-    input: &'a Path,
+    input: Cow<'a, str>,
     map: usize,
     class: u8,
     label: &'static str,
@@ -36,7 +38,7 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct FailedLine<'a> {
     index: usize,
-    input: &'a Path,
+    input: Cow<'a, str>,
     map: usize,
     error: &'a str,
 }
@@ -118,7 +120,7 @@ impl<'a> Output<'a> {
             Err(error) => {
                 self.complain(index, wafer, &error);
                 if self.json {
-                    let (input, map) = (&*wafer.input, wafer.position);
+                    let (input, map) = (wafer.input.to_string_lossy(), wafer.position);
                     let line = FailedLine {
                         index,
                         input,
@@ -261,7 +263,7 @@ fn milliseconds(report: &Report) -> f64 {
 fn json(index: usize, wafer: &Wafer, report: &Report, mask_dice: f32) -> Result<String> {
     Ok(serde_json::to_string(&Line {
         index,
-        input: &wafer.input,
+        input: wafer.input.to_string_lossy(),
         map: wafer.position,
         class: report.class.index(),
         label: report.class.label(),
@@ -272,6 +274,23 @@ fn json(index: usize, wafer: &Wafer, report: &Report, mask_dice: f32) -> Result<
         instructions: report.instructions,
         truth: wafer.truth.map(|truth| truth.index()),
     })?)
+}
+
+/// Refuses to write a file that is also read: the input would be lost.
+pub fn check_output<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let Ok(real) = fs::canonicalize(output) else {
+        return Ok(());
+    };
+    for input in inputs {
+        if fs::canonicalize(input).is_ok_and(|input| input == real) {
+            bail!(
+                "{}: the output is the same file as the input {}; choose another name",
+                output.display(),
+                input.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A JSON object's entries, in order.

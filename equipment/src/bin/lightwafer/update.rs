@@ -1,8 +1,8 @@
 //! `lightwafer keygen`, `sign`, `update` and `rollback`.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +11,7 @@ use lightwafer_equipment::{KeyId, Local, SignedModel, Step};
 use lightwafer_maps::file;
 
 use crate::args::{Keygen, Rollback, Sign, Update};
-use crate::output::grouped;
+use crate::output::{check_output, grouped};
 use crate::source::Connection;
 
 /// Makes a key pair.
@@ -23,21 +23,33 @@ pub fn keygen(args: &Keygen) -> Result<bool> {
     let key = SecretKey::new(&random);
     let mut public = args.key.clone().into_os_string();
     public.push(".pub");
-    let public = Path::new(&public);
-    // Write the public key first: without a secret key it does no harm.
-    create(public, &key.public_text(), false)?;
+    let public = &PathBuf::from(public);
+    for path in [&args.key, public] {
+        if path.symlink_metadata().is_ok() {
+            bail!(
+                "{} exists already; a key is never overwritten",
+                path.display()
+            );
+        }
+    }
+    // A public key never lies there without its secret one.
     create(&args.key, &key.to_text(), true)?;
-    println!(
+    if let Err(error) = create(public, &key.public_text(), false) {
+        let _ = fs::remove_file(&args.key);
+        return Err(error);
+    }
+    writeln!(
+        io::stdout(),
         "key {}\n{}: secret, keep it off the boards and out of repositories\n{}: for firmware, \
          LIGHTWAFER_UPDATE_KEY=<this file> when it is built",
         KeyId::of(&key.public()),
         args.key.display(),
         public.display()
-    );
+    )?;
     Ok(true)
 }
 
-/// Writes a new file. A secret file is readable by its owner only.
+/// Writes a new file, whole or not at all. A secret file is readable by its owner only.
 fn create(path: &Path, text: &str, secret: bool) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -48,14 +60,20 @@ fn create(path: &Path, text: &str, secret: bool) -> Result<()> {
     }
     #[cfg(not(unix))]
     let _ = secret;
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let named = || format!("cannot write {}", path.display());
+    let mut file = options.open(path).with_context(named)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written.with_context(named)
 }
 
 /// Signs a model file.
 pub fn sign(args: &Sign) -> Result<bool> {
+    check_output(&args.output, [&*args.model, &*args.key])?;
     let path = args.key.display();
     let text = fs::read_to_string(&args.key).with_context(|| format!("cannot read {path}"))?;
     let key = SecretKey::parse(&text).with_context(|| format!("{path}"))?;
@@ -70,13 +88,14 @@ pub fn sign(args: &Sign) -> Result<bool> {
     let signed = [local.image(), block.bytes()].concat();
     file::write(&args.output, &signed)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
-    println!(
+    writeln!(
+        io::stdout(),
         "{}: {} version {}, signed with key {}",
         args.output.display(),
         local.facts().name,
         block.version(),
         block.key()
-    );
+    )?;
     Ok(true)
 }
 
@@ -93,10 +112,11 @@ pub fn update(args: &Update) -> Result<bool> {
             true => "would accept",
             false => "already runs",
         };
-        println!(
+        writeln!(
+            io::stdout(),
             "{} {would} {name} version {version}",
             connection.board.facts().board
-        );
+        )?;
         return Ok(true);
     }
     let bytes = model.block().length();
@@ -124,10 +144,11 @@ pub fn update(args: &Update) -> Result<bool> {
         true => "runs now",
         false => "already ran",
     };
-    println!(
+    writeln!(
+        io::stdout(),
         "{} {what} {name} version {version}",
         connection.board.facts().board
-    );
+    )?;
     Ok(true)
 }
 
@@ -140,6 +161,11 @@ pub fn rollback(args: &Rollback) -> Result<bool> {
         0 => "of its firmware".to_owned(),
         version => format!("version {version}"),
     };
-    println!("{} runs {} {version} again", facts.board, facts.model.name);
+    writeln!(
+        io::stdout(),
+        "{} runs {} {version} again",
+        facts.board,
+        facts.model.name
+    )?;
     Ok(true)
 }
