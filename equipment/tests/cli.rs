@@ -194,6 +194,26 @@ fn what_fails_is_named_and_the_rest_is_answered() {
     }
 }
 
+#[test]
+fn a_map_without_a_die_gets_no_answer() {
+    let folder = folder();
+    for (name, text) in [("a.csv", "0,0\n"), ("b.csv", "0,1\n"), ("c.csv", "0\n")] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let (code, stdout, stderr) = classify(&folder, &["a.csv", "b.csv", "c.csv", "--json"]);
+    assert_eq!(code, 1, "{stderr}");
+    let answers = lines(&stdout);
+    assert_eq!(answers.len(), 3);
+    for (index, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["index"], index);
+        assert_eq!(answer.get("error").is_some(), index != 1, "{answer}");
+    }
+    assert!(
+        stderr.contains("wafer 2 (c.csv, map 0): the map has no die"),
+        "{stderr}"
+    );
+}
+
 /// Names of files may be any bytes there.
 #[cfg(target_os = "linux")]
 #[test]

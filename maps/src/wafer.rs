@@ -44,6 +44,11 @@ impl Wafer {
         })
     }
 
+    /// Whether the map has a die: not all its values are 0.
+    pub fn has_dies(&self) -> bool {
+        self.packed.iter().any(|dies| *dies != 0)
+    }
+
     /// The map.
     ///
     /// # Panics

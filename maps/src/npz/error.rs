@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use zip::result::ZipError;
 
-use super::MAX_DIES;
+use super::{MAX_DIES, MAX_WAFERS};
 use lightwafer_runtime::dies::PATTERN_COUNT;
 
 /// Why a file cannot be read or written.
@@ -56,6 +56,11 @@ pub enum NpzErrorKind {
     TooLarge {
         /// Number of dies by the header.
         dies: u64,
+    },
+    /// The array holds more wafers than [`MAX_WAFERS`].
+    TooManyWafers {
+        /// Number of wafers by the header.
+        wafers: u64,
     },
     /// The array ends early, or bytes follow it.
     Length {
@@ -116,6 +121,12 @@ impl fmt::Display for NpzError {
                 write!(
                     f,
                     "arr_0: {dies} dies; at most {MAX_DIES} in one file: split it"
+                )
+            }
+            K::TooManyWafers { wafers } => {
+                write!(
+                    f,
+                    "arr_0: {wafers} wafers; at most {MAX_WAFERS} in one file: split it"
                 )
             }
             K::Length { array, short: true } => {

@@ -25,6 +25,8 @@ use lightwafer_runtime::dies::{Class, MAX_GRID, PATTERN_COUNT, die_from_mixedwm3
 
 /// The most dies in one file: 2 GiB in memory.
 pub const MAX_DIES: u64 = 1 << 31;
+/// The most wafers in one file.
+pub const MAX_WAFERS: u64 = 1 << 20;
 /// The longest header of an array that is read.
 const MAX_HEADER: usize = 4096;
 
@@ -106,6 +108,10 @@ fn read(path: &Path) -> Result<WaferSet> {
     let total = wafers.saturating_mul(rows * cols);
     if total > MAX_DIES {
         return Err(NpzErrorKind::TooLarge { dies: total });
+    }
+    // Each wafer takes memory of its own, also one of a single die.
+    if wafers > MAX_WAFERS {
+        return Err(NpzErrorKind::TooManyWafers { wafers });
     }
     // Reserve only what a file of this size can plausibly hold. The vector grows while data is read.
     let mut dies = Vec::with_capacity((total as usize).min(1 << 24));

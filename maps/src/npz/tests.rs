@@ -228,6 +228,13 @@ fn sizes_that_a_header_makes_up_take_no_memory() {
         with("(32768, 256, 256)"),
         NpzErrorKind::Length { short: true, .. }
     ));
+    let text = |wafers: u64| {
+        let kind = with(&format!("({wafers}, 1, 1)"));
+        let path = PathBuf::new();
+        NpzError { path, kind }.to_string()
+    };
+    assert!(text(MAX_WAFERS).contains("ends before"));
+    assert!(text(MAX_WAFERS + 1).contains("1048577 wafers; at most 1048576"));
     let more = error_of("more", &[("arr_0", npy("|u1", "(1, 1, 1)", &[0; 9]))]);
     assert!(matches!(more, NpzErrorKind::Length { short: false, .. }));
 }

@@ -15,6 +15,8 @@ use crate::source::Connection;
 
 /// After this number of board failures in a row, the remaining wafers are not tried.
 const PATIENCE: usize = 3;
+/// The error of a wafer that would get an answer about nothing.
+const NO_DIE: &str = "the map has no die: all its values are 0";
 
 /// Classifies every input. `false` if an input or a wafer failed.
 pub fn run(args: &Classify) -> Result<bool> {
@@ -50,20 +52,28 @@ pub fn run(args: &Classify) -> Result<bool> {
 fn local(args: &Classify, local: &Local, wafers: &[Wafer]) -> Result<bool> {
     let mut output = Output::new(args, wafers, false)?;
     let start = Instant::now();
-    let maps: Vec<DieMap<'_>> = wafers.iter().map(Wafer::map).collect();
+    let mut numbers: Vec<usize> = (0..wafers.len()).collect();
     // Threads finish in any order; the outputs have the order of the inputs.
-    let mut early: BTreeMap<usize, Report> = BTreeMap::new();
+    let mut early: BTreeMap<usize, Result<Report, String>> = BTreeMap::new();
+    for number in numbers.extract_if(.., |number| !wafers[*number].has_dies()) {
+        early.insert(number, Err(NO_DIE.into()));
+    }
+    let maps: Vec<DieMap<'_>> = numbers.iter().map(|n| wafers[*n].map()).collect();
     let (mut next, mut written) = (0, Ok(()));
     local.classify_all(&maps, args.threads, |index, report| {
-        early.insert(index, report);
-        while let Some(report) = early.remove(&next) {
+        early.insert(numbers[index], Ok(report));
+        while let Some(outcome) = early.remove(&next) {
             if written.is_ok() {
-                written = output.take(next, Ok(report));
+                written = output.take(next, outcome);
             }
             next += 1;
         }
     })?;
     written?;
+    // Those without a die after the last answer.
+    for (number, outcome) in early {
+        output.take(number, outcome)?;
+    }
     output.finish(start.elapsed())
 }
 
@@ -73,7 +83,9 @@ fn board(args: &Classify, connection: &mut Connection, wafers: &[Wafer]) -> Resu
     let start = Instant::now();
     let mut failures = 0;
     for (index, wafer) in wafers.iter().enumerate() {
-        let outcome = if failures >= PATIENCE {
+        let outcome = if !wafer.has_dies() {
+            Err(NO_DIE.into())
+        } else if failures >= PATIENCE {
             Err("not sent: the board failed on the wafers before".into())
         } else {
             board.classify(&wafer.map()).map_err(|error| {
