@@ -224,7 +224,10 @@ impl<F: NorFlash> Store<F> {
             Some(there) if there == block => self.slots.arrived(slot, &block)?,
             _ => {
                 self.incoming = None;
-                self.clear(slot, &block)?;
+                // The header is erased first and written last, so a block never belongs to an image that is being
+                // erased.
+                self.forget(slot)?;
+                self.slots.fill(slot, &block)?;
                 0
             }
         };
@@ -281,8 +284,8 @@ impl<F: NorFlash> Store<F> {
     /// Checks that the announced model is complete. Returns the place of its image in the flash.
     ///
     /// # Errors
-    /// `NoTransfer`, `Incomplete`, `Flash`; `Digest` if the SHA-256 is not the signed one. The model must then be
-    /// announced and sent again.
+    /// `NoTransfer`, `Incomplete`; `Digest` if the SHA-256 is not the signed one. The model must then be announced and
+    /// sent again. `Full`, `Flash`, `NotWritten`.
     #[inline(never)]
     pub fn candidate(&mut self, version: u32) -> Result<Range<u32>, StoreError> {
         let Incoming {
@@ -296,7 +299,7 @@ impl<F: NorFlash> Store<F> {
         }
         if self.slots.digest(slot, expected)? != block.sha256() {
             self.incoming = None;
-            self.slots.forget(slot)?;
+            self.forget(slot)?;
             return Err(StoreError::Digest);
         }
         Ok(self.image(slot, &block))
@@ -433,8 +436,9 @@ impl<F: NorFlash> Store<F> {
         Ok(())
     }
 
-    /// Erases the slot that does not run, and writes the signature block of the next model into it.
-    fn clear(&mut self, slot: Slot, block: &Block) -> Result<(), StoreError> {
+    /// Erases the header of a slot that does not run.
+    #[inline(never)]
+    fn forget(&mut self, slot: Slot) -> Result<(), StoreError> {
         // The newest mark must not be erased: first write it into the running model's slot.
         if let (Some((newest, mark)), Some((running, _))) = (self.newest, self.running)
             && newest == slot
@@ -442,6 +446,6 @@ impl<F: NorFlash> Store<F> {
         {
             self.mark(running, Runs::This, mark.highest, mark.floor)?;
         }
-        self.slots.clear(slot, block)
+        self.slots.forget(slot)
     }
 }

@@ -129,16 +129,13 @@ impl<F: NorFlash> Slots<F> {
         Ok(hash.finalize().into())
     }
 
-    /// Erases a slot and writes a signature block into it. The header is erased first and written last, so a block
-    /// never belongs to an image that is being erased.
+    /// Erases a slot's image and writes a signature block into the header, which [`Slots::forget`] has erased.
     ///
     /// # Errors
     /// `Flash`, `NotWritten`.
     #[inline(never)]
-    pub fn clear(&mut self, slot: Slot, block: &Block) -> Result<(), StoreError> {
-        let image = self.geometry.image(slot);
-        self.erase(self.geometry.start(slot), image)?;
-        self.erase(image, self.geometry.end(slot))?;
+    pub fn fill(&mut self, slot: Slot, block: &Block) -> Result<(), StoreError> {
+        self.erase(self.geometry.image(slot), self.geometry.end(slot))?;
         self.write(self.geometry.start(slot), block.bytes())
     }
 

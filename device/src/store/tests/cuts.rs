@@ -4,7 +4,7 @@
 use super::super::Store;
 use super::super::StoreError;
 use super::super::sim::{SimError, SimFlash};
-use super::{Signed, image, open, signed, update};
+use super::{Signed, image, open, send, signed, update};
 use fastrand::Rng;
 
 /// Boots, and checks that one of these runs: `None` is the factory model.
@@ -100,6 +100,45 @@ fn every_cut_of_an_update_in_bytes() {
 #[test]
 fn every_cut_of_an_update_in_words_of_thirty_two_bytes() {
     every_cut::<32, 1024>(8 * 1024, 700, 3);
+}
+
+/// The newest model is damaged, so the earlier one runs, and the host sends the newest again. Its header holds the
+/// floor and the highest version, and is erased on the way.
+fn every_cut_of_a_repair<const W: usize, const E: usize>(stride: usize) {
+    let (first, second) = (signed(1, 700, 0), signed(5, 600, 1));
+    let mut base = history::<W, E>(8 * 1024, &[&first, &second]);
+    let at = base.running().unwrap().start as usize + 77;
+    let mut flash = base.into_flash();
+    flash.bytes_mut()[at] ^= 8;
+    base = open(flash);
+    assert_eq!(base.version(), 1);
+    let mut store = base.clone();
+    send(&mut store, &second, 200).unwrap();
+    assert_eq!(store.candidate(5), Err(StoreError::Digest));
+    let all = steps(&base, &second);
+    for at in (0..=all).step_by(stride) {
+        let flash = cut(base.clone(), &second, at, at * 7 + 1);
+        let mut store = boot(flash, &[Some(&first), Some(&second)]);
+        let repaired = store.version() == 5;
+        assert!(repaired || at < all);
+        let state = store.state();
+        let minimum = if repaired { 6 } else { 5 };
+        assert_eq!((state.floor, state.minimum), (1, minimum), "cut {at}");
+        if !repaired {
+            update(&mut store, &second).unwrap();
+            store = boot(store.into_flash(), &[Some(&second)]);
+        }
+        let state = store.state();
+        assert_eq!((state.floor, state.minimum), (1, 6), "cut {at}");
+        assert_eq!(store.earlier().unwrap().version, 1);
+    }
+}
+
+#[test]
+fn every_cut_while_a_damaged_model_is_sent_again() {
+    every_cut_of_a_repair::<4, 512>(1);
+    every_cut_of_a_repair::<1, 256>(7);
+    every_cut_of_a_repair::<32, 1024>(7);
 }
 
 #[test]
